@@ -1,0 +1,12 @@
+//! Pure data and decisions: no clock, no tasks, no randomness.
+
+pub(crate) mod event;
+pub(crate) mod ids;
+pub(crate) mod labels;
+pub(crate) mod record;
+pub(crate) mod snapshot;
+pub(crate) mod state;
+#[cfg(test)]
+mod tests;
+pub(crate) mod time;
+pub(crate) mod usage;

@@ -1,0 +1,279 @@
+//! The record of a session: everything about it but its snapshots, inputs and events.
+
+use std::{collections::VecDeque, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    event::{Cause, RunEnd},
+    ids::{ExternalId, Kind, Name, RunId, SessionId, StartKey, WorkerGeneration},
+    labels::{Labels, Metadata},
+    state::{Phase, State},
+    time::{SupervisedTime, Timestamp},
+    usage::Usage,
+};
+use crate::policy::Policy;
+
+/// What is stored about a session. The indexes of a store follow from it and from nothing else.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SessionRecord {
+    /// The session.
+    pub id: SessionId,
+    /// Which workload runs it.
+    pub kind: Kind,
+    /// Counts the commits of this record, from 1. Commits compare and set it.
+    pub version: u64,
+    /// The worker that wrote this version. With the version it names one commit.
+    pub writer: WorkerGeneration,
+    /// When the session was accepted.
+    pub created_at: Timestamp,
+    /// When this version was written.
+    pub updated_at: Timestamp,
+    /// Where it stands.
+    pub phase: Phase,
+    /// A unique name of the caller's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<Name>,
+    /// A correlation id from outside.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub external_id: Option<ExternalId>,
+    /// What makes a repeated start the same start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_key: Option<StartRequest>,
+    /// Indexed labels.
+    #[serde(default, skip_serializing_if = "Labels::is_empty")]
+    pub labels: Labels,
+    /// Free JSON.
+    #[serde(default, skip_serializing_if = "Metadata::is_empty")]
+    pub metadata: Metadata,
+    /// A policy of its own; else the supervisor's holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<Box<Policy>>,
+    /// The sequence of its last event.
+    pub last_event: u64,
+    /// Its inputs, counted.
+    #[serde(default)]
+    pub inbox: Inbox,
+    /// Its kept snapshots, newest first; at most [`SessionRecord::KEPT_SNAPSHOTS`].
+    #[serde(default)]
+    pub snapshots: Vec<SnapshotRef>,
+    /// Everything it used.
+    #[serde(default)]
+    pub usage: Usage,
+    /// How long it was active, and how often it ran.
+    #[serde(default)]
+    pub runs: Runs,
+    /// Its failures, as the restart policy counts them.
+    #[serde(default)]
+    pub failures: Failures,
+    /// How often a worker was lost while it ran this session, since its last checkpoint.
+    #[serde(default)]
+    pub recoveries: u32,
+    /// Runs that could not be cancelled and have not returned.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub abandoned: Vec<RunId>,
+    /// Its latest moves, oldest first; the event log has all of them.
+    #[serde(default)]
+    pub history: VecDeque<Transition>,
+}
+
+impl SessionRecord {
+    /// How many snapshots are kept: the newest, and the one that serves if it cannot be read.
+    pub const KEPT_SNAPSHOTS: usize = 2;
+    /// How many moves the record itself remembers.
+    pub const KEPT_HISTORY: usize = 32;
+
+    /// Where the session stands.
+    pub const fn state(&self) -> State {
+        self.phase.state()
+    }
+
+    /// The newest kept snapshot.
+    pub fn snapshot(&self) -> Option<&SnapshotRef> {
+        self.snapshots.first()
+    }
+
+    /// Inputs up to and including this number are not needed any more: every kept snapshot
+    /// covers them.
+    pub fn inputs_covered(&self) -> u64 {
+        self.snapshots
+            .iter()
+            .map(|kept| kept.consumed)
+            .min()
+            .unwrap_or(0)
+    }
+
+    /// Since when the session could run, if there were a place for it: its due time in
+    /// [`Lane::Ready`]. A restart is not in it: its supervisor waits out the backoff.
+    pub fn ready_since(&self) -> Option<SupervisedTime> {
+        match &self.phase {
+            Phase::Pending { since, .. } => Some(*since),
+            Phase::Paused { cause, since, .. }
+                if cause.woken_by_input() && self.inbox.waiting() > 0 =>
+            {
+                Some(*since)
+            }
+            Phase::Paused { .. }
+            | Phase::Active { .. }
+            | Phase::Stopping { .. }
+            | Phase::Stopped
+            | Phase::Completed
+            | Phase::Failed
+            | Phase::Expired => None,
+        }
+    }
+
+    /// When the waiting of a session without a run ends by itself: its due time in
+    /// [`Lane::Timeout`].
+    pub const fn waits_until(&self) -> Option<SupervisedTime> {
+        match &self.phase {
+            Phase::Pending { until, .. } | Phase::Paused { until, .. } => *until,
+            Phase::Active { .. }
+            | Phase::Stopping { .. }
+            | Phase::Stopped
+            | Phase::Completed
+            | Phase::Failed
+            | Phase::Expired => None,
+        }
+    }
+
+    /// The due time of the session in a lane.
+    pub fn due(&self, lane: Lane) -> Option<SupervisedTime> {
+        match lane {
+            Lane::Ready => self.ready_since(),
+            Lane::Timeout => self.waits_until(),
+        }
+    }
+}
+
+/// A queue of due times in a store, for sessions that no actor looks after.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Lane {
+    /// Sessions that could run: see [`SessionRecord::ready_since`].
+    Ready,
+    /// Sessions whose waiting has a limit: see [`SessionRecord::waits_until`].
+    Timeout,
+}
+
+/// A start that can be recognised when it is repeated.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StartRequest {
+    /// The caller's key.
+    pub key: StartKey,
+    /// A digest of what was asked for, to tell a repeat from a mistake.
+    pub digest: u64,
+}
+
+/// The inputs of a session, counted. Numbers start at 1 and have no gaps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Inbox {
+    /// The number of the last input that was accepted.
+    pub accepted: u64,
+    /// Inputs up to and including this number have had their effect on the state.
+    pub consumed: u64,
+    /// The bytes of the inputs that are not consumed.
+    pub waiting_bytes: u64,
+    /// The input that a run was given and no checkpoint covers yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub in_hand: Option<InHand>,
+}
+
+impl Inbox {
+    /// How many inputs are not consumed.
+    pub const fn waiting(&self) -> u64 {
+        self.accepted.saturating_sub(self.consumed)
+    }
+}
+
+/// An input that was given to a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InHand {
+    /// Its number.
+    pub input: u64,
+    /// How often it was given to a run, from 1.
+    pub attempt: u32,
+}
+
+/// A kept snapshot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SnapshotRef {
+    /// Its number, from 1.
+    pub sequence: u64,
+    /// The last input that had its effect on it.
+    pub consumed: u64,
+    /// Its size in bytes.
+    pub bytes: u64,
+    /// When it was taken.
+    pub at: Timestamp,
+}
+
+/// The runs of a session, counted and summed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Runs {
+    /// How many there were.
+    pub count: u32,
+    /// How many of them replaced one that failed.
+    pub restarts: u32,
+    /// Milliseconds that runs were alive, up to the end of the last one that ended.
+    pub active_ms: u64,
+    /// When the present run began, in supervised time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<SupervisedTime>,
+}
+
+impl Runs {
+    /// How long runs were alive, the present one included.
+    pub fn active(&self, now: SupervisedTime) -> Duration {
+        let present = self.since.map_or(Duration::ZERO, |since| now.since(since));
+        Duration::from_millis(self.active_ms).saturating_add(present)
+    }
+}
+
+/// The failures of a session, as the restart policy counts them.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Failures {
+    /// When the failures that still count happened, oldest first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub recent: Vec<SupervisedTime>,
+    /// Failures since the last checkpoint.
+    pub without_checkpoint: u32,
+    /// Failures in a row, for the backoff; healthy time resets it.
+    pub in_a_row: u32,
+    /// What the last one said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last: Option<RunEnd>,
+}
+
+/// One move of a session.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Transition {
+    /// When.
+    pub at: Timestamp,
+    /// From where.
+    pub from: State,
+    /// To where.
+    pub to: State,
+    /// Which rule, or whose word.
+    pub cause: Cause,
+    /// In words, where there are any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// An input as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredInput {
+    /// Its number in the session.
+    pub sequence: u64,
+    /// The caller's id for it.
+    pub id: Option<super::ids::InputId>,
+    /// When it was accepted.
+    pub at: Timestamp,
+    /// The state version of the workload that encoded it.
+    pub state_version: u32,
+    /// The encoded input.
+    pub payload: std::sync::Arc<[u8]>,
+}

@@ -1,0 +1,230 @@
+//! Building a policy: every rule about its values is checked here, once.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::{Limit, OnIdle, OnSilence, Policy, RestartPolicy, WhileAbandoned, limit};
+
+/// Builds a [`Policy`]; see its methods for the meaning and default of each setting.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[must_use]
+pub struct PolicyBuilder {
+    heartbeat_timeout: Limit,
+    on_silence: OnSilence,
+    idle_timeout: Limit,
+    on_idle: OnIdle,
+    #[serde(with = "limit::duration")]
+    pause_grace: Duration,
+    #[serde(with = "limit::duration")]
+    stop_grace: Duration,
+    #[serde(with = "limit::duration")]
+    cancel_grace: Duration,
+    paused_timeout: Limit,
+    pending_timeout: Limit,
+    while_abandoned: WhileAbandoned,
+    restart: RestartPolicy,
+    max_inputs: u32,
+    max_input_bytes: u64,
+    max_snapshot_bytes: u64,
+}
+
+impl Default for PolicyBuilder {
+    fn default() -> Self {
+        Policy::default().to_builder()
+    }
+}
+
+macro_rules! setters {
+    ($($(#[$doc:meta])* $name:ident: $type:ty),* $(,)?) => {
+        $($(#[$doc])*
+        pub fn $name(mut self, value: impl Into<$type>) -> Self {
+            self.$name = value.into();
+            self
+        })*
+    };
+}
+
+impl PolicyBuilder {
+    setters! {
+        /// See [`Policy::heartbeat_timeout`].
+        heartbeat_timeout: Limit,
+        /// See [`Policy::on_silence`].
+        on_silence: OnSilence,
+        /// See [`Policy::idle_timeout`].
+        idle_timeout: Limit,
+        /// See [`Policy::on_idle`].
+        on_idle: OnIdle,
+        /// See [`Policy::pause_grace`].
+        pause_grace: Duration,
+        /// See [`Policy::stop_grace`].
+        stop_grace: Duration,
+        /// See [`Policy::cancel_grace`].
+        cancel_grace: Duration,
+        /// See [`Policy::paused_timeout`].
+        paused_timeout: Limit,
+        /// See [`Policy::pending_timeout`].
+        pending_timeout: Limit,
+        /// See [`Policy::while_abandoned`].
+        while_abandoned: WhileAbandoned,
+        /// See [`Policy::restart`].
+        restart: RestartPolicy,
+        /// See [`Policy::max_inputs`].
+        max_inputs: u32,
+        /// See [`Policy::max_input_bytes`].
+        max_input_bytes: u64,
+        /// See [`Policy::max_snapshot_bytes`].
+        max_snapshot_bytes: u64,
+    }
+
+    /// Checks every value.
+    ///
+    /// # Errors
+    /// [`InvalidPolicy`] names the setting and what it must be.
+    pub fn build(self) -> Result<Policy, InvalidPolicy> {
+        let limits = [
+            ("heartbeat_timeout", self.heartbeat_timeout),
+            ("idle_timeout", self.idle_timeout),
+            ("paused_timeout", self.paused_timeout),
+            ("pending_timeout", self.pending_timeout),
+        ];
+        for (setting, limit) in limits {
+            if limit.duration().is_some_and(|limit| limit < MIN_TIMEOUT) {
+                return Err(InvalidPolicy::new(setting, "at least 1ms, or never"));
+            }
+        }
+        let spans = [
+            ("heartbeat_timeout", self.heartbeat_timeout.duration()),
+            ("idle_timeout", self.idle_timeout.duration()),
+            ("paused_timeout", self.paused_timeout.duration()),
+            ("pending_timeout", self.pending_timeout.duration()),
+            ("pause_grace", Some(self.pause_grace)),
+            ("stop_grace", Some(self.stop_grace)),
+            ("cancel_grace", Some(self.cancel_grace)),
+        ];
+        for (setting, span) in spans {
+            if span.is_some_and(|span| span > MAX_SPAN) {
+                return Err(InvalidPolicy::new(
+                    setting,
+                    "at most 100 years; for no limit, never",
+                ));
+            }
+        }
+        let counts = [
+            ("max_inputs", u64::from(self.max_inputs)),
+            ("max_input_bytes", self.max_input_bytes),
+            ("max_snapshot_bytes", self.max_snapshot_bytes),
+        ];
+        for (setting, count) in counts {
+            if count == 0 {
+                return Err(InvalidPolicy::new(setting, "at least 1"));
+            }
+        }
+        if self.max_snapshot_bytes > MAX_SNAPSHOT {
+            return Err(InvalidPolicy::new("max_snapshot_bytes", "at most 1 GiB"));
+        }
+        self.restart.validate()?;
+        let Self {
+            heartbeat_timeout,
+            on_silence,
+            idle_timeout,
+            on_idle,
+            pause_grace,
+            stop_grace,
+            cancel_grace,
+            paused_timeout,
+            pending_timeout,
+            while_abandoned,
+            restart,
+            max_inputs,
+            max_input_bytes,
+            max_snapshot_bytes,
+        } = self;
+        Ok(Policy {
+            heartbeat_timeout,
+            on_silence,
+            idle_timeout,
+            on_idle,
+            pause_grace,
+            stop_grace,
+            cancel_grace,
+            paused_timeout,
+            pending_timeout,
+            while_abandoned,
+            restart,
+            max_inputs,
+            max_input_bytes,
+            max_snapshot_bytes,
+        })
+    }
+}
+
+const MIN_TIMEOUT: Duration = Duration::from_millis(1);
+pub(super) const MAX_SPAN: Duration = Duration::from_secs(100 * 366 * 24 * 3600);
+const MAX_SNAPSHOT: u64 = 1 << 30;
+
+impl Policy {
+    /// Starts from the values of this policy.
+    pub fn to_builder(&self) -> PolicyBuilder {
+        let Self {
+            heartbeat_timeout,
+            on_silence,
+            idle_timeout,
+            on_idle,
+            pause_grace,
+            stop_grace,
+            cancel_grace,
+            paused_timeout,
+            pending_timeout,
+            while_abandoned,
+            restart,
+            max_inputs,
+            max_input_bytes,
+            max_snapshot_bytes,
+        } = self.clone();
+        PolicyBuilder {
+            heartbeat_timeout,
+            on_silence,
+            idle_timeout,
+            on_idle,
+            pause_grace,
+            stop_grace,
+            cancel_grace,
+            paused_timeout,
+            pending_timeout,
+            while_abandoned,
+            restart,
+            max_inputs,
+            max_input_bytes,
+            max_snapshot_bytes,
+        }
+    }
+}
+
+impl TryFrom<PolicyBuilder> for Policy {
+    type Error = InvalidPolicy;
+
+    fn try_from(builder: PolicyBuilder) -> Result<Self, InvalidPolicy> {
+        builder.build()
+    }
+}
+
+/// A setting that cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("invalid policy: {setting} must be {must_be}")]
+pub struct InvalidPolicy {
+    setting: &'static str,
+    must_be: &'static str,
+}
+
+impl InvalidPolicy {
+    pub(super) const fn new(setting: &'static str, must_be: &'static str) -> Self {
+        Self { setting, must_be }
+    }
+
+    /// The name of the setting.
+    pub const fn setting(&self) -> &'static str {
+        self.setting
+    }
+}

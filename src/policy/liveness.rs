@@ -1,0 +1,56 @@
+//! Whether a run is alive, by what it shows. Decided when a lazy timer fires, never by a sweep.
+
+use super::Limit;
+use crate::model::time::WorkerTime;
+
+/// What a run is doing, as far as its signs tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Doing {
+    /// It works and gave its last sign then.
+    Working { last_sign: WorkerTime },
+    /// It declared a silent operation that ends by then at the latest.
+    Busy { until: WorkerTime },
+    /// It waits for a person.
+    Awaiting,
+    /// It has waited for an input since then.
+    Resting { since: WorkerTime },
+}
+
+/// What follows from it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// All is well, at least until then.
+    Alive { until: Option<WorkerTime> },
+    /// It gave no sign for longer than it may.
+    Silent,
+    /// It had nothing to do for longer than it may.
+    Idle,
+}
+
+/// Judges a run at `now`. A busy operation whose limit has passed leaves a full fresh window.
+pub(crate) fn verdict(
+    now: WorkerTime,
+    doing: Doing,
+    heartbeat_timeout: Limit,
+    idle_timeout: Limit,
+) -> Verdict {
+    let (since, limit, past) = match doing {
+        Doing::Awaiting => return Verdict::Alive { until: None },
+        Doing::Working { last_sign } => (last_sign, heartbeat_timeout, Verdict::Silent),
+        Doing::Busy { until } => (until, heartbeat_timeout, Verdict::Silent),
+        Doing::Resting { since } => (since, idle_timeout, Verdict::Idle),
+    };
+    match limit {
+        Limit::Never => Verdict::Alive { until: None },
+        Limit::After(limit) => {
+            let deadline = since.after(limit);
+            if now >= deadline {
+                past
+            } else {
+                Verdict::Alive {
+                    until: Some(deadline),
+                }
+            }
+        }
+    }
+}

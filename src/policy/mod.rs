@@ -1,0 +1,194 @@
+//! What a session may take, how long, and what follows: plain values and pure decisions.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+mod builder;
+mod limit;
+pub(crate) mod liveness;
+pub(crate) mod recovery;
+pub(crate) mod restart;
+#[cfg(test)]
+mod tests;
+
+pub use self::{
+    builder::{InvalidPolicy, PolicyBuilder},
+    limit::Limit,
+    recovery::RecoverWhat,
+    restart::{Backoff, OnExhausted, Restart, RestartPolicy},
+};
+
+/// How one session is treated. The supervisor has one for all; a session may have its own.
+///
+/// It reads from and writes to any serde format, durations as people write them:
+///
+/// ```
+/// use sessionkeeper::{Limit, Policy};
+/// use std::time::Duration;
+///
+/// let policy: Policy = serde_json::from_str(
+///     r#"{ "heartbeat_timeout": "1h 30m", "idle_timeout": "never", "stop_grace": "5s" }"#,
+/// )?;
+/// assert_eq!(policy.heartbeat_timeout(), Limit::After(Duration::from_secs(90 * 60)));
+/// assert_eq!(policy.idle_timeout(), Limit::Never);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "PolicyBuilder")]
+pub struct Policy {
+    heartbeat_timeout: Limit,
+    on_silence: OnSilence,
+    idle_timeout: Limit,
+    on_idle: OnIdle,
+    #[serde(with = "limit::duration")]
+    pause_grace: Duration,
+    #[serde(with = "limit::duration")]
+    stop_grace: Duration,
+    #[serde(with = "limit::duration")]
+    cancel_grace: Duration,
+    paused_timeout: Limit,
+    pending_timeout: Limit,
+    while_abandoned: WhileAbandoned,
+    restart: RestartPolicy,
+    max_inputs: u32,
+    max_input_bytes: u64,
+    max_snapshot_bytes: u64,
+}
+
+impl Default for Policy {
+    /// The defaults, each named at its method.
+    fn default() -> Self {
+        Self {
+            heartbeat_timeout: Limit::After(Duration::from_secs(30 * 60)),
+            on_silence: OnSilence::Expire,
+            idle_timeout: Limit::After(Duration::from_secs(30 * 60)),
+            on_idle: OnIdle::Pause,
+            pause_grace: Duration::from_secs(30),
+            stop_grace: Duration::from_secs(10),
+            cancel_grace: Duration::from_secs(5),
+            paused_timeout: Limit::Never,
+            pending_timeout: Limit::Never,
+            while_abandoned: WhileAbandoned::RefuseResume,
+            restart: RestartPolicy::default(),
+            max_inputs: 64,
+            max_input_bytes: 4 << 20,
+            max_snapshot_bytes: 16 << 20,
+        }
+    }
+}
+
+impl Policy {
+    /// Starts from the defaults.
+    pub fn builder() -> PolicyBuilder {
+        PolicyBuilder::default()
+    }
+
+    /// How long a working run may give no sign of life (default 30 min of worker time).
+    pub const fn heartbeat_timeout(&self) -> Limit {
+        self.heartbeat_timeout
+    }
+
+    /// What happens to a run that gives none (default: it expires).
+    pub const fn on_silence(&self) -> OnSilence {
+        self.on_silence
+    }
+
+    /// How long a run may rest in `next_input` (default 30 min of worker time).
+    pub const fn idle_timeout(&self) -> Limit {
+        self.idle_timeout
+    }
+
+    /// What happens to a run that rests longer (default: it is paused, and an input wakes it).
+    pub const fn on_idle(&self) -> OnIdle {
+        self.on_idle
+    }
+
+    /// How long a run that was asked to pause may take before it is cancelled (default 30 s).
+    pub const fn pause_grace(&self) -> Duration {
+        self.pause_grace
+    }
+
+    /// How long a run that was asked to stop may take before it is cancelled (default 10 s).
+    pub const fn stop_grace(&self) -> Duration {
+        self.stop_grace
+    }
+
+    /// How long a cancelled run may take to be gone, its clean-up included, before it is
+    /// abandoned (default 5 s).
+    pub const fn cancel_grace(&self) -> Duration {
+        self.cancel_grace
+    }
+
+    /// How long a session may be paused before it expires, in supervised time (default never).
+    /// Quarantined sessions wait without limit.
+    pub const fn paused_timeout(&self) -> Limit {
+        self.paused_timeout
+    }
+
+    /// How long a session may be pending before it expires, in supervised time (default never).
+    pub const fn pending_timeout(&self) -> Limit {
+        self.pending_timeout
+    }
+
+    /// What a resume does while an abandoned run is alive (default: it is refused).
+    pub const fn while_abandoned(&self) -> WhileAbandoned {
+        self.while_abandoned
+    }
+
+    /// What follows a failure.
+    pub const fn restart(&self) -> &RestartPolicy {
+        &self.restart
+    }
+
+    /// How many inputs may wait (default 64).
+    pub const fn max_inputs(&self) -> u32 {
+        self.max_inputs
+    }
+
+    /// How many bytes of inputs may wait (default 4 MiB).
+    pub const fn max_input_bytes(&self) -> u64 {
+        self.max_input_bytes
+    }
+
+    /// How large a snapshot may be, encoded (default 16 MiB).
+    pub const fn max_snapshot_bytes(&self) -> u64 {
+        self.max_snapshot_bytes
+    }
+}
+
+/// What happens to a run that gives no sign of life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnSilence {
+    /// The session expires: terminal.
+    #[default]
+    Expire,
+    /// The run is cancelled and counts as failed; the restart policy decides.
+    Restart,
+    /// The run is cancelled and the session quarantined: paused until a person resumes it.
+    Pause,
+}
+
+/// What happens to a run that has had nothing to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnIdle {
+    /// The session is paused; the next input wakes it.
+    #[default]
+    Pause,
+    /// The session expires: terminal.
+    Expire,
+}
+
+/// What a resume does while an abandoned run of the session is still alive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WhileAbandoned {
+    /// It is refused: two runs of one session never touch the world at once.
+    #[default]
+    RefuseResume,
+    /// It is allowed: the abandoned run can change nothing in the store, and what it does
+    /// elsewhere is the caller's to bear.
+    AllowResume,
+}

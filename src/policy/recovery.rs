@@ -1,0 +1,83 @@
+//! What a new worker does with each session that another one left.
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{
+    ids::WorkerGeneration,
+    record::SessionRecord,
+    state::{PauseCause, Phase},
+};
+
+/// Which sessions a new worker resumes by itself. It never resumes what a person paused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RecoverWhat {
+    /// Those that a crash interrupted and those that a shutdown paused.
+    #[default]
+    All,
+    /// Those that a shutdown paused; what a crash interrupted is paused as `interrupted`.
+    ShutdownOnly,
+    /// None; what a crash interrupted is paused as `interrupted`.
+    Nothing,
+}
+
+/// After how many lost workers a session is quarantined.
+pub(crate) const MAX_RECOVERIES: u32 = 3;
+
+/// What is done with one session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Plan {
+    /// Nothing: it is as it should be, or not ours.
+    Leave,
+    /// Its stop is finished.
+    FinishStop,
+    /// It is paused as interrupted.
+    Interrupt,
+    /// It runs again from its last checkpoint, after what remains of its backoff.
+    Resume,
+    /// The same, after all others and alone: it may be what its last worker died of.
+    ResumeSuspect,
+    /// It is what its workers died of.
+    Quarantine,
+}
+
+/// Decides for one session. `registered`: whether a workload of its kind is there to run it;
+/// `lost`: whether the worker that it names is known to be gone.
+pub(crate) fn plan(
+    record: &SessionRecord,
+    what: RecoverWhat,
+    registered: bool,
+    lost: impl Fn(WorkerGeneration) -> bool,
+) -> Plan {
+    match &record.phase {
+        Phase::Stopping { worker, .. } if lost(*worker) => Plan::FinishStop,
+        Phase::Active { worker, .. } if lost(*worker) => {
+            if !registered {
+                return Plan::Leave;
+            }
+            match what {
+                RecoverWhat::ShutdownOnly | RecoverWhat::Nothing => Plan::Interrupt,
+                RecoverWhat::All if record.recoveries >= MAX_RECOVERIES => Plan::Quarantine,
+                RecoverWhat::All if record.recoveries > 0 => Plan::ResumeSuspect,
+                RecoverWhat::All => Plan::Resume,
+            }
+        }
+        Phase::Paused { cause, .. } if registered => match (cause, what) {
+            (PauseCause::Shutdown, RecoverWhat::All | RecoverWhat::ShutdownOnly)
+            | (PauseCause::Interrupted, RecoverWhat::All) => Plan::Resume,
+            (PauseCause::Asked | PauseCause::Idle | PauseCause::Quarantined, _)
+            | (PauseCause::Shutdown, RecoverWhat::Nothing)
+            | (PauseCause::Interrupted, RecoverWhat::ShutdownOnly | RecoverWhat::Nothing) => {
+                Plan::Leave
+            }
+        },
+        Phase::Pending { .. }
+        | Phase::Active { .. }
+        | Phase::Paused { .. }
+        | Phase::Stopping { .. }
+        | Phase::Stopped
+        | Phase::Completed
+        | Phase::Failed
+        | Phase::Expired => Plan::Leave,
+    }
+}

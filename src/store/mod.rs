@@ -1,0 +1,365 @@
+//! Where sessions are kept: the [`Store`] contract and the stores that come with the library.
+//!
+//! A store keeps, for each session, one [`SessionRecord`], its kept snapshots, the inputs that a
+//! snapshot may still need, and its events. All indexes follow from the record, so that a commit
+//! says *what is*, never *how to index it*.
+//!
+//! # The contract
+//!
+//! 1. **Atomic.** A [`Commit`] happens wholly or not at all. Commits of one [`Batch`] are
+//!    independent: each is answered for itself, and a refused one hinders no other.
+//! 2. **Durable before answered.** When `commit` returns, everything it answered with `Ok` is as
+//!    durable as the store promises, and every later read sees it.
+//! 3. **Compare and set.** A commit is refused when the stored version is not the expected one.
+//!    Since every change of the run changes the version, this also fences a stale run.
+//! 4. **Repeatable.** After an `Err` from `commit` the outcome is unknown. The caller submits the
+//!    same commit again until it is answered; one that is already in (same version, same writer)
+//!    is answered with `Ok` and changes nothing.
+//! 5. **Each session for itself.** What cannot be read is reported by [`Store::damaged`] and by
+//!    [`StoreError::Damaged`], its bytes kept; it never spoils an answer about another session.
+//! 6. **Cancel safety.** Dropping a future of a read is harmless. Dropping one of `commit`
+//!    withdraws nothing: the outcome is unknown, see 4.
+//!
+//! Methods may be called from many tasks at once. They must not block the thread they are called
+//! on.
+
+use std::{future::Future, ops::RangeInclusive, path::PathBuf, pin::Pin, sync::Arc};
+
+use crate::model::{
+    event::EventRecord,
+    ids::{ExternalId, InputId, Kind, Name, SessionId, StartKey, WorkerGeneration},
+    record::{Lane, SessionRecord, StoredInput},
+    state::State,
+    time::{SupervisedTime, Timestamp},
+};
+
+mod codec;
+mod memory;
+#[cfg(feature = "sled")]
+mod sled;
+
+#[cfg(feature = "sled")]
+pub use self::sled::{Durability, OnDamage, SledOptions, SledStore};
+pub use memory::MemoryStore;
+
+/// What a store method returns.
+pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
+
+/// A place where sessions are kept. The module documentation is its contract.
+pub trait Store: Send + Sync + 'static {
+    /// Registers a worker that begins to use the store and says how it was left.
+    ///
+    /// From now on commits of generations that ended are refused, see
+    /// [`Refusal::GenerationEnded`]. A store with a single user ends all others here; a store
+    /// that several workers share ends those whose lease lapsed.
+    fn begin(&self, generation: WorkerGeneration) -> StoreFuture<'_, Opened>;
+
+    /// Commits a batch and answers each of its commits, in order.
+    ///
+    /// A batch may be empty: then only the supervised time moves.
+    fn commit(&self, batch: Batch) -> StoreFuture<'_, Vec<Result<(), Refusal>>>;
+
+    /// The record of a session, or `None` if there is none.
+    fn load(&self, session: SessionId) -> StoreFuture<'_, Option<SessionRecord>>;
+
+    /// The session that a key names, or `None`. Where several match, the newest.
+    fn find(&self, key: Key) -> StoreFuture<'_, Option<SessionId>>;
+
+    /// Records that match, newest first, a page at a time.
+    fn list(&self, query: Query) -> StoreFuture<'_, Page>;
+
+    /// What is due in a lane at `until` or before, earliest first, at most `limit`.
+    fn due(&self, lane: Lane, until: SupervisedTime, limit: usize) -> StoreFuture<'_, Vec<Due>>;
+
+    /// The bytes of a kept snapshot, or `None` if it is not kept.
+    fn snapshot(&self, session: SessionId, sequence: u64) -> StoreFuture<'_, Option<Arc<[u8]>>>;
+
+    /// The kept inputs of a session numbered higher than `after`, in order, at most `limit`.
+    fn inputs(
+        &self,
+        session: SessionId,
+        after: u64,
+        limit: usize,
+    ) -> StoreFuture<'_, Vec<StoredInput>>;
+
+    /// The events of a session in a range of sequence numbers, in order, at most `limit`.
+    fn events(
+        &self,
+        session: SessionId,
+        range: RangeInclusive<u64>,
+        limit: usize,
+    ) -> StoreFuture<'_, Vec<EventRecord>>;
+
+    /// What could not be read, as far as it is known.
+    fn damaged(&self) -> StoreFuture<'_, Vec<Damage>>;
+
+    /// Tries to heal a store that failed: gives back reserved space, opens files again.
+    ///
+    /// `Ok` means that commits may work again. A store with nothing to heal returns `Ok`.
+    fn heal(&self) -> StoreFuture<'_, ()>;
+
+    /// Releases what the store holds, so that another process can open it. Later calls fail with
+    /// [`StoreError::Closed`]. Closing twice is harmless.
+    fn close(&self) -> StoreFuture<'_, ()>;
+}
+
+/// How a store was left by its last user.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Opened {
+    /// The supervised time up to now.
+    pub supervised: SupervisedTime,
+    /// Other workers that are alive on this store; their sessions are not ours to recover.
+    pub others: Vec<WorkerGeneration>,
+}
+
+impl Opened {
+    /// An answer to [`Store::begin`].
+    pub const fn new(supervised: SupervisedTime, others: Vec<WorkerGeneration>) -> Self {
+        Self { supervised, others }
+    }
+}
+
+/// Commits that go to the store together.
+#[derive(Debug, Clone)]
+pub struct Batch {
+    /// The worker that commits.
+    pub generation: WorkerGeneration,
+    /// The supervised time of this batch. A store keeps the largest it was given.
+    pub supervised: SupervisedTime,
+    /// The commits. No session is in it twice.
+    pub commits: Vec<Arc<Commit>>,
+}
+
+/// One change of one session.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Commit {
+    /// The record as it is to be. It must replace version `record.version - 1`; with version 1
+    /// the session must not exist.
+    ///
+    /// The store keeps exactly the snapshots that the record names, and exactly the inputs above
+    /// [`SessionRecord::inputs_covered`].
+    pub record: SessionRecord,
+    /// New events. Their sequences continue the log and end at `record.last_event`.
+    pub events: Vec<EventRecord>,
+    /// New inputs. Their sequences continue the inbox and end at `record.inbox.accepted`.
+    pub inputs: Vec<StoredInput>,
+    /// The bytes of a new snapshot: that of `record.snapshots[0]`.
+    pub snapshot: Option<Arc<[u8]>>,
+}
+
+/// Why a commit was refused. Nothing of it was done.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// The stored version is not the one the commit replaces (`None`: there is no record).
+    #[error("the stored version is {found:?}")]
+    Version {
+        /// The stored version.
+        found: Option<u64>,
+    },
+    /// The unique name belongs to another session that has not ended.
+    #[error("the name is held by session {holder}")]
+    NameTaken {
+        /// Whose it is.
+        holder: SessionId,
+    },
+    /// The start key belongs to another session.
+    #[error("the start key belongs to session {holder}")]
+    StartKeyTaken {
+        /// Whose it is.
+        holder: SessionId,
+        /// The digest of the request that it came with.
+        digest: u64,
+    },
+    /// An input with the same caller's id was accepted before.
+    #[error("the input id was used for input {sequence}")]
+    InputTaken {
+        /// The repeated id.
+        id: InputId,
+        /// The number of the input that has it.
+        sequence: u64,
+        /// The CRC-32 of its payload.
+        checksum: u32,
+    },
+    /// Another worker took over: this one may not write any more.
+    #[error("another worker has taken over the store")]
+    GenerationEnded,
+}
+
+/// What a session can be found by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Key {
+    /// Its unique name. Where ended sessions had it too, the one that took it last.
+    Name(Name),
+    /// A correlation id from outside.
+    ExternalId(ExternalId),
+    /// The idempotency key of its start.
+    Start(StartKey),
+}
+
+/// Which records to list. All conditions must hold.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Query {
+    /// Only sessions in one of these states; empty: in any.
+    pub states: Vec<State>,
+    /// Only sessions of this kind.
+    pub kind: Option<Kind>,
+    /// Only sessions that carry all of these labels.
+    pub labels: Vec<(String, String)>,
+    /// Where the page before this one ended.
+    pub after: Option<Cursor>,
+    /// How many at most; 0 counts as 1.
+    pub limit: usize,
+}
+
+impl Query {
+    /// Whether a record meets the conditions.
+    pub fn matches(&self, record: &SessionRecord) -> bool {
+        (self.states.is_empty() || self.states.contains(&record.state()))
+            && self.kind.as_ref().is_none_or(|kind| *kind == record.kind)
+            && self
+                .labels
+                .iter()
+                .all(|(key, value)| record.labels.get(key) == Some(value))
+    }
+}
+
+/// A place in a listing. Sessions are ordered by their time of creation, then by id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Cursor {
+    /// When the last listed session was created.
+    pub created_at: Timestamp,
+    /// Its id.
+    pub session: SessionId,
+}
+
+/// One page of a listing.
+#[derive(Debug, Clone, PartialEq, Default)]
+#[non_exhaustive]
+pub struct Page {
+    /// The records, newest first.
+    pub records: Vec<SessionRecord>,
+    /// Where the next page begins, if there may be more.
+    pub next: Option<Cursor>,
+}
+
+impl Page {
+    /// A page and where the next one begins.
+    pub const fn new(records: Vec<SessionRecord>, next: Option<Cursor>) -> Self {
+        Self { records, next }
+    }
+}
+
+/// A session whose time has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Due {
+    /// When it was due.
+    pub at: SupervisedTime,
+    /// The session.
+    pub session: SessionId,
+}
+
+/// Something in the store that cannot be read. Its bytes are kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Damage {
+    /// The session, as far as it can be told.
+    pub session: Option<SessionId>,
+    /// What is wrong with it.
+    pub reason: String,
+    /// The stored bytes.
+    pub bytes: Arc<[u8]>,
+}
+
+impl Damage {
+    /// Something that cannot be read.
+    pub fn new(session: Option<SessionId>, reason: impl Into<String>, bytes: &[u8]) -> Self {
+        Self {
+            session,
+            reason: reason.into(),
+            bytes: bytes.into(),
+        }
+    }
+}
+
+/// A boxed source of an error.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// A store that does not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// Another process has the store open.
+    #[error("another process has the store at {} open; use one store per worker", path.display())]
+    InUse {
+        /// The folder of the store.
+        path: PathBuf,
+    },
+    /// The store cannot be opened or created.
+    #[error("the store at {} cannot be opened: {what}", path.display())]
+    Open {
+        /// The folder of the store.
+        path: PathBuf,
+        /// What was tried, and what to do.
+        what: String,
+        /// What the system said.
+        #[source]
+        source: Option<BoxError>,
+    },
+    /// The store as a whole is damaged. It was set aside untouched.
+    #[error("the store at {} is damaged ({what}); it was set aside at {}", path.display(), aside.display())]
+    StoreDamaged {
+        /// The folder of the store.
+        path: PathBuf,
+        /// Where the damaged files are now.
+        aside: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// Something about this session cannot be read. Its bytes are kept.
+    #[error("session {session}: its {what} cannot be read: {reason}")]
+    Damaged {
+        /// The session.
+        session: SessionId,
+        /// Which part of it.
+        what: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Writing or reading failed. It may work again later: see [`Store::heal`].
+    #[error("the store failed: {what}")]
+    Unavailable {
+        /// What was tried.
+        what: String,
+        /// What the system said.
+        #[source]
+        source: Option<BoxError>,
+    },
+    /// The store was closed.
+    #[error("the store is closed")]
+    Closed,
+}
+
+impl StoreError {
+    /// An error that may pass.
+    pub fn unavailable(what: impl Into<String>, source: impl Into<BoxError>) -> Self {
+        Self::Unavailable {
+            what: what.into(),
+            source: Some(source.into()),
+        }
+    }
+
+    /// A store that cannot be opened.
+    pub fn open(
+        path: impl Into<PathBuf>,
+        what: impl Into<String>,
+        source: impl Into<BoxError>,
+    ) -> Self {
+        Self::Open {
+            path: path.into(),
+            what: what.into(),
+            source: Some(source.into()),
+        }
+    }
+}

@@ -1,16 +1,18 @@
 //! The states of a session and the one function that decides every move between them.
 //!
-//! | from \ trigger | activate | pause | stop | settle | complete | fail | expire |
-//! | --- | --- | --- | --- | --- | --- | --- | --- |
-//! | pending   | active | paused | stopped  | –       | completed | failed | expired |
-//! | active    | active | paused | stopping | –       | completed | failed | expired |
-//! | paused    | active | –      | stopped  | –       | completed | failed | expired |
-//! | stopping  | –      | –      | –        | stopped | –         | –      | –       |
-//! | stopped   | active | –      | –        | –       | completed | –      | –       |
-//! | completed, failed, expired | – | – | – | – | – | – | – |
+//! | from \ trigger | activate | pause | stop | stop held | settle | complete | fail | expire |
+//! | --- | --- | --- | --- | --- | --- | --- | --- | --- |
+//! | pending   | active | paused | stopped  | –        | –       | completed | failed | expired |
+//! | active    | active | paused | stopping | –        | –       | completed | failed | expired |
+//! | paused    | active | –      | stopped  | stopping | –       | completed | failed | expired |
+//! | stopping  | –      | –      | –        | –        | stopped | –         | –      | –       |
+//! | stopped   | active | –      | –        | –        | –       | completed | –      | –       |
+//! | completed, failed, expired | – | – | – | – | – | – | – | – |
 //!
 //! *activate* from active is a restart: a new run takes the place of one that ended. A stop
-//! between two runs passes through `stopping` to `stopped` in one commit. A dash is refused with
+//! between two runs passes through `stopping` to `stopped` in one commit. A paused session is
+//! stopped at once, unless it holds something that its last run left (*stop held*): then it is
+//! `stopping` until that is closed. A dash is refused with
 //! [`InvalidTransition`], except that asking for what already holds succeeds and changes nothing;
 //! that is the caller's to decide, see [`Trigger::target`].
 
@@ -106,6 +108,9 @@ pub enum Trigger {
     Pause,
     /// Somebody said stop.
     Stop,
+    /// Somebody said stop to a paused session that still holds something of its last run, such as
+    /// a frozen child process: it has to be closed first.
+    StopHeld,
     /// Nothing of the stopped run is alive any more.
     Settle,
     /// It is done.
@@ -118,10 +123,11 @@ pub enum Trigger {
 
 impl Trigger {
     /// Every trigger.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Activate,
         Self::Pause,
         Self::Stop,
+        Self::StopHeld,
         Self::Settle,
         Self::Complete,
         Self::Fail,
@@ -133,7 +139,7 @@ impl Trigger {
         match self {
             Self::Activate => State::Active,
             Self::Pause => State::Paused,
-            Self::Stop | Self::Settle => State::Stopped,
+            Self::Stop | Self::StopHeld | Self::Settle => State::Stopped,
             Self::Complete => State::Completed,
             Self::Fail => State::Failed,
             Self::Expire => State::Expired,
@@ -142,13 +148,16 @@ impl Trigger {
 }
 
 /// Decides every move: the state that follows, or `None` where the table has a dash.
+#[must_use]
 pub const fn transition(from: State, trigger: Trigger) -> Option<State> {
     match (from, trigger) {
         (State::Pending | State::Active | State::Paused | State::Stopped, Trigger::Activate) => {
             Some(State::Active)
         }
         (State::Pending | State::Active, Trigger::Pause) => Some(State::Paused),
-        (State::Active, Trigger::Stop) => Some(State::Stopping),
+        (State::Active, Trigger::Stop) | (State::Paused, Trigger::StopHeld) => {
+            Some(State::Stopping)
+        }
         (State::Pending | State::Paused, Trigger::Stop) | (State::Stopping, Trigger::Settle) => {
             Some(State::Stopped)
         }
@@ -158,12 +167,14 @@ pub const fn transition(from: State, trigger: Trigger) -> Option<State> {
         (State::Pending | State::Active | State::Paused, Trigger::Fail) => Some(State::Failed),
         (State::Pending | State::Active | State::Paused, Trigger::Expire) => Some(State::Expired),
         (State::Paused, Trigger::Pause)
+        | (State::Pending | State::Active | State::Stopped, Trigger::StopHeld)
         | (State::Pending | State::Active | State::Paused | State::Stopped, Trigger::Settle)
         | (
             State::Stopping,
             Trigger::Activate
             | Trigger::Pause
             | Trigger::Stop
+            | Trigger::StopHeld
             | Trigger::Complete
             | Trigger::Fail
             | Trigger::Expire,
@@ -219,7 +230,7 @@ pub enum Phase {
     },
     /// See [`State::Stopping`].
     Stopping {
-        /// The run that is being stopped.
+        /// The run that is being stopped, or that left what is being closed.
         run: RunId,
         /// The worker whose run it is.
         worker: WorkerGeneration,

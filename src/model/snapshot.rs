@@ -4,7 +4,9 @@
 //! magic "SKSN" | format: u16 | header length: u32 | header (JSON) | payload | CRC-32 of all before
 //! ```
 //!
-//! Numbers are little-endian. An unknown format is an error, never a guess.
+//! Numbers are little-endian. An unknown format is an error, never a guess. Every format begins
+//! with the magic and its number and ends with the checksum of all before, so that a reader can
+//! tell an envelope of a newer version from a damaged one.
 
 use std::sync::Arc;
 
@@ -73,8 +75,8 @@ impl SnapshotEnvelope {
     /// Reads what [`encode`](Self::encode) wrote.
     ///
     /// # Errors
-    /// [`SnapshotError`] says what is wrong with the bytes. The format is looked at before the
-    /// checksum, so that an envelope of a newer version is told apart from a damaged one.
+    /// [`SnapshotError`] says what is wrong with the bytes. The checksum is looked at before the
+    /// format, so that a damaged envelope never passes for one of a newer version.
     pub fn decode(bytes: &[u8]) -> Result<Self, SnapshotError> {
         let (magic, rest) = bytes
             .split_first_chunk::<4>()
@@ -85,21 +87,22 @@ impl SnapshotEnvelope {
         let (format, rest) = rest
             .split_first_chunk::<2>()
             .ok_or(SnapshotError::Truncated)?;
-        let format = u16::from_le_bytes(*format);
-        if format > SNAPSHOT_FORMAT {
-            return Err(SnapshotError::NewerFormat { found: format });
-        }
-        let (length, rest) = rest
-            .split_first_chunk::<4>()
-            .ok_or(SnapshotError::Truncated)?;
-        let (body, checksum) = rest
-            .split_last_chunk::<4>()
+        let (rest, checksum) = rest
+            .split_last_chunk::<CHECKSUM>()
             .ok_or(SnapshotError::Truncated)?;
         let covered = bytes.len() - CHECKSUM;
         let sum = bytes.get(..covered).map_or(0, crc32fast::hash);
         if sum != u32::from_le_bytes(*checksum) {
             return Err(SnapshotError::Checksum);
         }
+        match u16::from_le_bytes(*format) {
+            0 => return Err(SnapshotError::NotASnapshot),
+            SNAPSHOT_FORMAT => {}
+            found => return Err(SnapshotError::NewerFormat { found }),
+        }
+        let (length, body) = rest
+            .split_first_chunk::<4>()
+            .ok_or(SnapshotError::Truncated)?;
         let length = usize::try_from(u32::from_le_bytes(*length)).unwrap_or(usize::MAX);
         let (header, payload) = body
             .split_at_checked(length)

@@ -37,12 +37,17 @@ pub(crate) enum Plan {
     Resume,
     /// The same, after all others and alone: it may be what its last worker died of.
     ResumeSuspect,
-    /// It is what its workers died of.
+    /// It is what its workers died of. A session that is paused already changes its cause alone.
     Quarantine,
 }
 
-/// Decides for one session. `registered`: whether a workload of its kind is there to run it;
-/// `lost`: whether the worker that it names is known to be gone.
+/// Decides for one session. `registered`: whether a workload of its kind is there to run it, else
+/// it waits as it is for a worker that has one; `lost`: whether the worker that it names is known
+/// to be gone.
+///
+/// What counts against a session is its recoveries alone, however it was left: a suspect that was
+/// paused in between is still a suspect.
+#[must_use]
 pub(crate) fn plan(
     record: &SessionRecord,
     what: RecoverWhat,
@@ -51,20 +56,13 @@ pub(crate) fn plan(
 ) -> Plan {
     match &record.phase {
         Phase::Stopping { worker, .. } if lost(*worker) => Plan::FinishStop,
-        Phase::Active { worker, .. } if lost(*worker) => {
-            if !registered {
-                return Plan::Leave;
-            }
-            match what {
-                RecoverWhat::ShutdownOnly | RecoverWhat::Nothing => Plan::Interrupt,
-                RecoverWhat::All if record.recoveries >= MAX_RECOVERIES => Plan::Quarantine,
-                RecoverWhat::All if record.recoveries > 0 => Plan::ResumeSuspect,
-                RecoverWhat::All => Plan::Resume,
-            }
-        }
+        Phase::Active { worker, .. } if lost(*worker) && registered => match what {
+            RecoverWhat::ShutdownOnly | RecoverWhat::Nothing => Plan::Interrupt,
+            RecoverWhat::All => resume(record.recoveries),
+        },
         Phase::Paused { cause, .. } if registered => match (cause, what) {
             (PauseCause::Shutdown, RecoverWhat::All | RecoverWhat::ShutdownOnly)
-            | (PauseCause::Interrupted, RecoverWhat::All) => Plan::Resume,
+            | (PauseCause::Interrupted, RecoverWhat::All) => resume(record.recoveries),
             (PauseCause::Asked | PauseCause::Idle | PauseCause::Quarantined, _)
             | (PauseCause::Shutdown, RecoverWhat::Nothing)
             | (PauseCause::Interrupted, RecoverWhat::ShutdownOnly | RecoverWhat::Nothing) => {
@@ -79,5 +77,14 @@ pub(crate) fn plan(
         | Phase::Completed
         | Phase::Failed
         | Phase::Expired => Plan::Leave,
+    }
+}
+
+/// How a session is resumed that took `recoveries` workers with it.
+const fn resume(recoveries: u32) -> Plan {
+    match recoveries {
+        0 => Plan::Resume,
+        1..MAX_RECOVERIES => Plan::ResumeSuspect,
+        MAX_RECOVERIES.. => Plan::Quarantine,
     }
 }

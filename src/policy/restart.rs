@@ -18,7 +18,8 @@ use crate::model::{event::RunEnd, record::Failures, time::SupervisedTime};
 pub struct RestartPolicy {
     /// Whether it is replaced at all (default: on failure).
     pub restart: Restart,
-    /// How many failures within [`within`](Self::within) are answered by a restart (default 3).
+    /// How many failures within [`within`](Self::within) are answered by a restart (default 3, at
+    /// most 1000: the record of the session remembers each).
     pub max_restarts: u32,
     /// The window, in supervised time (default 60 s).
     #[serde(with = "limit::duration")]
@@ -28,7 +29,7 @@ pub struct RestartPolicy {
     pub max_without_checkpoint: u32,
     /// How long the session waits before the next run.
     pub backoff: Backoff,
-    /// After a run of this length its failures are forgotten by the backoff (default 10 min).
+    /// A run of this length makes the backoff forget the failures before it (default 10 min).
     #[serde(with = "limit::duration")]
     pub healthy_after: Duration,
     /// What follows when the restarts are used up (default: quarantine).
@@ -110,17 +111,28 @@ impl Backoff {
 
     /// The wait after `failures` failures in a row; `random` is between 0 and 1.
     fn wait(&self, failures: u32, random: f64) -> Duration {
+        if self.initial.is_zero() {
+            return Duration::ZERO;
+        }
         let exponent = i32::try_from(failures.saturating_sub(1)).unwrap_or(i32::MAX);
         let seconds = self.initial.as_secs_f64() * self.factor.powi(exponent);
         let capped = seconds.min(self.max.as_secs_f64());
         let shortened = capped * (1.0 - self.jitter * random.clamp(0.0, 1.0));
-        Duration::try_from_secs_f64(shortened).unwrap_or(self.max)
+        Duration::try_from_secs_f64(shortened).map_or(self.max, |wait| wait.min(self.max))
     }
 }
+
+/// Bounds what a record remembers of its failures: they are written with every commit.
+const MAX_RESTARTS: u32 = 1000;
 
 impl RestartPolicy {
     pub(super) fn validate(&self) -> Result<(), InvalidPolicy> {
         let rules = [
+            (
+                self.max_restarts > MAX_RESTARTS,
+                "restart.max_restarts",
+                "at most 1000",
+            ),
             (
                 self.within.is_zero(),
                 "restart.within",
@@ -188,6 +200,10 @@ pub(crate) enum Verdict {
 
 /// Counts a failure and decides what follows. `ran_for` is how long the failed run was alive;
 /// `random` is between 0 and 1.
+///
+/// `max_restarts` failures within the window are answered by a restart, the next one exhausts
+/// them. A failure that lies exactly one window back does not count any more.
+#[must_use]
 pub(crate) fn on_failure(
     policy: &RestartPolicy,
     failures: &mut Failures,

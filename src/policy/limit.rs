@@ -52,7 +52,7 @@ impl<'de> Deserialize<'de> for Limit {
         }
         duration::parse(&text)
             .map(Self::After)
-            .map_err(D::Error::custom)
+            .map_err(|error| D::Error::custom(format_args!("{error}, or never for no limit")))
     }
 }
 

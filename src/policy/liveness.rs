@@ -27,7 +27,8 @@ pub(crate) enum Verdict {
     Idle,
 }
 
-/// Judges a run at `now`. A busy operation whose limit has passed leaves a full fresh window.
+/// Judges a run at `now`. It is past its limit at the very moment the limit ends. A busy operation whose limit has passed leaves a full fresh window.
+#[must_use]
 pub(crate) fn verdict(
     now: WorkerTime,
     doing: Doing,

@@ -1,0 +1,405 @@
+//! The record of a session: what is stored is read, also by the next version.
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::{
+    model::{
+        event::{Cause, Event, EventRecord, Fact, FileAction, Lifecycle, RunEnd},
+        ids::{ExternalId, Kind, Name, RunId, SessionId, StartKey, WorkerGeneration},
+        labels::Labels,
+        record::{
+            Failures, InHand, Inbox, Lane, Runs, SessionRecord, SnapshotRef, StartRequest,
+            Transition,
+        },
+        state::{PauseCause, Phase, State},
+        time::{SupervisedTime, Timestamp},
+        usage::Usage,
+    },
+    policy::Policy,
+};
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_timestamp(seconds, 123_456_789).unwrap()
+}
+
+fn supervised(millis: u64) -> SupervisedTime {
+    SupervisedTime::from_millis(millis)
+}
+
+/// A record in which nothing is left at its default.
+fn full() -> SessionRecord {
+    let run = RunId::from_uuid(Uuid::from_u128(2));
+    let snapshot = |sequence, consumed| SnapshotRef {
+        sequence,
+        consumed,
+        bytes: 77,
+        at: at(1_700_000_050),
+    };
+    SessionRecord {
+        id: SessionId::from_uuid(Uuid::from_u128(1)),
+        kind: Kind::new("coder").unwrap(),
+        version: 12,
+        writer: WorkerGeneration::from_uuid(Uuid::from_u128(3)),
+        created_at: at(1_700_000_000),
+        updated_at: at(1_700_000_100),
+        phase: Phase::Active {
+            run,
+            worker: WorkerGeneration::from_uuid(Uuid::from_u128(3)),
+            restarting: None,
+        },
+        name: Some(Name::new("fix the build").unwrap()),
+        external_id: Some(ExternalId::new("agent-7").unwrap()),
+        start_key: Some(StartRequest {
+            key: StartKey::new("request-1").unwrap(),
+            digest: u64::MAX,
+        }),
+        labels: Labels::new([("repo", "sessionkeeper")]).unwrap(),
+        metadata: serde_json::Map::from_iter([("ticket".to_owned(), json!({ "id": 4.25 }))]),
+        policy: Some(Box::new(
+            Policy::builder().max_inputs(3_u32).build().unwrap(),
+        )),
+        last_event: 40,
+        inbox: Inbox {
+            accepted: 9,
+            consumed: 7,
+            waiting_bytes: 300,
+            in_hand: Some(InHand {
+                input: 8,
+                attempt: 2,
+            }),
+        },
+        snapshots: vec![snapshot(6, 7), snapshot(5, 4)],
+        usage: Usage::tokens(812, 240),
+        runs: Runs {
+            count: 3,
+            restarts: 1,
+            active_ms: 9_000,
+            since: Some(supervised(8_000)),
+        },
+        failures: Failures {
+            recent: vec![supervised(5_000)],
+            without_checkpoint: 1,
+            in_a_row: 1,
+            last: Some(RunEnd::Panicked {
+                message: "index out of range".to_owned(),
+            }),
+        },
+        recoveries: 1,
+        abandoned: vec![RunId::from_uuid(Uuid::from_u128(9))],
+        history: [Transition {
+            at: at(1_700_000_001),
+            from: State::Pending,
+            to: State::Active,
+            cause: Cause::SlotFree,
+            reason: Some("a place became free".to_owned()),
+        }]
+        .into(),
+    }
+}
+
+fn stored() -> Value {
+    serde_json::to_value(full()).unwrap()
+}
+
+#[test]
+fn a_full_record_round_trips() {
+    let bytes = serde_json::to_vec(&full()).unwrap();
+    assert_eq!(
+        serde_json::from_slice::<SessionRecord>(&bytes).unwrap(),
+        full()
+    );
+}
+
+#[test]
+fn what_a_newer_version_adds_is_passed_over() {
+    let mut newer = stored();
+    newer["shape_of_things_to_come"] = json!({ "any": ["thing"] });
+    newer["inbox"]["lanes"] = json!(2);
+    newer["usage"]["cached_tokens"] = json!(5);
+    newer["runs"]["longest_ms"] = json!(1);
+    newer["failures"]["first"] = json!(1);
+    newer["phase"]["priority"] = json!("high");
+    newer["snapshots"][0]["codec"] = json!("zstd");
+    newer["history"][0]["by"] = json!("alice");
+    assert_eq!(
+        serde_json::from_value::<SessionRecord>(newer).unwrap(),
+        full()
+    );
+}
+
+#[test]
+fn what_an_older_version_did_not_write_has_its_default() {
+    let mut older = stored();
+    let fields = older.as_object_mut().unwrap();
+    fields.retain(|field, _| {
+        [
+            "id",
+            "kind",
+            "version",
+            "writer",
+            "created_at",
+            "updated_at",
+            "phase",
+            "last_event",
+        ]
+        .contains(&field.as_str())
+    });
+    let full = full();
+    let expected = SessionRecord {
+        name: None,
+        external_id: None,
+        start_key: None,
+        labels: Labels::default(),
+        metadata: serde_json::Map::new(),
+        policy: None,
+        inbox: Inbox::default(),
+        snapshots: Vec::new(),
+        usage: Usage::default(),
+        runs: Runs::default(),
+        failures: Failures::default(),
+        recoveries: 0,
+        abandoned: Vec::new(),
+        history: [].into(),
+        ..full
+    };
+    assert_eq!(
+        serde_json::from_value::<SessionRecord>(older).unwrap(),
+        expected
+    );
+}
+
+#[test]
+fn a_record_without_what_it_cannot_do_without_is_refused() {
+    for field in ["id", "kind", "version", "writer", "phase", "last_event"] {
+        let mut stored = stored();
+        stored.as_object_mut().unwrap().remove(field).unwrap();
+        let error = serde_json::from_value::<SessionRecord>(stored).unwrap_err();
+        assert!(error.to_string().contains(field), "{field}: {error}");
+    }
+}
+
+#[test]
+fn a_record_with_values_no_builder_takes_is_refused() {
+    let spoil: [(&str, fn(&mut Value)); 4] = [
+        ("kind", |record| record["kind"] = json!("")),
+        ("labels", |record| record["labels"] = json!({ "": "x" })),
+        ("policy", |record| record["policy"]["max_inputs"] = json!(0)),
+        ("state", |record| record["phase"]["state"] = json!("lost")),
+    ];
+    for (what, spoil) in spoil {
+        let mut stored = stored();
+        spoil(&mut stored);
+        assert!(
+            serde_json::from_value::<SessionRecord>(stored).is_err(),
+            "a spoilt {what} was taken"
+        );
+    }
+}
+
+#[test]
+fn inputs_are_kept_until_the_older_kept_snapshot_covers_them() {
+    let with = |consumed: &[u64]| {
+        let mut record = full();
+        let kept = record.snapshots[0];
+        record.snapshots = consumed
+            .iter()
+            .map(|consumed| SnapshotRef {
+                consumed: *consumed,
+                ..kept
+            })
+            .collect();
+        record.inputs_covered()
+    };
+    assert_eq!(with(&[]), 0);
+    assert_eq!(with(&[7]), 7);
+    assert_eq!(with(&[7, 4]), 4);
+    assert_eq!(with(&[7, 0]), 0);
+}
+
+fn check_due(phase: Phase, waiting: u64, ready: Option<u64>, timeout: Option<u64>) {
+    let mut record = full();
+    record.phase = phase.clone();
+    record.inbox = Inbox {
+        accepted: 5 + waiting,
+        consumed: 5,
+        ..Inbox::default()
+    };
+    assert_eq!(
+        record.due(Lane::Ready),
+        ready.map(supervised),
+        "ready: {phase:?}, {waiting} waiting"
+    );
+    assert_eq!(
+        record.due(Lane::Timeout),
+        timeout.map(supervised),
+        "timeout: {phase:?}, {waiting} waiting"
+    );
+}
+
+#[test]
+fn a_session_is_due_when_it_could_run_and_when_its_waiting_ends() {
+    let pending = |until: Option<u64>| Phase::Pending {
+        since: supervised(10),
+        until: until.map(supervised),
+    };
+    let paused = |cause, until: Option<u64>| Phase::Paused {
+        cause,
+        since: supervised(20),
+        until: until.map(supervised),
+    };
+    check_due(pending(None), 0, Some(10), None);
+    check_due(pending(Some(99)), 1, Some(10), Some(99));
+    check_due(paused(PauseCause::Idle, None), 0, None, None);
+    check_due(paused(PauseCause::Idle, Some(99)), 1, Some(20), Some(99));
+    for cause in [
+        PauseCause::Asked,
+        PauseCause::Shutdown,
+        PauseCause::Interrupted,
+        PauseCause::Quarantined,
+    ] {
+        check_due(paused(cause, Some(99)), 1, None, Some(99));
+    }
+    check_due(full().phase, 1, None, None);
+    for phase in [
+        Phase::Stopped,
+        Phase::Completed,
+        Phase::Failed,
+        Phase::Expired,
+    ] {
+        check_due(phase, 1, None, None);
+    }
+}
+
+#[test]
+fn an_inbox_never_counts_below_zero() {
+    let odd = Inbox {
+        accepted: 3,
+        consumed: 4,
+        ..Inbox::default()
+    };
+    assert_eq!(odd.waiting(), 0);
+}
+
+const CAUSES: [Cause; 16] = [
+    Cause::Asked,
+    Cause::SlotFree,
+    Cause::InputArrived,
+    Cause::Restarted,
+    Cause::Recovered,
+    Cause::Returned,
+    Cause::IdleTimeout,
+    Cause::Silence,
+    Cause::PausedTimeout,
+    Cause::PendingTimeout,
+    Cause::Shutdown,
+    Cause::Interrupted,
+    Cause::RestartsExhausted,
+    Cause::SuspectedOfCrashes,
+    Cause::Workload,
+    Cause::RunGone,
+];
+
+#[test]
+fn causes_are_stored_under_the_names_they_show() {
+    for cause in CAUSES {
+        assert_eq!(serde_json::to_value(cause).unwrap(), json!(cause.as_str()));
+        assert_eq!(cause.to_string(), cause.as_str());
+    }
+}
+
+/// One fact of every shape.
+fn facts() -> Vec<Fact> {
+    let lifecycle = [
+        Lifecycle::Created {
+            kind: Kind::new("coder").unwrap(),
+        },
+        Lifecycle::StateChanged {
+            from: State::Active,
+            to: State::Paused,
+            cause: Cause::IdleTimeout,
+            reason: None,
+        },
+        Lifecycle::PauseCauseChanged {
+            from: PauseCause::Idle,
+            to: PauseCause::Asked,
+        },
+        Lifecycle::RestartScheduled {
+            attempt: 2,
+            delay_ms: 2_000,
+        },
+        Lifecycle::SnapshotFellBack {
+            from: 6,
+            to: 5,
+            reason: "the checksum of the snapshot does not match".to_owned(),
+        },
+        Lifecycle::ExternalIdSet {
+            id: ExternalId::new("agent-7").unwrap(),
+        },
+    ];
+    let ends = [
+        RunEnd::Yielded,
+        RunEnd::Completed,
+        RunEnd::Failed {
+            error: "no route to host".to_owned(),
+        },
+        RunEnd::Panicked {
+            message: String::new(),
+        },
+        RunEnd::Cancelled,
+        RunEnd::Abandoned,
+        RunEnd::Interrupted,
+    ]
+    .map(|how| Lifecycle::RunEnded { how });
+    let work = [
+        Event::thinking(1, ["edit_file"]),
+        Event::terminal("ls", "a\nb", -1),
+        Event::file_change("src/lib.rs", FileAction::Renamed),
+        Event::completion("done"),
+        Event::error("not done"),
+        Event::custom("plan", json!({ "steps": [1, 2.5, null] })),
+        Event::custom("nothing", Value::Null),
+    ];
+    lifecycle
+        .into_iter()
+        .chain(ends)
+        .map(Fact::Lifecycle)
+        .chain(work.map(Fact::Work))
+        .chain([Fact::Usage(Usage::tokens(1, 2))])
+        .collect()
+}
+
+#[test]
+fn every_fact_round_trips() {
+    for fact in facts() {
+        let event = EventRecord {
+            sequence: 1,
+            at: at(1_700_000_000),
+            run: Some(RunId::from_uuid(Uuid::from_u128(2))),
+            input: Some(8),
+            fact,
+        };
+        let text = serde_json::to_string(&event).unwrap();
+        let read: EventRecord = serde_json::from_str(&text).unwrap();
+        assert_eq!(read, event, "{text}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_number_in_the_metadata_changes_when_it_is_stored(number in proptest::num::f64::NORMAL) {
+        let mut record = full();
+        record.metadata.insert("number".to_owned(), json!(number));
+        let bytes = serde_json::to_vec(&record).unwrap();
+        let read: SessionRecord = serde_json::from_slice(&bytes).unwrap();
+        prop_assert_eq!(read.metadata.get("number"), Some(&json!(number)));
+    }
+
+    #[test]
+    fn any_timestamp_round_trips(seconds in -62_135_596_800_i64..253_402_300_800, nanos in 0..1_000_000_000_u32) {
+        let at = Timestamp::from_timestamp(seconds, nanos).unwrap();
+        let text = serde_json::to_string(&at).unwrap();
+        prop_assert_eq!(serde_json::from_str::<Timestamp>(&text).unwrap(), at);
+    }
+}

@@ -229,13 +229,14 @@ pub(crate) fn on_failure(
     let in_window = u32::try_from(failures.recent.len()).unwrap_or(u32::MAX);
     let why = if in_window > policy.max_restarts {
         format!(
-            "{in_window} failures within {}",
+            "{} within {}",
+            counted(in_window),
             humantime::format_duration(policy.within)
         )
     } else if failures.without_checkpoint > policy.max_without_checkpoint {
         format!(
-            "{} failures without a checkpoint",
-            failures.without_checkpoint
+            "{} without a checkpoint",
+            counted(failures.without_checkpoint)
         )
     } else {
         let delay = match retry {
@@ -251,4 +252,9 @@ pub(crate) fn on_failure(
         OnExhausted::Quarantine => Verdict::Quarantine { why },
         OnExhausted::Fail => Verdict::Fail,
     }
+}
+
+fn counted(failures: u32) -> String {
+    let plural = if failures == 1 { "" } else { "s" };
+    format!("{failures} failure{plural}")
 }

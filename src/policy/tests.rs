@@ -1,1 +1,6 @@
+//! What the policies promise.
 
+mod liveness;
+mod recovery;
+mod restart;
+mod values;

@@ -8,7 +8,7 @@ fn check(path: &str, code: &str, expected: Option<&str>) {
     match expected {
         None => assert!(broken.is_empty(), "{code:?} in {path}: {broken:?}"),
         Some(words) => assert!(
-            broken.len() == 1 && broken[0].starts_with(path) && broken[0].contains(words),
+            matches!(&broken[..], [one] if one.starts_with(path) && one.contains(words)),
             "{code:?} in {path}: {broken:?}, where {words:?} was expected"
         ),
     }

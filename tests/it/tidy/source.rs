@@ -50,6 +50,10 @@ impl Source {
         Self(tokens)
     }
 
+    fn line(&self, index: usize) -> usize {
+        self.0.get(index).map_or(0, |(line, _)| *line)
+    }
+
     fn name(&self, index: usize) -> Option<&str> {
         match self.0.get(index) {
             Some((_, Token::Name(name))) => Some(name),
@@ -88,7 +92,7 @@ impl Source {
                 let imported = matches!(before, Some("use" | "crate"));
                 self.is_head(*index) && (imported || self.is(index + 1, &Token::Path))
             })
-            .map(|index| (self.0[index].0, name.to_owned()))
+            .map(|index| (self.line(index), name.to_owned()))
             .collect()
     }
 
@@ -104,7 +108,7 @@ impl Source {
                     self.is(place - 1, &Token::Path) && self.name(place) == Some(name)
                 })
             })
-            .map(|index| (self.0[index].0, path.join("::")))
+            .map(|index| (self.line(index), path.join("::")))
             .collect()
     }
 
@@ -113,7 +117,7 @@ impl Source {
         ["struct", "enum", "union", "trait", "type", "mod"]
             .into_iter()
             .flat_map(|keyword| self.places_of(keyword))
-            .filter_map(|index| Some((self.0[index].0, self.name(index + 1)?)))
+            .filter_map(|index| Some((self.line(index), self.name(index + 1)?)))
             .filter(|(_, name)| words(name).iter().any(|part| part == word))
             .map(|(line, name)| (line, name.to_owned()))
             .collect()
@@ -162,7 +166,7 @@ impl Source {
         let mut taken = Vec::new();
         let mut open = 0;
         let mut begins = false;
-        for (line, token) in &self.0[start..] {
+        for (line, token) in self.0.iter().skip(start) {
             match token {
                 Token::Other('{') => {
                     open += 1;
@@ -213,7 +217,7 @@ fn comment(text: &str) -> Option<usize> {
     let mut open = 0;
     let mut at = 0;
     while at < text.len() {
-        let rest = &text.as_bytes()[at..];
+        let rest = text.as_bytes().get(at..).unwrap_or_default();
         if rest.starts_with(b"/*") {
             open += 1;
             at += 2;

@@ -182,7 +182,8 @@ fn a_record_without_what_it_cannot_do_without_is_refused() {
 
 #[test]
 fn a_record_with_values_no_builder_takes_is_refused() {
-    let spoil: [(&str, fn(&mut Value)); 4] = [
+    type Spoil = fn(&mut Value);
+    let spoil: [(&str, Spoil); 4] = [
         ("kind", |record| record["kind"] = json!("")),
         ("labels", |record| record["labels"] = json!({ "": "x" })),
         ("policy", |record| record["policy"]["max_inputs"] = json!(0)),

@@ -266,6 +266,27 @@ fn a_factor_beyond_all_numbers_gives_the_longest_wait() {
 }
 
 #[test]
+fn a_longest_wait_of_decades_is_not_rounded_up() {
+    for nanos in 1..100 {
+        let max = Duration::new(3_000_000_000, nanos * 1_001);
+        let endless = Backoff {
+            factor: f64::MAX,
+            max,
+            ..policy().backoff
+        };
+        let mut failing = Failing::new(RestartPolicy {
+            backoff: endless,
+            ..policy()
+        });
+        failing.failures.in_a_row = 9;
+        match failing.fail_at(0) {
+            Verdict::Restart { delay, .. } => assert!(delay <= max, "{delay:?} > {max:?}"),
+            other @ (Verdict::Quarantine { .. } | Verdict::Fail) => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
 fn a_healthy_run_makes_the_backoff_start_over() {
     let mut failing = Failing::new(policy());
     let healthy = policy().healthy_after;

@@ -74,6 +74,8 @@ pub enum Lifecycle {
         /// How.
         how: RunEnd,
     },
+    /// A run that had been abandoned came back, and is gone now.
+    AbandonedRunReturned,
     /// A restart waits out its backoff.
     RestartScheduled {
         /// Which attempt the next run will be.

@@ -209,7 +209,7 @@ pub struct SnapshotRef {
 }
 
 /// The runs of a session, counted and summed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Runs {
     /// How many there were.
@@ -221,6 +221,19 @@ pub struct Runs {
     /// When the present run began, in supervised time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub since: Option<SupervisedTime>,
+    /// The run that ended last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last: Option<EndedRun>,
+}
+
+/// A run that ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndedRun {
+    /// The run.
+    pub run: RunId,
+    /// What became of it.
+    #[serde(flatten)]
+    pub end: RunEnd,
 }
 
 impl Runs {

@@ -1,0 +1,229 @@
+//! Building a supervisor: what it runs, how, and what it finds.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use tokio::sync::watch;
+
+use crate::{
+    clock::{self, Clock},
+    model::ids::{InvalidName, Kind},
+    policy::{Policy, RecoverWhat},
+    runtime::{
+        agenda,
+        checkpointer::Checkpointer,
+        core::{Core, Parts},
+        recovery::{self, Pace},
+        supervisor::spawn_supervisor,
+    },
+    store::{Store, StoreError},
+    supervisor::Supervisor,
+    workload::{Workload, erased::Registry},
+};
+
+/// Builds a [`Supervisor`].
+#[must_use = "a supervisor begins with `start`"]
+pub struct Builder {
+    store: Arc<dyn Store>,
+    registry: Registry,
+    trouble: Option<BuildError>,
+    policy: Policy,
+    max_active: Option<usize>,
+    recover: RecoverWhat,
+    resume_at_once: usize,
+    resume_jitter: Duration,
+    workloads: Option<tokio::runtime::Handle>,
+    seed: Option<u64>,
+}
+
+impl Builder {
+    pub(crate) fn new(store: Arc<dyn Store>) -> Self {
+        Self {
+            store,
+            registry: Registry::default(),
+            trouble: None,
+            policy: Policy::default(),
+            max_active: None,
+            recover: RecoverWhat::default(),
+            resume_at_once: 32,
+            resume_jitter: Duration::from_millis(10),
+            workloads: None,
+            seed: None,
+        }
+    }
+
+    /// Registers a workload under its own kind.
+    pub fn workload<W: Workload>(self, workload: W) -> Self {
+        match Kind::new(W::KIND) {
+            Ok(kind) => self.workload_as(kind, workload),
+            Err(error) => self.troubled(BuildError::Kind(error)),
+        }
+    }
+
+    /// Registers a workload under another kind, so that one type can serve several.
+    pub fn workload_as<W: Workload>(mut self, kind: Kind, workload: W) -> Self {
+        if self.registry.add(kind.clone(), workload) {
+            self
+        } else {
+            self.troubled(BuildError::DuplicateKind { kind })
+        }
+    }
+
+    fn troubled(mut self, error: BuildError) -> Self {
+        self.trouble.get_or_insert(error);
+        self
+    }
+
+    /// The policy of sessions that have none of their own.
+    pub fn policy(mut self, policy: Policy) -> Self {
+        self.policy = policy;
+        self
+    }
+
+    /// How many sessions may be active at once, at least 1 (default: any number). Further ones
+    /// are pending, and begin in the order of their start.
+    pub fn max_active(mut self, max_active: usize) -> Self {
+        self.max_active = Some(max_active);
+        self
+    }
+
+    /// Which sessions are resumed that another worker left (default: all but those that a person
+    /// paused).
+    pub fn recover(mut self, what: RecoverWhat) -> Self {
+        self.recover = what;
+        self
+    }
+
+    /// How many sessions a recovery resumes at once, at least 1 (default 32).
+    pub fn resume_at_once(mut self, at_once: usize) -> Self {
+        self.resume_at_once = at_once;
+        self
+    }
+
+    /// The longest random wait before each of them (default 10 ms), so that what they use is not
+    /// asked by all at the same moment.
+    pub fn resume_jitter(mut self, jitter: Duration) -> Self {
+        self.resume_jitter = jitter;
+        self
+    }
+
+    /// A runtime for the workloads (default: the one that `start` is called on). With a runtime of
+    /// its own, a workload that blocks all its threads cannot keep the supervisor from working.
+    pub fn workload_runtime(mut self, runtime: tokio::runtime::Handle) -> Self {
+        self.workloads = Some(runtime);
+        self
+    }
+
+    /// The seed of everything random, which is jitter (default: a random one).
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
+    /// Starts the supervisor: registers a new worker generation in the store, looks at what the
+    /// last one left, and begins to take it up. That goes on in the background, see
+    /// [`Supervisor::recovered`].
+    ///
+    /// # Errors
+    /// [`BuildError`]; nothing in the store was changed, except that its last worker is recorded
+    /// as ended.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime with time enabled.
+    pub async fn start(self) -> Result<Supervisor, BuildError> {
+        if let Some(error) = self.trouble {
+            return Err(error);
+        }
+        if self.max_active == Some(0) {
+            return Err(BuildError::Invalid {
+                setting: "max_active",
+                must_be: "at least 1",
+            });
+        }
+        if self.resume_at_once == 0 {
+            return Err(BuildError::Invalid {
+                setting: "resume_at_once",
+                must_be: "at least 1",
+            });
+        }
+        let generation = clock::new_generation();
+        let opened = self.store.begin(generation).await?;
+        let clock = Clock::new(opened.supervised);
+        let (checkpointer, serve) =
+            Checkpointer::new(Arc::clone(&self.store), generation, clock.clone());
+        let core = Arc::new(Core::new(Parts {
+            clock,
+            generation,
+            others: opened.others,
+            recover: self.recover,
+            registry: self.registry,
+            policy: Arc::new(self.policy),
+            checkpointer,
+            store: self.store,
+            max_active: self.max_active.unwrap_or(usize::MAX),
+            workloads: self
+                .workloads
+                .unwrap_or_else(tokio::runtime::Handle::current),
+            seed: self.seed.unwrap_or_else(|| fastrand::u64(..)),
+        }));
+        let sentinel = core.clock.clone();
+        core.keep_engine(tokio::spawn(serve).abort_handle());
+        core.keep_engine(tokio::spawn(sentinel.run()).abort_handle());
+        let work = match recovery::survey(&core).await {
+            Ok(work) => work,
+            Err(error) => {
+                core.crash();
+                return Err(error.into());
+            }
+        };
+        spawn_supervisor(&core).await;
+        let (done, recovered) = watch::channel(None);
+        let pace = Pace {
+            at_once: self.resume_at_once,
+            jitter: self.resume_jitter,
+        };
+        let recovering = recovery::recover(Arc::clone(&core), work, pace);
+        let recovery = tokio::spawn(async move {
+            done.send_replace(Some(Arc::new(recovering.await)));
+        });
+        core.keep_agenda(recovery.abort_handle());
+        core.keep_agenda(tokio::spawn(agenda::fill_places(Arc::clone(&core))).abort_handle());
+        core.keep_agenda(tokio::spawn(agenda::time_out(Arc::clone(&core))).abort_handle());
+        core.ready.notify_one();
+        Ok(Supervisor::new(core, recovered))
+    }
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("max_active", &self.max_active)
+            .field("policy", &self.policy)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a supervisor did not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// The kind of a workload is not a valid name.
+    #[error("a workload has an invalid kind")]
+    Kind(#[source] InvalidName),
+    /// Two workloads have the same kind.
+    #[error("two workloads are registered for kind {kind:?}; use `workload_as` for one of them")]
+    DuplicateKind {
+        /// The kind.
+        kind: Kind,
+    },
+    /// A setting cannot be used.
+    #[error("invalid setting: {setting} must be {must_be}")]
+    Invalid {
+        /// The setting.
+        setting: &'static str,
+        /// What it must be.
+        must_be: &'static str,
+    },
+    /// The store could not be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}

@@ -1,0 +1,100 @@
+//! What became of each session in a shutdown.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use crate::{
+    model::{event::RunEnd, ids::SessionId, record::SessionRecord, state::State},
+    runtime::supervisor::Drained,
+};
+
+/// What a shutdown did. Its `Display` is one line for each session.
+#[derive(Debug, Clone, Default, PartialEq)]
+#[non_exhaustive]
+pub struct ShutdownReport {
+    /// One line for each session that was active.
+    pub lines: Vec<ShutdownLine>,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// What became of one session.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct ShutdownLine {
+    /// The session.
+    pub session: SessionId,
+    /// What became of it.
+    pub outcome: ShutdownOutcome,
+}
+
+/// What became of one session.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum ShutdownOutcome {
+    /// It came to rest, or ended, and that is durable.
+    Rested {
+        /// The state that it is in.
+        state: State,
+        /// What became of its last run.
+        end: Option<RunEnd>,
+    },
+    /// It did not come to rest within the budget; it resumes from its last checkpoint.
+    Unsettled,
+}
+
+impl ShutdownReport {
+    pub(crate) fn new(drained: Vec<Drained>, took: Duration) -> Self {
+        let mut lines: Vec<ShutdownLine> = drained
+            .into_iter()
+            .map(|Drained { session, record }| ShutdownLine {
+                session,
+                outcome: record.map_or(ShutdownOutcome::Unsettled, outcome),
+            })
+            .collect();
+        lines.sort_by_key(|line| line.session);
+        Self { lines, took }
+    }
+}
+
+fn outcome(record: Arc<SessionRecord>) -> ShutdownOutcome {
+    ShutdownOutcome::Rested {
+        state: record.state(),
+        end: record.runs.last.as_ref().map(|last| last.end.clone()),
+    }
+}
+
+impl fmt::Display for ShutdownReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for line in &self.lines {
+            writeln!(f, "{line}")?;
+        }
+        let took = Duration::from_millis(u64::try_from(self.took.as_millis()).unwrap_or(u64::MAX));
+        write!(
+            f,
+            "{} sessions in {}",
+            self.lines.len(),
+            humantime::format_duration(took)
+        )
+    }
+}
+
+impl fmt::Display for ShutdownLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.outcome {
+            ShutdownOutcome::Rested {
+                state,
+                end: Some(end),
+            } => {
+                write!(f, "{}  {state}, its run {end}", self.session)
+            }
+            ShutdownOutcome::Rested { state, end: None } => write!(f, "{}  {state}", self.session),
+            ShutdownOutcome::Unsettled => {
+                write!(
+                    f,
+                    "{}  not at rest; resumes from its last checkpoint",
+                    self.session
+                )
+            }
+        }
+    }
+}

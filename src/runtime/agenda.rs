@@ -1,0 +1,137 @@
+//! What happens to sessions that nobody looks after: they begin to run when there is a place, and
+//! their waiting ends when its limit is reached. Their due times are an index in the store, so
+//! they hold no memory here.
+
+use std::{collections::HashSet, sync::Arc, time::Duration};
+
+use futures::future::join_all;
+use tokio::sync::oneshot;
+
+use super::{
+    core::Core,
+    op::{Op, Place, Woken},
+    supervisor::Message,
+};
+use crate::{
+    model::{ids::SessionId, record::Lane, time::SupervisedTime},
+    store::Due,
+};
+
+/// How many sessions are woken or timed out at once.
+const AT_ONCE: usize = 32;
+/// How long to wait before a failing store is asked again.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Gives places to those who wait for one: resumes first, then sessions that are ready, the one
+/// that became ready first before the others.
+pub(crate) async fn fill_places(core: Arc<Core>) {
+    // Sessions that cannot be run by this worker, such as those of an unknown kind.
+    let mut passed_over = HashSet::new();
+    loop {
+        core.ready.notified().await;
+        while let Some(first) = ready_for_place(&core, &passed_over).await {
+            let mut places = vec![first];
+            while places.len() < AT_ONCE
+                && let Ok(place) = Arc::clone(&core.places).try_acquire_owned()
+            {
+                places.push(place);
+            }
+            let ready = due(&core, Lane::Ready, places.len() + passed_over.len()).await;
+            let ready: Vec<SessionId> = ready
+                .into_iter()
+                .map(|due| due.session)
+                .filter(|session| !passed_over.contains(session))
+                .collect();
+            if ready.is_empty() {
+                break;
+            }
+            let woken = ready.into_iter().zip(places).map(|(session, place)| {
+                let (done, woken) = oneshot::channel();
+                core.route(
+                    session,
+                    Op::Wake {
+                        place: Some(place),
+                        done,
+                    },
+                );
+                async move { (session, woken.await) }
+            });
+            for (session, woken) in join_all(woken).await {
+                if let Ok(Woken::CannotRun) = woken {
+                    passed_over.insert(session);
+                }
+            }
+        }
+    }
+}
+
+/// Waits for a place that no resume wants; `None` if nobody is ready.
+async fn ready_for_place(core: &Core, passed_over: &HashSet<SessionId>) -> Option<Place> {
+    loop {
+        let place = Arc::clone(&core.places).acquire_owned().await.ok()?;
+        let (back, given) = oneshot::channel();
+        core.tell(Message::Place { place, back });
+        // A resume took it: the next one may be ours.
+        let Some(place) = given.await.ok()? else {
+            continue;
+        };
+        let ready = due(core, Lane::Ready, 1 + passed_over.len()).await;
+        let any = ready.iter().any(|due| !passed_over.contains(&due.session));
+        return any.then_some(place);
+    }
+}
+
+/// Ends the waiting of sessions whose limit is reached.
+pub(crate) async fn time_out(core: Arc<Core>) {
+    loop {
+        let earliest = earliest(&core).await;
+        let wait = async {
+            match earliest {
+                Some(Due { at, .. }) => core.clock.sleep_until_supervised(at).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = core.timeouts.notified() => continue,
+            () = wait => {}
+        }
+        let mut progress = false;
+        let expired = due(&core, Lane::Timeout, AT_ONCE).await;
+        let ended = expired.into_iter().map(|Due { session, .. }| {
+            let (done, ended) = oneshot::channel();
+            core.route(session, Op::TimeOut { done });
+            ended
+        });
+        for ended in join_all(ended).await {
+            progress |= ended.is_ok();
+        }
+        if !progress {
+            tokio::time::sleep(RETRY).await;
+        }
+    }
+}
+
+async fn earliest(core: &Core) -> Option<Due> {
+    loop {
+        let store = core.store().ok()?;
+        match store
+            .due(Lane::Timeout, SupervisedTime::from_millis(u64::MAX), 1)
+            .await
+        {
+            Ok(due) => return due.first().copied(),
+            Err(_) => tokio::time::sleep(RETRY).await,
+        }
+    }
+}
+
+async fn due(core: &Core, lane: Lane, limit: usize) -> Vec<Due> {
+    loop {
+        let Ok(store) = core.store() else {
+            return Vec::new();
+        };
+        match store.due(lane, core.clock.supervised(), limit).await {
+            Ok(due) => return due,
+            Err(_) => tokio::time::sleep(RETRY).await,
+        }
+    }
+}

@@ -1,0 +1,279 @@
+//! What everybody in a worker shares.
+
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use ractor::ActorRef;
+use tokio::{
+    sync::{Notify, Semaphore, watch},
+    task::AbortHandle,
+};
+
+use super::{
+    checkpointer::Checkpointer,
+    draft::Moment,
+    hub::Hub,
+    live::{Directory, Live, Settlement},
+    op::Op,
+    supervisor,
+};
+use crate::{
+    clock::Clock,
+    model::{
+        event::EventRecord,
+        ids::{SessionId, WorkerGeneration},
+        record::SessionRecord,
+    },
+    policy::{Policy, RecoverWhat},
+    store::{Store, StoreError},
+    telemetry,
+    workload::erased::Registry,
+};
+
+/// One worker: from the start of its supervisor to the end.
+pub(crate) struct Core {
+    pub(crate) clock: Clock,
+    pub(crate) generation: WorkerGeneration,
+    /// Other workers that are alive on the store.
+    pub(crate) others: Vec<WorkerGeneration>,
+    pub(crate) recover: RecoverWhat,
+    pub(crate) registry: Registry,
+    pub(crate) policy: Arc<Policy>,
+    pub(crate) checkpointer: Checkpointer,
+    pub(crate) directory: Directory,
+    pub(crate) hub: Hub,
+    /// The places under `max_active`.
+    pub(crate) places: Arc<Semaphore>,
+    /// Told when a session may have become ready to run.
+    pub(crate) ready: Notify,
+    /// Told when a session may have to be timed out earlier than was known.
+    pub(crate) timeouts: Notify,
+    /// The runtime that workloads run on.
+    pub(crate) workloads: tokio::runtime::Handle,
+    pub(crate) life: watch::Sender<Life>,
+    store: Mutex<Option<Arc<dyn Store>>>,
+    supervisor: OnceLock<ActorRef<supervisor::Message>>,
+    random: Mutex<fastrand::Rng>,
+    tasks: Mutex<Tasks>,
+}
+
+/// The tasks of a worker that are not actors.
+#[derive(Default)]
+struct Tasks {
+    /// What commits need: they run to the very end.
+    engine: Vec<AbortHandle>,
+    /// What begins something new: they end when the shutdown begins.
+    agenda: Vec<AbortHandle>,
+}
+
+/// How far a worker has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Life {
+    /// It takes requests.
+    Running,
+    /// It shuts down, and takes nothing new.
+    Draining,
+    /// It is over.
+    Ended,
+}
+
+/// What a core is made of.
+pub(crate) struct Parts {
+    pub(crate) clock: Clock,
+    pub(crate) generation: WorkerGeneration,
+    pub(crate) others: Vec<WorkerGeneration>,
+    pub(crate) recover: RecoverWhat,
+    pub(crate) registry: Registry,
+    pub(crate) policy: Arc<Policy>,
+    pub(crate) checkpointer: Checkpointer,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) max_active: usize,
+    pub(crate) workloads: tokio::runtime::Handle,
+    pub(crate) seed: u64,
+}
+
+impl Core {
+    pub(crate) fn new(parts: Parts) -> Self {
+        Self {
+            clock: parts.clock,
+            generation: parts.generation,
+            others: parts.others,
+            recover: parts.recover,
+            registry: parts.registry,
+            policy: parts.policy,
+            checkpointer: parts.checkpointer,
+            directory: Directory::new(),
+            hub: Hub::default(),
+            places: Arc::new(Semaphore::new(parts.max_active.min(Semaphore::MAX_PERMITS))),
+            ready: Notify::new(),
+            timeouts: Notify::new(),
+            workloads: parts.workloads,
+            life: watch::channel(Life::Running).0,
+            store: Mutex::new(Some(parts.store)),
+            supervisor: OnceLock::new(),
+            random: Mutex::new(fastrand::Rng::with_seed(parts.seed)),
+            tasks: Mutex::default(),
+        }
+    }
+
+    /// The store, as long as the worker has it.
+    pub(crate) fn store(&self) -> Result<Arc<dyn Store>, StoreError> {
+        self.lock_store()
+            .as_ref()
+            .map(Arc::clone)
+            .ok_or(StoreError::Closed)
+    }
+
+    /// Lets go of the store.
+    pub(crate) fn release_store(&self) -> Option<Arc<dyn Store>> {
+        self.lock_store().take()
+    }
+
+    fn lock_store(&self) -> std::sync::MutexGuard<'_, Option<Arc<dyn Store>>> {
+        self.store.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a worker that a record names is known to be gone.
+    pub(crate) fn is_lost(&self, worker: WorkerGeneration) -> bool {
+        worker != self.generation && !self.others.contains(&worker)
+    }
+
+    /// Now, for a draft.
+    pub(crate) fn moment(&self) -> Moment {
+        Moment {
+            wall: self.clock.wall(),
+            supervised: self.clock.supervised(),
+            worker: self.generation,
+        }
+    }
+
+    /// A number between 0 and 1.
+    pub(crate) fn random(&self) -> f64 {
+        self.random
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .f64()
+    }
+
+    /// The policy of a session: its own, or the supervisor's.
+    pub(crate) fn policy_of(&self, record: &SessionRecord) -> Arc<Policy> {
+        record.policy.as_ref().map_or_else(
+            || Arc::clone(&self.policy),
+            |own| Arc::new(Policy::clone(own)),
+        )
+    }
+
+    pub(crate) fn life(&self) -> Life {
+        *self.life.borrow()
+    }
+
+    pub(crate) fn set_life(&self, life: Life) {
+        self.life.send_if_modified(|present| {
+            let later = life > *present;
+            *present = life.max(*present);
+            later
+        });
+    }
+
+    pub(crate) fn connect(&self, supervisor: ActorRef<supervisor::Message>) {
+        // There is one supervisor for each core.
+        let _ = self.supervisor.set(supervisor);
+    }
+
+    pub(crate) fn supervisor(&self) -> Option<&ActorRef<supervisor::Message>> {
+        self.supervisor.get()
+    }
+
+    /// Tells the supervisor. Where it is gone, the worker is over and the message is dropped.
+    pub(crate) fn tell(&self, message: supervisor::Message) {
+        if let Some(supervisor) = self.supervisor() {
+            let _ = supervisor.send_message(message);
+        }
+    }
+
+    /// Passes a request to whoever keeps the session now.
+    pub(crate) fn route(&self, session: SessionId, op: Op) {
+        let live = self.directory.pin().get(&session).map(Arc::clone);
+        let op = match live {
+            Some(live) => match live.send(op) {
+                Ok(()) => return,
+                Err(op) => op,
+            },
+            None => op,
+        };
+        self.tell(supervisor::Message::Route { session, op });
+    }
+
+    /// Makes a commit of a live session visible.
+    pub(crate) fn publish(&self, live: &Live, record: &Arc<SessionRecord>, events: &[EventRecord]) {
+        live.show_record(record);
+        self.announce(record, events);
+    }
+
+    /// Makes a commit visible.
+    pub(crate) fn announce(&self, record: &Arc<SessionRecord>, events: &[EventRecord]) {
+        telemetry::committed(record, events);
+        self.hub.publish(record);
+        if record.ready_since().is_some() {
+            self.ready.notify_one();
+        }
+        if record.waits_until().is_some() {
+            self.timeouts.notify_one();
+        }
+    }
+
+    /// An actor has come to its end.
+    pub(crate) fn settled(&self, live: &Live, settlement: Option<Settlement>) {
+        if let Some(settlement) = settlement {
+            live.leave(settlement);
+        }
+        self.directory.pin().remove(&live.run().session());
+    }
+
+    /// Keeps a task that runs until the worker ends.
+    pub(crate) fn keep_engine(&self, task: AbortHandle) {
+        self.lock_tasks().engine.push(task);
+    }
+
+    /// Keeps a task that runs until the shutdown begins.
+    pub(crate) fn keep_agenda(&self, task: AbortHandle) {
+        self.lock_tasks().agenda.push(task);
+    }
+
+    /// Begins nothing new any more.
+    pub(crate) fn close_agenda(&self) {
+        for task in self.lock_tasks().agenda.drain(..) {
+            task.abort();
+        }
+    }
+
+    fn lock_tasks(&self) -> std::sync::MutexGuard<'_, Tasks> {
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends the worker as a crash would: runs are cancelled, the store is released, nothing is
+    /// committed any more.
+    pub(crate) fn crash(&self) {
+        self.set_life(Life::Ended);
+        self.close_agenda();
+        for task in self.lock_tasks().engine.drain(..) {
+            task.abort();
+        }
+        for live in self.directory.pin().values() {
+            live.run().fence();
+            live.run().set_ask(crate::workload::Ask::Cancel);
+        }
+        if let Some(supervisor) = self.supervisor() {
+            supervisor.kill();
+        }
+        self.directory.pin().clear();
+        self.hub.close();
+        if let Some(store) = self.release_store()
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            runtime.spawn(async move {
+                // Whoever opens the store next finds out if this went wrong.
+                let _ = store.close().await;
+            });
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! A request to a session without an actor, and what was decided about it.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::sync::oneshot;
+
+use crate::{
+    model::record::SessionRecord,
+    policy::recovery::Plan,
+    runtime::{
+        error::{SendError, SessionError},
+        op::{
+            Accepted, Annotation, NewInput, NewSession, Op, Recovered, Reply, Rested, Started,
+            StopAccepted, Woken,
+        },
+    },
+    store::StoreError,
+};
+
+/// It is carried out when the commit is durable, or decided again if the commit is refused.
+pub(super) enum Decided {
+    Start(Box<NewSession>),
+    Send {
+        input: NewInput,
+        reply: Reply<Accepted, SendError>,
+        answer: Result<Accepted, SendError>,
+    },
+    Pause {
+        reply: Reply<Rested, SessionError>,
+        answer: Result<(), SessionError>,
+    },
+    Resume {
+        reply: Reply<(), SessionError>,
+        answer: Result<(), SessionError>,
+    },
+    Stop {
+        grace: Option<Duration>,
+        reply: Reply<StopAccepted, SessionError>,
+        answer: Result<(), SessionError>,
+    },
+    Complete {
+        reason: Option<String>,
+        reply: Reply<(), SessionError>,
+        answer: Result<(), SessionError>,
+    },
+    Fail {
+        reason: String,
+        reply: Reply<(), SessionError>,
+        answer: Result<(), SessionError>,
+    },
+    Annotate {
+        change: Annotation,
+        reply: Reply<(), SessionError>,
+        answer: Result<(), SessionError>,
+    },
+    Wake {
+        done: oneshot::Sender<Woken>,
+        woken: Woken,
+    },
+    Recover {
+        plan: Plan,
+        done: oneshot::Sender<Recovered>,
+        recovered: Recovered,
+    },
+    TimeOut {
+        done: oneshot::Sender<()>,
+    },
+    /// Nobody waits for an answer.
+    Quiet(Op),
+}
+
+impl Decided {
+    /// The request again, to be decided anew. A place that it brought stays with the desk.
+    pub(super) fn undo(self) -> Op {
+        match self {
+            Self::Start(new) => Op::Start(new),
+            Self::Send { input, reply, .. } => Op::Send { input, reply },
+            Self::Pause { reply, .. } => Op::Pause { reply },
+            Self::Resume { reply, .. } => Op::Resume { place: None, reply },
+            Self::Stop { grace, reply, .. } => Op::Stop { grace, reply },
+            Self::Complete { reason, reply, .. } => Op::Complete { reason, reply },
+            Self::Fail { reason, reply, .. } => Op::Fail { reason, reply },
+            Self::Annotate { change, reply, .. } => Op::Annotate { change, reply },
+            Self::Wake { done, .. } => Op::Wake { place: None, done },
+            Self::Recover { plan, done, .. } => Op::Recover {
+                plan,
+                place: None,
+                done,
+            },
+            Self::TimeOut { done } => Op::TimeOut { done },
+            Self::Quiet(op) => op,
+        }
+    }
+
+    /// Answers, now that everything is durable.
+    pub(super) fn answer(self, record: Option<&SessionRecord>) {
+        match self {
+            Self::Start(new) => new.reply.send(Ok(Started::New)),
+            Self::Send { reply, answer, .. } => reply.send(answer),
+            Self::Pause { reply, answer } => {
+                let snapshot = record.and_then(SessionRecord::snapshot).copied();
+                reply.send(answer.map(|()| Rested { snapshot }));
+            }
+            Self::Stop { reply, answer, .. } => {
+                reply.send(answer.map(|()| StopAccepted { run: None }));
+            }
+            Self::Resume { reply, answer }
+            | Self::Complete { reply, answer, .. }
+            | Self::Fail { reply, answer, .. }
+            | Self::Annotate { reply, answer, .. } => reply.send(answer),
+            // Those who look after sessions may have ended; then nobody waits.
+            Self::Wake { done, woken } => drop(done.send(woken)),
+            Self::Recover {
+                done, recovered, ..
+            } => drop(done.send(recovered)),
+            Self::TimeOut { done } => drop(done.send(())),
+            Self::Quiet(_) => {}
+        }
+    }
+
+    /// Tells a caller that the store failed; what was decided stays under way.
+    pub(super) fn store_failed(&mut self, error: &Arc<StoreError>) {
+        match self {
+            Self::Start(new) => new.reply.tell_store_failed(error),
+            Self::Send { reply, .. } => reply.tell_store_failed(error),
+            Self::Pause { reply, .. } => reply.tell_store_failed(error),
+            Self::Stop { reply, .. } => reply.tell_store_failed(error),
+            Self::Resume { reply, .. }
+            | Self::Complete { reply, .. }
+            | Self::Fail { reply, .. }
+            | Self::Annotate { reply, .. } => reply.tell_store_failed(error),
+            Self::Wake { .. } | Self::Recover { .. } | Self::TimeOut { .. } | Self::Quiet(_) => {}
+        }
+    }
+}

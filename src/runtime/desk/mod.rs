@@ -1,0 +1,448 @@
+//! Requests to sessions that have no actor: a short task loads the record, decides, commits,
+//! answers, and says what the session needs next.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{
+    checkpointer::Answer,
+    core::Core,
+    draft::Draft,
+    error::{SessionError, StartError},
+    op::{NewSession, Op, Place, Started, TakenIds},
+};
+use crate::{
+    model::{
+        ids::SessionId,
+        record::{SessionRecord, StoredInput},
+        snapshot::{SnapshotEnvelope, SnapshotError},
+        state::{Phase, Restarting},
+    },
+    store::{Commit, Refusal, StoreError},
+    telemetry,
+    workload::erased::ErasedWorkload,
+};
+
+mod decide;
+mod decided;
+
+use self::{decide::Desk, decided::Decided};
+
+/// How long a desk waits before it asks a failing store again.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// What a desk reports.
+pub(crate) struct Report {
+    pub(crate) session: SessionId,
+    /// The place that the session takes, if it took one.
+    pub(crate) place: Option<Place>,
+    pub(crate) after: After,
+    /// Requests that somebody else must serve.
+    pub(crate) left: Vec<Op>,
+    /// The record after the last commit.
+    pub(crate) record: Option<Arc<SessionRecord>>,
+}
+
+/// What the session needs next.
+pub(crate) enum After {
+    /// Nothing.
+    Rest,
+    /// An actor.
+    Launch(Box<Prepared>),
+    /// To wait out its backoff.
+    Backoff(Restarting),
+    /// A place, for these resumes.
+    WaitForPlace(Vec<Op>),
+}
+
+/// A session that can run, and what its run needs.
+pub(crate) struct Prepared {
+    pub(crate) record: Arc<SessionRecord>,
+    pub(crate) workload: Arc<dyn ErasedWorkload>,
+    pub(crate) snapshot: Arc<SnapshotEnvelope>,
+    pub(crate) inputs: Vec<StoredInput>,
+}
+
+/// Works off requests to one session.
+pub(super) async fn serve(
+    core: Arc<Core>,
+    session: SessionId,
+    ops: Vec<Op>,
+    has_place: bool,
+) -> Report {
+    let mut ops = ops;
+    let mut taken = TakenIds::new();
+    let mut place = None;
+    let rest = |place, left| Report {
+        session,
+        place,
+        after: After::Rest,
+        left,
+        record: None,
+    };
+    loop {
+        if let Some(error) = core.checkpointer.health().error() {
+            ops = decide::refuse_callers(ops, session, &error);
+            if ops.is_empty() {
+                return rest(place, Vec::new());
+            }
+        }
+        // A new session is not in the store; if it is after all, the commit is refused.
+        let record = if matches!(ops.as_slice(), [Op::Start(_)]) {
+            None
+        } else {
+            match load(&core, session, &mut ops).await {
+                Ok(record) => record,
+                Err(Unloadable) => return rest(place, Vec::new()),
+            }
+        };
+        let mut desk = Desk::new(
+            &core,
+            session,
+            record.as_ref(),
+            has_place,
+            taken,
+            place.take(),
+        );
+        let left = desk.decide_all(ops).await;
+        taken = std::mem::take(&mut desk.taken);
+        place = desk.place.take();
+        let Desk {
+            draft,
+            decided,
+            loaded,
+            waiting,
+            ..
+        } = desk;
+        let (committed, new_inputs) = match draft.filter(Draft::is_changed) {
+            None => {
+                let record = record.map(Arc::new);
+                answer(decided, record.as_deref());
+                (record, Vec::new())
+            }
+            Some(draft) => {
+                let inputs = draft.inputs().to_vec();
+                match commit(&core, draft.finish(), decided).await {
+                    Committed::Done(record, decided) => {
+                        answer(decided, Some(&*record));
+                        (Some(record), inputs)
+                    }
+                    Committed::Refused(refusal, decided) => {
+                        ops = refused(&core, session, refusal, decided, &mut taken).await;
+                        ops.extend(waiting);
+                        ops.extend(left);
+                        if ops.is_empty() {
+                            return rest(None, Vec::new());
+                        }
+                        continue;
+                    }
+                    Committed::Ended => return rest(place, left),
+                }
+            }
+        };
+        let after = match (&committed, loaded) {
+            (Some(record), loaded) => match &record.phase {
+                Phase::Active {
+                    restarting: Some(restarting),
+                    worker,
+                    ..
+                } if *worker == core.generation => After::Backoff(*restarting),
+                Phase::Active {
+                    restarting: None,
+                    worker,
+                    ..
+                } if *worker == core.generation => match loaded {
+                    Some(loaded) => After::Launch(loaded.prepared(record, new_inputs)),
+                    None => After::Rest,
+                },
+                _ if !waiting.is_empty() => After::WaitForPlace(waiting),
+                _ => After::Rest,
+            },
+            (None, _) => After::Rest,
+        };
+        return Report {
+            session,
+            place,
+            after,
+            left,
+            record: committed,
+        };
+    }
+}
+
+/// Loads the record. Where it cannot be read, callers are told; what the supervisor itself wants
+/// waits for the store.
+async fn load(
+    core: &Core,
+    session: SessionId,
+    ops: &mut Vec<Op>,
+) -> Result<Option<SessionRecord>, Unloadable> {
+    loop {
+        let loaded = match core.store() {
+            Ok(store) => store.load(session).await,
+            Err(error) => Err(error),
+        };
+        let error = match loaded {
+            Ok(record) => return Ok(record),
+            Err(error) => error,
+        };
+        let lasting = match &error {
+            StoreError::Damaged { .. } | StoreError::Closed => true,
+            StoreError::InUse { .. }
+            | StoreError::Open { .. }
+            | StoreError::StoreDamaged { .. }
+            | StoreError::Unavailable { .. } => false,
+        };
+        telemetry::session_trouble(session, "its record cannot be loaded", &error);
+        let error = Arc::new(error);
+        let mut patient = Vec::new();
+        for op in ops.drain(..) {
+            if let Some(op) = decide::store_failed(op, session, &error, lasting) {
+                patient.push(op);
+            }
+        }
+        *ops = patient;
+        if ops.is_empty() {
+            return Err(Unloadable);
+        }
+        tokio::time::sleep(RETRY).await;
+        if let Ok(store) = core.store() {
+            // A store that cannot be healed yet shows it in the next load.
+            let _ = store.heal().await;
+        }
+    }
+}
+
+/// The record cannot be loaded, and everybody has been told.
+struct Unloadable;
+
+enum Committed {
+    Done(Arc<SessionRecord>, Vec<Decided>),
+    Refused(Refusal, Vec<Decided>),
+    /// The worker is over.
+    Ended,
+}
+
+async fn commit(core: &Core, commit: Commit, mut decided: Vec<Decided>) -> Committed {
+    let record = Arc::new(commit.record.clone());
+    let events = commit.events.clone();
+    let (sender, mut answers) = tokio::sync::mpsc::unbounded_channel();
+    let on_answer = move |answer| {
+        let _ = sender.send(answer);
+    };
+    core.checkpointer.submit(commit, Box::new(on_answer));
+    loop {
+        match answers.recv().await {
+            Some(Answer::Done) => {
+                core.announce(&record, &events);
+                return Committed::Done(record, decided);
+            }
+            Some(Answer::Delayed(error)) => {
+                for decided in &mut decided {
+                    decided.store_failed(&error);
+                }
+            }
+            Some(Answer::Refused(refusal)) => return Committed::Refused(refusal, decided),
+            None => return Committed::Ended,
+        }
+    }
+}
+
+/// A refused commit: tells those whom the refusal concerns, and gives back what is to be decided
+/// again.
+async fn refused(
+    core: &Core,
+    session: SessionId,
+    refusal: Refusal,
+    decided: Vec<Decided>,
+    taken: &mut TakenIds,
+) -> Vec<Op> {
+    if refusal == Refusal::GenerationEnded {
+        // Another worker has the store: replies are dropped, and say that nothing is known.
+        core.set_life(super::core::Life::Draining);
+        return Vec::new();
+    }
+    if let Refusal::InputTaken {
+        id,
+        sequence,
+        checksum,
+    } = &refusal
+    {
+        taken.insert(id.clone(), (*sequence, *checksum));
+    }
+    let mut again = Vec::new();
+    for decided in decided {
+        match (decided.undo(), &refusal) {
+            (Op::Start(new), Refusal::Version { found: Some(_) }) => {
+                exists(core, session, *new).await;
+            }
+            (Op::Start(new), Refusal::StartKeyTaken { holder, digest }) => {
+                repeated(*new, *holder, *digest);
+            }
+            (Op::Start(new), Refusal::NameTaken { holder }) => {
+                let name = new.record.name.clone();
+                new.reply.send(Err(match name {
+                    Some(name) => StartError::NameTaken {
+                        session,
+                        name,
+                        holder: *holder,
+                    },
+                    None => StartError::Exists { session: *holder },
+                }));
+            }
+            // Somebody else wrote meanwhile, such as a commit that an actor left under way.
+            (op, _) => again.push(op),
+        }
+    }
+    again
+}
+
+/// A session with this id exists: the same start again, or a mistake.
+async fn exists(core: &Core, session: SessionId, new: NewSession) {
+    if new.record.start_key.is_some()
+        && let Ok(store) = core.store()
+        && let Ok(Some(stored)) = store.load(session).await
+        && let Some(known) = stored.start_key
+        && new
+            .record
+            .start_key
+            .as_ref()
+            .is_some_and(|mine| mine.key == known.key)
+    {
+        return repeated(new, session, known.digest);
+    }
+    new.reply.send(Err(StartError::Exists { session }));
+}
+
+/// The start key is known: the same request again, or another one.
+fn repeated(new: NewSession, holder: SessionId, digest: u64) {
+    let answer = match new.record.start_key {
+        Some(mine) if mine.digest != digest => Err(StartError::KeyReused {
+            session: holder,
+            key: mine.key,
+        }),
+        Some(_) | None => Ok(Started::Repeated(holder)),
+    };
+    new.reply.send(answer);
+}
+
+fn answer(decided: Vec<Decided>, record: Option<&SessionRecord>) {
+    for decided in decided {
+        decided.answer(record);
+    }
+}
+
+/// What a run needs, as far as it was loaded.
+pub(super) struct Loaded {
+    workload: Arc<dyn ErasedWorkload>,
+    snapshot: Arc<SnapshotEnvelope>,
+    inputs: Vec<StoredInput>,
+    /// Why the newest snapshot could not be used.
+    fell_back: Option<String>,
+}
+
+impl Loaded {
+    /// Loads what a run of this session needs. Nothing is changed.
+    ///
+    /// Only the envelope is looked at; the user's code meets the state in the run itself.
+    async fn load(core: &Core, record: &SessionRecord) -> Result<Self, SessionError> {
+        let session = record.id;
+        let Some(workload) = core.registry.get(&record.kind) else {
+            return Err(SessionError::NoWorkload {
+                session,
+                kind: record.kind.clone(),
+            });
+        };
+        let read = |error| SessionError::read(session, error);
+        let store = core.store().map_err(read)?;
+        let mut trouble: Option<String> = None;
+        for kept in &record.snapshots {
+            let envelope = match store.snapshot(session, kept.sequence).await {
+                Ok(Some(bytes)) => SnapshotEnvelope::decode(&bytes).map_err(|e| e.to_string()),
+                Ok(None) => Err("it is missing".to_owned()),
+                Err(StoreError::Damaged { reason, .. }) => Err(reason),
+                Err(error) => return Err(read(error)),
+            };
+            match envelope {
+                Ok(envelope) => {
+                    let found = envelope.header.state_version;
+                    let supported = workload.state_version();
+                    if found > supported {
+                        return Err(SessionError::NewerState {
+                            session,
+                            found,
+                            supported,
+                        });
+                    }
+                    let inputs = load_inputs(&*store, session, kept.consumed)
+                        .await
+                        .map_err(read)?;
+                    return Ok(Self {
+                        workload: Arc::clone(workload),
+                        snapshot: Arc::new(envelope),
+                        inputs,
+                        fell_back: trouble,
+                    });
+                }
+                Err(reason) => {
+                    trouble.get_or_insert(reason);
+                }
+            }
+        }
+        let reason = trouble.unwrap_or_else(|| "there is none".to_owned());
+        Err(SessionError::Unreadable { session, reason })
+    }
+
+    /// What a new session's run needs, which is not in the store yet.
+    fn new(workload: Arc<dyn ErasedWorkload>, snapshot: &[u8]) -> Result<Self, SnapshotError> {
+        let snapshot = Arc::new(SnapshotEnvelope::decode(snapshot)?);
+        Ok(Self {
+            workload,
+            snapshot,
+            inputs: Vec::new(),
+            fell_back: None,
+        })
+    }
+
+    /// Tells the draft if the older snapshot serves.
+    fn apply(&self, draft: &mut Draft) {
+        if let Some(reason) = &self.fell_back {
+            let weigh = |after: u64| {
+                self.inputs
+                    .iter()
+                    .filter(|input| input.sequence > after)
+                    .map(|input| input.payload.len() as u64)
+                    .sum()
+            };
+            draft.fall_back(reason.clone(), weigh);
+        }
+    }
+
+    fn prepared(self, record: &Arc<SessionRecord>, new: Vec<StoredInput>) -> Box<Prepared> {
+        let mut inputs = self.inputs;
+        inputs.extend(new);
+        Box::new(Prepared {
+            record: Arc::clone(record),
+            workload: self.workload,
+            snapshot: self.snapshot,
+            inputs,
+        })
+    }
+}
+
+async fn load_inputs(
+    store: &dyn crate::store::Store,
+    session: SessionId,
+    after: u64,
+) -> Result<Vec<StoredInput>, StoreError> {
+    const PAGE: usize = 256;
+    let mut inputs: Vec<StoredInput> = Vec::new();
+    loop {
+        let from = inputs.last().map_or(after, |last| last.sequence);
+        let page = store.inputs(session, from, PAGE).await?;
+        let last = page.len() < PAGE;
+        inputs.extend(page);
+        if last {
+            return Ok(inputs);
+        }
+    }
+}

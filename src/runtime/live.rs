@@ -1,0 +1,167 @@
+//! The directory of sessions that have an actor. It is read without going through any mailbox.
+
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use ractor::ActorRef;
+
+use super::{op::Op, session::Message};
+use crate::{
+    model::{ids::SessionId, record::SessionRecord},
+    workload::{Port, Request, Run},
+};
+
+/// The directory.
+pub(crate) type Directory = papaya::HashMap<SessionId, Arc<Live>>;
+
+/// One session that has an actor: what others may see of it.
+pub(crate) struct Live {
+    run: Run,
+    actor: ActorLine,
+    shown: Mutex<Shown>,
+}
+
+struct Shown {
+    /// The committed record.
+    record: Arc<SessionRecord>,
+    pausing: bool,
+    fate: Fate,
+    settlement: Option<Settlement>,
+}
+
+/// What became of the run's task, agreed between it and the actor.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Fate {
+    /// It is alive.
+    Alive,
+    /// It ended, and has told or will tell the actor.
+    Over,
+    /// The actor gave it up.
+    Abandoned,
+}
+
+/// How a settled actor leaves its session.
+#[derive(Debug)]
+pub(crate) struct Settlement {
+    /// The record after the last commit.
+    pub(crate) record: Arc<SessionRecord>,
+    /// Requests that it did not come to.
+    pub(crate) left: Vec<Op>,
+}
+
+impl Live {
+    pub(crate) fn new(run: Run, actor: ActorLine, record: Arc<SessionRecord>) -> Self {
+        let shown = Shown {
+            record,
+            pausing: false,
+            fate: Fate::Alive,
+            settlement: None,
+        };
+        Self {
+            run,
+            actor,
+            shown: Mutex::new(shown),
+        }
+    }
+
+    /// The run.
+    pub(crate) const fn run(&self) -> &Run {
+        &self.run
+    }
+
+    /// The committed record.
+    pub(crate) fn record(&self) -> Arc<SessionRecord> {
+        Arc::clone(&self.lock().record)
+    }
+
+    /// Whether a pause is under way.
+    pub(crate) fn is_pausing(&self) -> bool {
+        self.lock().pausing
+    }
+
+    pub(crate) fn show_record(&self, record: &Arc<SessionRecord>) {
+        self.lock().record = Arc::clone(record);
+    }
+
+    pub(crate) fn show_pausing(&self, pausing: bool) {
+        self.lock().pausing = pausing;
+    }
+
+    /// Leaves word how the actor settled, for the supervisor.
+    pub(crate) fn leave(&self, settlement: Settlement) {
+        self.lock().settlement = Some(settlement);
+    }
+
+    /// How the actor settled; nothing if it ended without.
+    pub(crate) fn take_settlement(&self) -> Option<Settlement> {
+        self.lock().settlement.take()
+    }
+
+    /// Passes a request to the actor; gives it back if the actor is gone.
+    pub(crate) fn send(&self, op: Op) -> Result<(), Op> {
+        match self.actor.send(Message::Op(op)) {
+            Ok(()) => Ok(()),
+            Err(Message::Op(op)) => Err(op),
+            Err(Message::Request(_) | Message::Over(_) | Message::Answer(_) | Message::Alarm) => {
+                unreachable!("a message comes back as it was sent")
+            }
+        }
+    }
+
+    /// The task of the run has ended. `true` if the actor still waits for it.
+    pub(crate) fn run_is_over(&self) -> bool {
+        let mut shown = self.lock();
+        match shown.fate {
+            Fate::Alive | Fate::Over => {
+                shown.fate = Fate::Over;
+                true
+            }
+            Fate::Abandoned => false,
+        }
+    }
+
+    /// The actor gives the run up. `false` if the run has just ended after all.
+    pub(crate) fn abandon(&self) -> bool {
+        let mut shown = self.lock();
+        match shown.fate {
+            Fate::Alive | Fate::Abandoned => {
+                shown.fate = Fate::Abandoned;
+                true
+            }
+            Fate::Over => false,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Shown> {
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The way to an actor that may not have been spawned yet.
+#[derive(Clone, Default)]
+pub(crate) struct ActorLine(Arc<OnceLock<ActorRef<Message>>>);
+
+impl ActorLine {
+    pub(crate) fn connect(&self, actor: ActorRef<Message>) {
+        // Connected once, by the one who spawned the actor.
+        let _ = self.0.set(actor);
+    }
+
+    pub(crate) fn send(&self, message: Message) -> Result<(), Message> {
+        let Some(actor) = self.0.get() else {
+            return Err(message);
+        };
+        actor.send_message(message).map_err(|error| match error {
+            ractor::MessagingErr::SendErr(message) => message,
+            ractor::MessagingErr::ChannelClosed | ractor::MessagingErr::InvalidActorType => {
+                unreachable!("a message that is not taken comes back")
+            }
+        })
+    }
+}
+
+impl Port for ActorLine {
+    fn send(&self, request: Request) {
+        // An actor that is gone drops the request with its reply: the run is fenced.
+        let _ = Self::send(self, Message::Request(request));
+    }
+}

@@ -1,0 +1,17 @@
+//! What keeps the sessions: actors, one for each run, and those who look after them.
+
+pub(crate) mod agenda;
+pub(crate) mod checkpointer;
+pub(crate) mod core;
+mod desk;
+pub(crate) mod draft;
+mod drive;
+pub(crate) mod error;
+pub(crate) mod hub;
+mod ladder;
+pub(crate) mod live;
+pub(crate) mod op;
+pub(crate) mod recovery;
+mod session;
+pub(crate) mod shutdown;
+pub(crate) mod supervisor;

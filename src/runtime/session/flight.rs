@@ -1,0 +1,623 @@
+//! Deciding, committing, answering: the one path by which a live session changes.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::sync::oneshot;
+
+use super::{Answer, Message, Session, settle::Ending};
+use crate::{
+    model::{
+        event::Cause,
+        ids::RunId,
+        record::{InHand, SessionRecord, SnapshotRef, StoredInput},
+        state::State,
+    },
+    runtime::{
+        draft::{Covered, Draft, RunAlive},
+        error::{SendError, SessionError},
+        op::{Accepted, Annotation, NewInput, Op, Reply, StopAccepted},
+    },
+    store::Refusal,
+    telemetry,
+    workload::{self, Delivery, RunError, YieldReason, erased::Driven},
+};
+
+/// What a flight can carry.
+#[derive(Debug)]
+pub(super) enum Task {
+    Send {
+        input: NewInput,
+        reply: Reply<Accepted, SendError>,
+    },
+    Stop {
+        grace: Option<Duration>,
+        reply: Reply<StopAccepted, SessionError>,
+    },
+    Complete {
+        reason: Option<String>,
+        reply: Reply<(), SessionError>,
+    },
+    Fail {
+        reason: String,
+        reply: Reply<(), SessionError>,
+    },
+    Annotate {
+        change: Annotation,
+        reply: Reply<(), SessionError>,
+    },
+    Returned {
+        run: RunId,
+    },
+    Next {
+        draft: Option<workload::Draft>,
+    },
+    Commit {
+        draft: workload::Draft,
+        reply: oneshot::Sender<Result<SnapshotRef, RunError>>,
+    },
+    Expire {
+        cause: Cause,
+        reason: String,
+    },
+    /// Only to commit the notes that wait.
+    Notes,
+    /// The session has lived long enough not to be suspected.
+    Prove,
+    Over(Driven),
+}
+
+impl Task {
+    /// What remains of it when its actor ends: a request that somebody else can serve.
+    pub(super) fn into_op(self) -> Option<Op> {
+        match self {
+            Self::Send { input, reply } => Some(Op::Send { input, reply }),
+            Self::Stop { grace, reply } => Some(Op::Stop { grace, reply }),
+            Self::Complete { reason, reply } => Some(Op::Complete { reason, reply }),
+            Self::Fail { reason, reply } => Some(Op::Fail { reason, reply }),
+            Self::Annotate { change, reply } => Some(Op::Annotate { change, reply }),
+            Self::Returned { run } => Some(Op::Returned { run }),
+            Self::Next { .. }
+            | Self::Commit { .. }
+            | Self::Expire { .. }
+            | Self::Notes
+            | Self::Prove
+            | Self::Over(_) => None,
+        }
+    }
+
+    /// Whether a caller waits who should rather hear of a failing store at once.
+    fn is_of_a_caller(&self) -> bool {
+        match self {
+            Self::Send { .. }
+            | Self::Stop { .. }
+            | Self::Complete { .. }
+            | Self::Fail { .. }
+            | Self::Annotate { .. } => true,
+            Self::Returned { .. }
+            | Self::Next { .. }
+            | Self::Commit { .. }
+            | Self::Expire { .. }
+            | Self::Notes
+            | Self::Prove
+            | Self::Over(_) => false,
+        }
+    }
+
+    fn store_failed(self, error: &Arc<crate::store::StoreError>) {
+        match self {
+            Self::Send { reply, .. } => reply.store_failed(error),
+            Self::Stop { reply, .. } => reply.store_failed(error),
+            Self::Complete { reply, .. }
+            | Self::Fail { reply, .. }
+            | Self::Annotate { reply, .. } => reply.store_failed(error),
+            Self::Returned { .. }
+            | Self::Next { .. }
+            | Self::Commit { .. }
+            | Self::Expire { .. }
+            | Self::Notes
+            | Self::Prove
+            | Self::Over(_) => {}
+        }
+    }
+}
+
+/// What was decided about a task; it is carried out when the commit is durable.
+enum Decided {
+    Send {
+        input: NewInput,
+        reply: Reply<Accepted, SendError>,
+        answer: Result<Accepted, SendError>,
+    },
+    Stop {
+        grace: Option<Duration>,
+        reply: Reply<StopAccepted, SessionError>,
+        answer: Result<StopAccepted, SessionError>,
+    },
+    Unit {
+        task: UnitTask,
+        answer: Result<(), SessionError>,
+    },
+    Next {
+        draft: Option<workload::Draft>,
+        answer: Result<(), RunError>,
+    },
+    Commit {
+        draft: workload::Draft,
+        reply: oneshot::Sender<Result<SnapshotRef, RunError>>,
+        answer: Result<SnapshotRef, RunError>,
+    },
+    Quiet(Task),
+    Over(Driven),
+}
+
+enum UnitTask {
+    Complete {
+        reason: Option<String>,
+        reply: Reply<(), SessionError>,
+    },
+    Fail {
+        reason: String,
+        reply: Reply<(), SessionError>,
+    },
+    Annotate {
+        change: Annotation,
+        reply: Reply<(), SessionError>,
+    },
+}
+
+impl Decided {
+    /// The task again, to be decided anew.
+    fn undo(self) -> Task {
+        match self {
+            Self::Send { input, reply, .. } => Task::Send { input, reply },
+            Self::Stop { grace, reply, .. } => Task::Stop { grace, reply },
+            Self::Unit {
+                task: UnitTask::Complete { reason, reply },
+                ..
+            } => Task::Complete { reason, reply },
+            Self::Unit {
+                task: UnitTask::Fail { reason, reply },
+                ..
+            } => Task::Fail { reason, reply },
+            Self::Unit {
+                task: UnitTask::Annotate { change, reply },
+                ..
+            } => Task::Annotate { change, reply },
+            Self::Next { draft, .. } => Task::Next { draft },
+            Self::Commit { draft, reply, .. } => Task::Commit { draft, reply },
+            Self::Quiet(task) => task,
+            Self::Over(driven) => Task::Over(driven),
+        }
+    }
+}
+
+/// A commit under way, and what follows when it is durable.
+pub(super) struct Flight {
+    decided: Vec<Decided>,
+    served: Option<InHand>,
+    /// The record, the new inputs and the facts as they will be.
+    landed: Landed,
+}
+
+struct Landed {
+    record: Arc<SessionRecord>,
+    inputs: Vec<Arc<StoredInput>>,
+    events: Vec<crate::model::event::EventRecord>,
+}
+
+impl Session {
+    /// If nothing is in flight and something waits, decides all of it and hands the commit in.
+    pub(super) fn take_off(&mut self) {
+        while self.flight.is_none() && self.settled.is_none() {
+            if self.queue.is_empty() {
+                if self.wants_input && self.must_yield() {
+                    self.deliver_yield();
+                }
+                return;
+            }
+            if let Some(error) = self.core.checkpointer.health().error() {
+                self.refuse_callers(&error);
+            }
+            let mut draft = Draft::of(&self.record, self.core.moment());
+            self.notes.append(&mut self.live.run().take_notes());
+            self.notes_since = None;
+            draft.take_notes(self.run, self.notes.clone());
+            if std::mem::take(&mut self.untaken) {
+                draft.give_back();
+            }
+            let mut decided = Vec::new();
+            while let Some(task) = self.queue.pop_front() {
+                let last = matches!(task, Task::Over(_));
+                decided.push(self.decide(&mut draft, task));
+                if last {
+                    break;
+                }
+            }
+            let served = self.serve(&mut draft, &decided);
+            if !draft.is_changed() {
+                self.carry_out(decided, served);
+                continue;
+            }
+            let commit = draft.finish();
+            self.flight = Some(Flight {
+                decided,
+                served,
+                landed: Landed {
+                    record: Arc::new(commit.record.clone()),
+                    inputs: commit.inputs.iter().cloned().map(Arc::new).collect(),
+                    events: commit.events.clone(),
+                },
+            });
+            let line = self.alarm.line();
+            let on_answer = move |answer| {
+                // An actor that is gone has nobody left to tell.
+                let _ = line.send(Message::Answer(answer));
+            };
+            self.core.checkpointer.submit(commit, Box::new(on_answer));
+        }
+    }
+
+    /// While the store fails, callers are told so at once; what the run asks for waits.
+    fn refuse_callers(&mut self, error: &Arc<crate::store::StoreError>) {
+        let (callers, rest): (Vec<_>, Vec<_>) =
+            self.queue.drain(..).partition(Task::is_of_a_caller);
+        self.queue.extend(rest);
+        for task in callers {
+            task.store_failed(error);
+        }
+    }
+
+    fn decide(&mut self, draft: &mut Draft, task: Task) -> Decided {
+        match task {
+            Task::Send { input, reply } => {
+                let answer = draft.accept(&input, &self.taken, &self.policy);
+                Decided::Send {
+                    input,
+                    reply: reply.begin(),
+                    answer,
+                }
+            }
+            Task::Stop { grace, reply } => {
+                let answer = if draft.state() == State::Stopping {
+                    Ok(())
+                } else {
+                    draft.stop(RunAlive::Yes)
+                };
+                let answer = answer
+                    .map(|()| StopAccepted {
+                        run: Some(self.run),
+                    })
+                    .map_err(SessionError::from);
+                Decided::Stop {
+                    grace,
+                    reply: reply.begin(),
+                    answer,
+                }
+            }
+            Task::Complete { reason, reply } => {
+                let answer = if draft.state() == State::Completed {
+                    Ok(())
+                } else {
+                    draft
+                        .complete(Cause::Asked, reason.clone())
+                        .map_err(Into::into)
+                };
+                let task = UnitTask::Complete {
+                    reason,
+                    reply: reply.begin(),
+                };
+                Decided::Unit { task, answer }
+            }
+            Task::Fail { reason, reply } => {
+                let answer = if draft.state() == State::Failed {
+                    Ok(())
+                } else {
+                    draft.fail(Cause::Asked, reason.clone()).map_err(Into::into)
+                };
+                let task = UnitTask::Fail {
+                    reason,
+                    reply: reply.begin(),
+                };
+                Decided::Unit { task, answer }
+            }
+            Task::Annotate { change, reply } => {
+                draft.annotate(change.clone());
+                let task = UnitTask::Annotate {
+                    change,
+                    reply: reply.begin(),
+                };
+                Decided::Unit {
+                    task,
+                    answer: Ok(()),
+                }
+            }
+            Task::Next { draft: state } => {
+                let answer = match &state {
+                    Some(state) => self.save(draft, state).map(drop),
+                    None => Ok(()),
+                };
+                Decided::Next {
+                    draft: state,
+                    answer,
+                }
+            }
+            Task::Commit {
+                draft: state,
+                reply,
+            } => {
+                let answer = self.save(draft, &state);
+                Decided::Commit {
+                    draft: state,
+                    reply,
+                    answer,
+                }
+            }
+            Task::Returned { run } => {
+                draft.returned(run);
+                Decided::Quiet(Task::Returned { run })
+            }
+            Task::Expire { cause, reason } => {
+                // Whoever came first has ended it; then there is nothing to expire.
+                let _ = draft.expire(cause, Some(reason.clone()));
+                Decided::Quiet(Task::Expire { cause, reason })
+            }
+            Task::Notes => Decided::Quiet(Task::Notes),
+            Task::Prove => {
+                draft.clear_recoveries();
+                Decided::Quiet(Task::Prove)
+            }
+            Task::Over(driven) => {
+                self.decide_end(draft, &driven);
+                Decided::Over(driven)
+            }
+        }
+    }
+
+    fn decide_end(&mut self, draft: &mut Draft, driven: &Driven) {
+        if let Some(Delivery::Input { .. }) = self.live.run().take_back() {
+            draft.give_back();
+        }
+        let mut end = driven.end.clone();
+        if let Some(state) = &driven.draft
+            && let Err(error) = self.save(draft, state)
+            && !matches!(error, RunError::Fenced { .. })
+        {
+            end = crate::model::event::RunEnd::Failed {
+                error: error.to_string(),
+            };
+        }
+        let ending = Ending {
+            run: self.run,
+            end,
+            retry: driven.retry,
+            undecodable: driven.undecodable,
+            intent: self.intent,
+            recalled: self.recalled,
+            progressed: self.progressed,
+            next_run: self.core.clock.run_id(),
+            random: self.core.random(),
+        };
+        ending.settle(draft, &self.policy);
+    }
+
+    /// Keeps a state that the run handed over, if the run may and the state is not too large.
+    fn save(
+        &mut self,
+        draft: &mut Draft,
+        state: &workload::Draft,
+    ) -> Result<SnapshotRef, RunError> {
+        let session = self.record.id;
+        let may_write = !self.fenced && matches!(draft.state(), State::Active | State::Stopping);
+        if !may_write {
+            return Err(RunError::Fenced {
+                session,
+                run: self.run,
+            });
+        }
+        let bytes = state.payload.len() as u64;
+        let limit = self.policy.max_snapshot_bytes();
+        if bytes > limit {
+            return Err(RunError::SnapshotTooLarge {
+                session,
+                bytes,
+                limit,
+            });
+        }
+        let covers = state.covers.map(|input| Covered {
+            input,
+            bytes: self.weight_of(input),
+        });
+        self.progressed |= covers.is_some();
+        Ok(draft.save(
+            self.run,
+            self.workload.state_version(),
+            &state.payload,
+            covers,
+        ))
+    }
+
+    fn weight_of(&self, input: u64) -> u64 {
+        self.inbox
+            .iter()
+            .find(|stored| stored.sequence == input)
+            .map_or(0, |stored| stored.payload.len() as u64)
+    }
+
+    /// If the run waits for an input and there is one, gives it out in the same commit.
+    fn serve(&self, draft: &mut Draft, decided: &[Decided]) -> Option<InHand> {
+        let asked = decided
+            .iter()
+            .any(|decided| matches!(decided, Decided::Next { answer: Ok(()), .. }));
+        let wanted = (self.wants_input || asked) && !self.over;
+        if wanted && !self.must_yield() && draft.state() == State::Active {
+            draft.take_next()
+        } else {
+            None
+        }
+    }
+
+    pub(super) fn on_answer(&mut self, answer: Answer) {
+        match answer {
+            Answer::Done => {
+                if let Some(Flight {
+                    decided,
+                    served,
+                    landed,
+                }) = self.flight.take()
+                {
+                    self.land(landed);
+                    self.carry_out(decided, served);
+                }
+            }
+            Answer::Delayed(error) => {
+                let Some(flight) = &mut self.flight else {
+                    return;
+                };
+                for decided in &mut flight.decided {
+                    decided.store_failed(&error);
+                }
+            }
+            Answer::Refused(refusal) => self.on_refusal(refusal),
+        }
+    }
+
+    fn on_refusal(&mut self, refusal: Refusal) {
+        let Some(flight) = self.flight.take() else {
+            return;
+        };
+        match refusal {
+            Refusal::InputTaken {
+                id,
+                sequence,
+                checksum,
+            } => {
+                // Nothing was done: everything is decided again, with this id known.
+                self.taken.insert(id, (sequence, checksum));
+                for decided in flight.decided.into_iter().rev() {
+                    self.queue.push_front(decided.undo());
+                }
+            }
+            Refusal::Version { .. }
+            | Refusal::GenerationEnded
+            | Refusal::NameTaken { .. }
+            | Refusal::StartKeyTaken { .. } => {
+                telemetry::session_trouble(
+                    self.record.id,
+                    "the session was taken over by another writer; its run ends here",
+                    &refusal,
+                );
+                self.lose();
+            }
+        }
+    }
+
+    /// The commit is durable: publishes it.
+    fn land(&mut self, landed: Landed) {
+        let Landed {
+            record,
+            inputs,
+            events,
+        } = landed;
+        self.notes.clear();
+        self.record = record;
+        self.inbox.extend(inputs);
+        let consumed = self.record.inbox.consumed;
+        while self
+            .inbox
+            .front()
+            .is_some_and(|input| input.sequence <= consumed)
+        {
+            self.inbox.pop_front();
+        }
+        self.core.publish(&self.live, &self.record, &events);
+    }
+
+    /// Answers everybody, and does what follows.
+    fn carry_out(&mut self, decided: Vec<Decided>, served: Option<InHand>) {
+        let mut over = false;
+        for decided in decided {
+            match decided {
+                Decided::Send { reply, answer, .. } => reply.send(answer),
+                Decided::Stop {
+                    grace,
+                    reply,
+                    answer,
+                } => {
+                    if answer.is_ok() {
+                        self.supersede_pausers("stop");
+                        self.live.show_pausing(false);
+                        let grace = grace.unwrap_or_else(|| self.policy.stop_grace());
+                        self.ask(YieldReason::Stop, grace);
+                    }
+                    reply.send(answer);
+                }
+                Decided::Unit { task, answer } => self.carry_out_unit(task, answer),
+                Decided::Next { answer: Ok(()), .. } => self.wants_input = true,
+                Decided::Next {
+                    answer: Err(error), ..
+                } => {
+                    self.live.run().deliver(Delivery::Refused(error));
+                }
+                Decided::Commit { reply, answer, .. } => {
+                    // A run that is gone does not wait for its answer.
+                    let _ = reply.send(answer);
+                }
+                Decided::Quiet(_) => {}
+                Decided::Over(_) => over = true,
+            }
+        }
+        if over {
+            return self.settle();
+        }
+        if let Some(InHand { input, attempt }) = served {
+            self.wants_input = true;
+            if self.must_yield() {
+                self.untaken = true;
+            } else if let Some(stored) = self.inbox.iter().find(|stored| stored.sequence == input) {
+                self.wants_input = false;
+                let input = Arc::clone(stored);
+                self.live.run().deliver(Delivery::Input { input, attempt });
+            }
+        }
+        self.deliver_yield();
+    }
+
+    fn carry_out_unit(&mut self, task: UnitTask, answer: Result<(), SessionError>) {
+        let ended = answer.is_ok() && self.record.state().is_terminal();
+        match task {
+            UnitTask::Complete { reply, .. } => {
+                if ended {
+                    self.supersede_pausers("complete");
+                    self.cancel();
+                }
+                reply.send(answer);
+            }
+            UnitTask::Fail { reply, .. } => {
+                if ended {
+                    self.supersede_pausers("fail");
+                    self.cancel();
+                }
+                reply.send(answer);
+            }
+            UnitTask::Annotate { reply, .. } => reply.send(answer),
+        }
+    }
+}
+
+impl Decided {
+    /// Tells a caller that the store failed. What was decided stays under way.
+    fn store_failed(&mut self, error: &Arc<crate::store::StoreError>) {
+        match self {
+            Self::Send { reply, .. } => reply.tell_store_failed(error),
+            Self::Stop { reply, .. } => reply.tell_store_failed(error),
+            Self::Unit {
+                task:
+                    UnitTask::Complete { reply, .. }
+                    | UnitTask::Fail { reply, .. }
+                    | UnitTask::Annotate { reply, .. },
+                ..
+            } => reply.tell_store_failed(error),
+            Self::Next { .. } | Self::Commit { .. } | Self::Quiet(_) | Self::Over(_) => {}
+        }
+    }
+}

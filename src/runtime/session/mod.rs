@@ -1,0 +1,605 @@
+//! The actor of a session: the control half of one run.
+//!
+//! One actor looks after one run. It never waits inside a handler: what takes time (the
+//! workload, a commit, a timer) runs elsewhere and sends a message when it is done. So a stop, a
+//! pause or a heartbeat verdict is never behind the work.
+//!
+//! Requests gather in a queue. When no commit is in flight, all of them are decided on one draft
+//! of the record and committed together; only then are they answered and their effects carried
+//! out. See [`flight`].
+
+mod alarm;
+mod flight;
+mod settle;
+
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+
+pub(super) use self::settle::{Ending, Intent};
+use self::{
+    alarm::Alarm,
+    flight::{Flight, Task},
+};
+use super::{
+    checkpointer::Answer,
+    core::Core,
+    drive,
+    error::SessionError,
+    ladder::{Ladder, Rung},
+    live::{ActorLine, Live, Settlement},
+    op::{Op, Recovered, Reply, Rested, TakenIds, Woken},
+};
+use crate::{
+    model::{
+        event::{Cause, RunEnd},
+        ids::RunId,
+        record::{SessionRecord, StoredInput},
+        snapshot::SnapshotEnvelope,
+        state::{InvalidTransition, PauseCause, State, Trigger},
+        time::WorkerTime,
+    },
+    policy::{Limit, OnIdle, OnSilence, Policy, liveness},
+    workload::{
+        Ask, Delivery, Noted, Request, YieldReason, YieldRequest,
+        erased::{Driven, ErasedWorkload},
+    },
+};
+
+/// How long notes may wait for a commit.
+const NOTES_WAIT: Duration = Duration::from_millis(100);
+/// After this long a session is not suspected of having killed its last worker any more.
+const PROVEN_AFTER: Duration = Duration::from_secs(60);
+/// How long a yield may take when a shutdown asks: its coordinator keeps the time.
+const UNTIL_TOLD: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// What the actor is told.
+#[derive(Debug)]
+pub(crate) enum Message {
+    /// A request from outside.
+    Op(Op),
+    /// A request of the run.
+    Request(Request),
+    /// The run is over, and what it held is closed.
+    Over(Driven),
+    /// What became of the commit in flight.
+    Answer(Answer),
+    /// It is time to look at the run.
+    Alarm,
+}
+
+/// The actor. Its state is [`Session`].
+#[derive(Debug)]
+pub(crate) struct SessionActor;
+
+/// What an actor begins with: the committed record of an active session and what its run needs.
+pub(crate) struct Launch {
+    pub(crate) core: Arc<Core>,
+    pub(crate) live: Arc<Live>,
+    pub(crate) line: ActorLine,
+    pub(crate) workload: Arc<dyn ErasedWorkload>,
+    pub(crate) snapshot: Arc<SnapshotEnvelope>,
+    pub(crate) inputs: Vec<StoredInput>,
+}
+
+/// The state of the actor.
+pub(crate) struct Session {
+    core: Arc<Core>,
+    live: Arc<Live>,
+    workload: Arc<dyn ErasedWorkload>,
+    run: RunId,
+    policy: Arc<Policy>,
+    /// The record as it is committed.
+    record: Arc<SessionRecord>,
+    /// The inputs that are not consumed, in order.
+    inbox: VecDeque<Arc<StoredInput>>,
+    /// What waits for the next flight.
+    queue: VecDeque<Task>,
+    flight: Option<Flight>,
+    /// Notes taken from the run and not committed yet.
+    notes: Vec<Noted>,
+    /// Since when notes wait in the run.
+    notes_since: Option<WorkerTime>,
+    taken: TakenIds,
+    intent: Intent,
+    /// Whether a pause was withdrawn that the run may have heard of.
+    recalled: bool,
+    ladder: Ladder,
+    /// Whether the run waits for its next input.
+    wants_input: bool,
+    /// Whether the last attempt was counted for an input that the run never got.
+    untaken: bool,
+    /// Whether a checkpoint of this run consumed an input.
+    progressed: bool,
+    /// Whether the run may commit its state.
+    fenced: bool,
+    over: bool,
+    pausers: Vec<Reply<Rested, SessionError>>,
+    alarm: Alarm,
+    started: WorkerTime,
+    settled: Option<Settled>,
+}
+
+/// How the actor ends.
+enum Settled {
+    /// The session is at rest, or goes on in another run as it should.
+    Well,
+    /// The run failed: the supervisor is to hear of it.
+    Failed(RunEnd),
+}
+
+impl Actor for SessionActor {
+    type Msg = Message;
+    type State = Session;
+    type Arguments = Launch;
+
+    async fn pre_start(
+        &self,
+        myself: ActorRef<Message>,
+        launch: Launch,
+    ) -> Result<Session, ActorProcessingErr> {
+        launch.line.connect(myself);
+        Ok(Session::begin(launch))
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<Message>,
+        message: Message,
+        session: &mut Session,
+    ) -> Result<(), ActorProcessingErr> {
+        if session.settled.is_some() {
+            session.forward(message);
+            return Ok(());
+        }
+        session.on(message);
+        session.advance();
+        match &session.settled {
+            None => Ok(()),
+            Some(Settled::Well) => {
+                myself.stop(None);
+                Ok(())
+            }
+            Some(Settled::Failed(end)) => Err(end.to_string().into()),
+        }
+    }
+}
+
+impl Session {
+    fn begin(launch: Launch) -> Self {
+        let Launch {
+            core,
+            live,
+            line,
+            workload,
+            snapshot,
+            inputs,
+        } = launch;
+        let record = live.record();
+        let started = core.clock.worker();
+        let session = Self {
+            run: live.run().id(),
+            policy: core.policy_of(&record),
+            inbox: inputs.into_iter().map(Arc::new).collect(),
+            queue: VecDeque::new(),
+            flight: None,
+            notes: Vec::new(),
+            notes_since: None,
+            taken: TakenIds::new(),
+            intent: Intent::Run,
+            recalled: false,
+            ladder: Ladder::Free,
+            wants_input: false,
+            untaken: false,
+            progressed: false,
+            fenced: false,
+            over: false,
+            pausers: Vec::new(),
+            alarm: Alarm::new(core.clock.clone(), line.clone()),
+            started,
+            settled: None,
+            record,
+            workload: Arc::clone(&workload),
+            core: Arc::clone(&core),
+            live: Arc::clone(&live),
+        };
+        drive::spawn(
+            core,
+            live,
+            line,
+            workload,
+            snapshot,
+            session.policy.cancel_grace(),
+        );
+        session
+    }
+
+    /// Requests that come after the end go to where the session is now.
+    fn forward(&self, message: Message) {
+        match message {
+            Message::Op(op) => self.core.route(self.record.id, op),
+            Message::Over(_) => {
+                self.core
+                    .route(self.record.id, Op::Returned { run: self.run });
+            }
+            Message::Request(_) | Message::Answer(_) | Message::Alarm => {}
+        }
+    }
+
+    fn on(&mut self, message: Message) {
+        match message {
+            Message::Op(op) => self.on_op(op),
+            Message::Request(request) => self.on_request(request),
+            Message::Over(driven) => {
+                self.over = true;
+                self.ladder = Ladder::Over;
+                self.queue.push_back(Task::Over(driven));
+            }
+            Message::Answer(answer) => self.on_answer(answer),
+            Message::Alarm => {
+                self.alarm.rang();
+                self.look();
+            }
+        }
+    }
+
+    /// Sends the next flight off, and sets the alarm for what comes first.
+    fn advance(&mut self) {
+        self.take_off();
+        if self.settled.is_some() {
+            self.alarm.off();
+        } else {
+            let next = self.next_look();
+            self.alarm.set(next);
+        }
+    }
+
+    fn on_op(&mut self, op: Op) {
+        match op {
+            Op::Send { input, reply } => self.queue.push_back(Task::Send { input, reply }),
+            Op::Stop { grace, reply } => self.queue.push_back(Task::Stop { grace, reply }),
+            Op::Complete { reason, reply } => {
+                self.queue.push_back(Task::Complete { reason, reply });
+            }
+            Op::Fail { reason, reply } => self.queue.push_back(Task::Fail { reason, reply }),
+            Op::Annotate { change, reply } => {
+                self.queue.push_back(Task::Annotate { change, reply });
+            }
+            Op::Returned { run } => self.queue.push_back(Task::Returned { run }),
+            Op::Pause { reply } => self.on_pause(reply),
+            Op::Cancel => self.cancel(),
+            Op::Abandon => self.abandon(),
+            Op::Resume { place, reply } => {
+                drop(place);
+                self.on_resume(reply);
+            }
+            Op::Shutdown => self.on_shutdown(),
+            // It runs already. Whatever place they bring is free again.
+            Op::Wake { done, .. } => drop(done.send(Woken::Done)),
+            Op::Recover { done, .. } => drop(done.send(Recovered::Left)),
+            // It runs already: another session, or a request that came too late.
+            Op::TimeOut { done } => drop(done),
+            Op::Start(_) | Op::Restart | Op::Lost { .. } => {}
+        }
+    }
+
+    fn on_pause(&mut self, reply: Reply<Rested, SessionError>) {
+        if self.record.state() != State::Active {
+            return reply.send(Err(self.refusal(Trigger::Pause).into()));
+        }
+        self.pausers.push(reply.begin());
+        match &mut self.intent {
+            Intent::Pause { cause } => {
+                if matches!(cause, PauseCause::Idle) {
+                    *cause = PauseCause::Asked;
+                }
+            }
+            Intent::Silence(_) => {}
+            Intent::Run => {
+                let grace = self.policy.pause_grace();
+                self.pause_for(PauseCause::Asked, YieldReason::Pause, grace);
+            }
+        }
+    }
+
+    fn pause_for(&mut self, cause: PauseCause, reason: YieldReason, grace: Duration) {
+        self.intent = Intent::Pause { cause };
+        self.live.show_pausing(true);
+        self.core.hub.publish(&self.record);
+        self.ask(reason, grace);
+    }
+
+    fn on_resume(&mut self, reply: Reply<(), SessionError>) {
+        match (self.record.state(), &self.intent) {
+            (
+                State::Active,
+                Intent::Pause {
+                    cause: PauseCause::Shutdown,
+                },
+            ) => {
+                reply.send(Err(SessionError::ShuttingDown {
+                    session: self.record.id,
+                }));
+            }
+            (State::Active, Intent::Pause { .. }) => {
+                self.supersede_pausers("resume");
+                self.intent = Intent::Run;
+                self.recalled = true;
+                self.live.show_pausing(false);
+                if self.ladder.withdraw() {
+                    self.live.run().set_ask(Ask::GoOn);
+                }
+                reply.send(Ok(()));
+            }
+            (State::Active, Intent::Run | Intent::Silence(_)) => reply.send(Ok(())),
+            (
+                State::Pending
+                | State::Paused
+                | State::Stopping
+                | State::Stopped
+                | State::Completed
+                | State::Failed
+                | State::Expired,
+                _,
+            ) => reply.send(Err(self.refusal(Trigger::Activate).into())),
+        }
+    }
+
+    fn on_shutdown(&mut self) {
+        match (self.record.state(), &self.intent) {
+            (State::Active, Intent::Run) => {
+                self.pause_for(PauseCause::Shutdown, YieldReason::Shutdown, UNTIL_TOLD);
+            }
+            (
+                State::Active,
+                Intent::Pause {
+                    cause: PauseCause::Idle,
+                },
+            ) => {
+                // It still wakes for an input; that is decided by the next worker.
+            }
+            (_, Intent::Run | Intent::Pause { .. } | Intent::Silence(_)) => {}
+        }
+    }
+
+    /// Asks the run to yield, and gives it its answer if it waits for an input.
+    fn ask(&mut self, reason: YieldReason, grace: Duration) {
+        if grace.is_zero() {
+            return self.cancel();
+        }
+        self.ladder.ask(self.core.clock.worker(), grace);
+        if let Some(deadline) = self.ladder.due() {
+            if matches!(self.ladder, Ladder::Asked { .. }) {
+                let request = YieldRequest::new(reason, deadline);
+                self.live.run().set_ask(Ask::Yield(request));
+            }
+        }
+    }
+
+    fn cancel(&mut self) {
+        if self
+            .ladder
+            .cancel(self.core.clock.worker(), self.policy.cancel_grace())
+        {
+            self.live.run().set_ask(Ask::Cancel);
+        }
+    }
+
+    fn abandon(&mut self) {
+        if self.over || !self.live.abandon() {
+            return;
+        }
+        self.live.run().set_ask(Ask::Cancel);
+        self.live.run().abort_tasks();
+        self.over = true;
+        self.ladder = Ladder::Over;
+        self.fenced = true;
+        self.queue
+            .push_back(Task::Over(Driven::ended(RunEnd::Abandoned)));
+    }
+
+    fn on_request(&mut self, request: Request) {
+        match request {
+            Request::Next(draft) => {
+                self.queue.push_back(Task::Next { draft });
+            }
+            Request::Commit { draft, reply } => {
+                self.queue.push_back(Task::Commit { draft, reply });
+            }
+            Request::NotesWaiting => {
+                self.notes_since.get_or_insert(self.core.clock.worker());
+            }
+        }
+    }
+
+    /// Looks at the run, when the alarm rings.
+    fn look(&mut self) {
+        let now = self.core.clock.worker();
+        if self.notes_due().is_some_and(|due| now >= due) {
+            self.queue.push_back(Task::Notes);
+        }
+        if self.proven_due().is_some_and(|due| now >= due) {
+            self.queue.push_back(Task::Prove);
+        }
+        match self.ladder.look(now) {
+            Rung::Wait => {}
+            Rung::Cancel => self.cancel(),
+            Rung::Abandon => self.abandon(),
+        }
+        if self.ladder == Ladder::Free && self.record.state() == State::Active {
+            match self.verdict(now) {
+                liveness::Verdict::Alive { .. } => {}
+                liveness::Verdict::Silent => self.on_silence(),
+                liveness::Verdict::Idle => self.on_idle(),
+            }
+        }
+    }
+
+    fn verdict(&self, now: WorkerTime) -> liveness::Verdict {
+        liveness::verdict(
+            now,
+            self.live.run().doing(),
+            self.policy.heartbeat_timeout(),
+            self.policy.idle_timeout(),
+        )
+    }
+
+    /// The run gave no sign for too long: it may commit no more, and is cancelled.
+    fn on_silence(&mut self) {
+        self.fenced = true;
+        let limit = self.policy.heartbeat_timeout();
+        let reason = format!("no sign of life for {limit}");
+        self.intent = Intent::Silence(self.policy.on_silence());
+        if self.policy.on_silence() == OnSilence::Expire {
+            self.queue.push_back(Task::Expire {
+                cause: Cause::Silence,
+                reason,
+            });
+        }
+        self.cancel();
+    }
+
+    fn on_idle(&mut self) {
+        match self.policy.on_idle() {
+            OnIdle::Pause => {
+                let grace = self.policy.pause_grace();
+                self.pause_for(PauseCause::Idle, YieldReason::Pause, grace);
+            }
+            OnIdle::Expire => {
+                self.fenced = true;
+                let reason = format!("nothing to do for {}", self.policy.idle_timeout());
+                self.queue.push_back(Task::Expire {
+                    cause: Cause::IdleTimeout,
+                    reason,
+                });
+                self.cancel();
+            }
+        }
+    }
+
+    /// When the run must be looked at next. A declared wait may end at any moment, and the window
+    /// that begins then is no shorter than the limit: looking once in every limit is never late.
+    fn next_look(&self) -> Option<WorkerTime> {
+        let now = self.core.clock.worker();
+        let liveness = if self.ladder == Ladder::Free && self.record.state() == State::Active {
+            let until = match self.verdict(now) {
+                liveness::Verdict::Alive { until } => until,
+                liveness::Verdict::Silent | liveness::Verdict::Idle => Some(now),
+            };
+            match self.policy.heartbeat_timeout() {
+                Limit::Never => until,
+                Limit::After(limit) => {
+                    let once = now.after(limit);
+                    Some(until.map_or(once, |until| until.min(once)))
+                }
+            }
+        } else {
+            None
+        };
+        [
+            self.ladder.due(),
+            self.notes_due(),
+            self.proven_due(),
+            liveness,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    fn notes_due(&self) -> Option<WorkerTime> {
+        match self.flight {
+            Some(_) => None,
+            None => self.notes_since.map(|since| since.after(NOTES_WAIT)),
+        }
+    }
+
+    fn proven_due(&self) -> Option<WorkerTime> {
+        (self.record.recoveries > 0 && self.flight.is_none() && !self.over)
+            .then(|| self.started.after(PROVEN_AFTER))
+    }
+
+    fn refusal(&self, trigger: Trigger) -> InvalidTransition {
+        InvalidTransition {
+            session: self.record.id,
+            from: self.record.state(),
+            to: trigger.target(),
+        }
+    }
+
+    fn supersede_pausers(&mut self, by: &'static str) {
+        let session = self.record.id;
+        for reply in self.pausers.drain(..) {
+            reply.send(Err(SessionError::Superseded { session, by }));
+        }
+    }
+
+    /// Another worker has the session, or the store says so: nothing more is committed here.
+    fn lose(&mut self) {
+        self.pausers.clear();
+        self.end(Settled::Well, None);
+    }
+
+    /// The last commit of this run is durable: hands the session over to the supervisor.
+    fn settle(&mut self) {
+        let end = self.record.runs.last.as_ref().map(|last| last.end.clone());
+        let failed = match end {
+            Some(end @ (RunEnd::Failed { .. } | RunEnd::Panicked { .. })) => Some(end),
+            Some(
+                RunEnd::Yielded
+                | RunEnd::Completed
+                | RunEnd::Cancelled
+                | RunEnd::Abandoned
+                | RunEnd::Interrupted,
+            )
+            | None => None,
+        };
+        let snapshot = self.record.snapshot().copied();
+        let session = self.record.id;
+        let paused = self.record.state() == State::Paused;
+        for reply in std::mem::take(&mut self.pausers) {
+            reply.send(if paused {
+                Ok(Rested { snapshot })
+            } else {
+                Err(InvalidTransition {
+                    session,
+                    from: self.record.state(),
+                    to: State::Paused,
+                }
+                .into())
+            });
+        }
+        let left = std::mem::take(&mut self.queue)
+            .into_iter()
+            .filter_map(Task::into_op)
+            .collect();
+        let settlement = Settlement {
+            record: Arc::clone(&self.record),
+            left,
+        };
+        self.end(
+            failed.map_or(Settled::Well, Settled::Failed),
+            Some(settlement),
+        );
+    }
+
+    fn end(&mut self, how: Settled, settlement: Option<Settlement>) {
+        self.live.run().fence();
+        self.live.run().set_ask(Ask::Cancel);
+        self.core.settled(&self.live, settlement);
+        self.settled = Some(how);
+    }
+
+    /// Gives the run what it waits for, if that is to yield.
+    fn deliver_yield(&mut self) {
+        if self.wants_input && self.must_yield() {
+            self.wants_input = false;
+            self.live.run().deliver(Delivery::Yield);
+        }
+    }
+
+    /// Whether the run is to yield rather than to take another input.
+    fn must_yield(&self) -> bool {
+        self.ladder != Ladder::Free || self.record.state() != State::Active
+    }
+}

@@ -1,0 +1,229 @@
+//! What becomes of a session when its run has ended. Pure: everything is passed in.
+
+use std::time::Duration;
+
+use crate::{
+    model::{
+        event::{Cause, RunEnd},
+        ids::RunId,
+        state::{InvalidTransition, PauseCause, State},
+    },
+    policy::{
+        OnSilence, Policy, WhileAbandoned,
+        restart::{self, Retry, Verdict},
+    },
+    runtime::draft::Draft,
+};
+
+/// What the session wants of its run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::runtime) enum Intent {
+    /// To go on.
+    Run,
+    /// To come to rest.
+    Pause { cause: PauseCause },
+    /// To be gone: it gave no sign of life.
+    Silence(OnSilence),
+}
+
+/// The end of a run, and everything that decides what follows.
+pub(in crate::runtime) struct Ending {
+    pub(in crate::runtime) run: RunId,
+    pub(in crate::runtime) end: RunEnd,
+    pub(in crate::runtime) retry: Retry,
+    /// The stored state could not be decoded.
+    pub(in crate::runtime) undecodable: bool,
+    pub(in crate::runtime) intent: Intent,
+    /// Whether a pause was withdrawn that the run may have heard of.
+    pub(in crate::runtime) recalled: bool,
+    /// Whether the run consumed an input.
+    pub(in crate::runtime) progressed: bool,
+    /// The id of the run that follows, if one follows at once.
+    pub(in crate::runtime) next_run: RunId,
+    /// Between 0 and 1, for the backoff.
+    pub(in crate::runtime) random: f64,
+}
+
+impl Ending {
+    /// Records the end and moves the session on. The state that the run left is saved already.
+    pub(in crate::runtime) fn settle(self, draft: &mut Draft, policy: &Policy) {
+        let state = draft.state();
+        let began = draft.record().runs.since;
+        let ran_for = began.map_or(Duration::ZERO, |since| {
+            draft.moment().supervised.since(since)
+        });
+        draft.end_run(self.run, self.end.clone());
+        let moved = match state {
+            State::Stopping => draft.settle_stop(),
+            State::Active => self.settle_active(draft, policy, ran_for),
+            // It was ended from outside, or is no matter of this run.
+            State::Pending
+            | State::Paused
+            | State::Stopped
+            | State::Completed
+            | State::Failed
+            | State::Expired => Ok(()),
+        };
+        debug_assert!(
+            moved.is_ok(),
+            "the table allows every move out of active: {moved:?}"
+        );
+    }
+
+    fn settle_active(
+        self,
+        draft: &mut Draft,
+        policy: &Policy,
+        ran_for: Duration,
+    ) -> Result<(), InvalidTransition> {
+        match &self.end {
+            RunEnd::Completed => draft.complete(Cause::Workload, None),
+            RunEnd::Yielded => match self.intent {
+                Intent::Pause { cause } => pause(draft, cause, policy),
+                Intent::Silence(action) => self.after_silence(action, draft, policy, ran_for),
+                Intent::Run if self.recalled => self.run_again(draft),
+                Intent::Run if draft.record().inbox.waiting() > 0 && !self.progressed => {
+                    // Waking it at once would go round for ever.
+                    let error = "it yielded though nobody had asked, and an input waits";
+                    let end = RunEnd::Failed {
+                        error: error.to_owned(),
+                    };
+                    failure(draft, policy, &self, end, ran_for)
+                }
+                Intent::Run => draft.pause(PauseCause::Idle, Cause::Returned, None, policy),
+            },
+            RunEnd::Failed { .. } | RunEnd::Panicked { .. } if self.undecodable => {
+                let reason = self.end.to_string();
+                let waiting = draft.record().inbox.waiting_bytes;
+                if draft.fall_back(reason.clone(), |_| waiting) {
+                    self.run_again(draft)
+                } else {
+                    let cause = Cause::RestartsExhausted;
+                    draft.pause(PauseCause::Quarantined, cause, Some(reason), policy)
+                }
+            }
+            RunEnd::Failed { .. } | RunEnd::Panicked { .. } => match self.intent {
+                Intent::Run => {
+                    let end = self.end.clone();
+                    failure(draft, policy, &self, end, ran_for)
+                }
+                Intent::Pause { cause } => {
+                    draft.failures().last = Some(self.end.clone());
+                    pause(draft, cause, policy)
+                }
+                Intent::Silence(action) => self.after_silence(action, draft, policy, ran_for),
+            },
+            RunEnd::Cancelled | RunEnd::Abandoned | RunEnd::Interrupted => match self.intent {
+                Intent::Pause { cause } => pause(draft, cause, policy),
+                Intent::Silence(action) => self.after_silence(action, draft, policy, ran_for),
+                Intent::Run if self.recalled => self.run_again(draft),
+                Intent::Run => {
+                    let end = self.end.clone();
+                    failure(draft, policy, &self, end, ran_for)
+                }
+            },
+        }
+    }
+
+    /// Goes on in a new run at once.
+    fn run_again(self, draft: &mut Draft) -> Result<(), InvalidTransition> {
+        let reason = "resumed before it had come to rest".to_owned();
+        let (cause, reason) = if self.undecodable {
+            (Cause::Restarted, self.end.to_string())
+        } else {
+            (Cause::Asked, reason)
+        };
+        draft.activate(self.next_run, cause, Some(reason))
+    }
+
+    fn after_silence(
+        self,
+        action: OnSilence,
+        draft: &mut Draft,
+        policy: &Policy,
+        ran_for: Duration,
+    ) -> Result<(), InvalidTransition> {
+        let reason = format!("no sign of life for {}", policy.heartbeat_timeout());
+        match action {
+            OnSilence::Expire => draft.expire(Cause::Silence, Some(reason)),
+            OnSilence::Pause => draft.pause(
+                PauseCause::Quarantined,
+                Cause::Silence,
+                Some(reason),
+                policy,
+            ),
+            OnSilence::Restart => {
+                let may_run = self.end != RunEnd::Abandoned
+                    || policy.while_abandoned() == WhileAbandoned::AllowResume;
+                if may_run {
+                    let end = RunEnd::Failed { error: reason };
+                    failure(draft, policy, &self, end, ran_for)
+                } else {
+                    let reason = format!("{reason}, and the run could not be cancelled");
+                    draft.pause(
+                        PauseCause::Quarantined,
+                        Cause::Silence,
+                        Some(reason),
+                        policy,
+                    )
+                }
+            }
+        }
+    }
+}
+
+fn pause(draft: &mut Draft, pause: PauseCause, policy: &Policy) -> Result<(), InvalidTransition> {
+    let cause = match pause {
+        PauseCause::Asked | PauseCause::Quarantined => Cause::Asked,
+        PauseCause::Idle => Cause::IdleTimeout,
+        PauseCause::Shutdown => Cause::Shutdown,
+        PauseCause::Interrupted => Cause::Interrupted,
+    };
+    draft.pause(pause, cause, None, policy)
+}
+
+/// Counts a failure and does what the restart policy says.
+fn failure(
+    draft: &mut Draft,
+    policy: &Policy,
+    ending: &Ending,
+    end: RunEnd,
+    ran_for: Duration,
+) -> Result<(), InvalidTransition> {
+    let now = draft.moment().supervised;
+    let reason = end.to_string();
+    let verdict = restart::on_failure(
+        policy.restart(),
+        draft.failures(),
+        end,
+        ending.retry,
+        now,
+        ran_for,
+        ending.random,
+    );
+    match verdict {
+        Verdict::Restart { delay, .. } if delay.is_zero() => {
+            draft.activate(ending.next_run, Cause::Restarted, Some(reason))
+        }
+        Verdict::Restart { attempt, delay } => {
+            draft.schedule_restart(attempt, delay);
+            Ok(())
+        }
+        Verdict::Quarantine { why } => {
+            let reason = Some(format!("{why}; the last: {reason}"));
+            draft.pause(
+                PauseCause::Quarantined,
+                Cause::RestartsExhausted,
+                reason,
+                policy,
+            )
+        }
+        Verdict::Fail => {
+            let cause = match ending.retry {
+                Retry::Never => Cause::Workload,
+                Retry::ByPolicy | Retry::After(_) => Cause::RestartsExhausted,
+            };
+            draft.fail(cause, reason)
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! The end of a worker within a budget: ask everybody to yield, cancel who does not, abandon who
+//! cannot be cancelled, and say what became of each.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{sync::oneshot, time::Instant};
+
+use super::{
+    core::{Core, Life},
+    supervisor::{Drained, Message},
+};
+
+/// How the budget is spent. The last parts are small, and never more than is left.
+struct Schedule {
+    cancel: Instant,
+    abandon: Instant,
+    conclude: Instant,
+    end: Instant,
+}
+
+impl Schedule {
+    fn of(budget: Duration) -> Self {
+        let now = Instant::now();
+        let end = now + budget;
+        // What it takes to cancel, to commit what became of the cancelled, and to close.
+        let part = |share: f64, most: Duration| budget.mul_f64(share).min(most);
+        let conclude = end - part(0.05, Duration::from_millis(500));
+        let abandon = conclude - part(0.10, Duration::from_secs(1));
+        let cancel = abandon - part(0.20, Duration::from_secs(4));
+        Self {
+            cancel,
+            abandon,
+            conclude,
+            end,
+        }
+    }
+}
+
+/// Ends the worker. Called once; the façade shares its result.
+pub(crate) async fn shut_down(core: Arc<Core>, budget: Duration) -> Vec<Drained> {
+    let schedule = Schedule::of(budget);
+    core.set_life(Life::Draining);
+    core.close_agenda();
+    let (done, drained) = oneshot::channel();
+    core.tell(Message::Drain { done });
+    let mut drained = std::pin::pin!(drained);
+    let mut result = None;
+    for (until, message) in [
+        (schedule.cancel, Some(Message::Cancel)),
+        (schedule.abandon, Some(Message::Abandon)),
+        (schedule.conclude, Some(Message::Conclude)),
+        (schedule.end, None),
+    ] {
+        tokio::select! {
+            biased;
+            answer = &mut drained => {
+                result = answer.ok();
+                break;
+            }
+            () = tokio::time::sleep_until(until) => {
+                if let Some(message) = message {
+                    core.tell(message);
+                }
+            }
+        }
+    }
+    let close = async {
+        core.checkpointer.flush().await;
+        if let Some(store) = core.release_store() {
+            // Everything acknowledged is durable already; the next open shows any trouble.
+            let _ = store.close().await;
+        }
+    };
+    let _ = tokio::time::timeout_at(schedule.end, close).await;
+    core.crash();
+    result.unwrap_or_default()
+}

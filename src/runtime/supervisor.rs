@@ -1,0 +1,482 @@
+//! The supervisor actor: knows who keeps each session, spawns session actors, hears of their
+//! end. It never waits in a handler; what takes time is a task that reports back.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+};
+
+use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
+use tokio::sync::oneshot;
+
+use super::{
+    core::{Core, Life},
+    desk::{self, After, Report},
+    error::SessionError,
+    live::{ActorLine, Live},
+    op::{Op, Place},
+    session::{Launch, SessionActor},
+};
+use crate::{
+    model::{
+        ids::SessionId,
+        record::SessionRecord,
+        state::{Phase, Restarting},
+    },
+    workload::{Run, RunParts},
+};
+
+/// What the supervisor is told.
+pub(crate) enum Message {
+    /// A request for a session that may have no actor.
+    Route { session: SessionId, op: Op },
+    /// A desk has done its work.
+    Desk(Box<Report>),
+    /// A place is free: the resume that waits longest may have it. Without one it comes back.
+    Place {
+        place: Place,
+        back: oneshot::Sender<Option<Place>>,
+    },
+    /// The worker shuts down: everybody is asked to yield.
+    Drain { done: oneshot::Sender<Vec<Drained>> },
+    /// Whatever still runs is cancelled.
+    Cancel,
+    /// Whatever still runs is abandoned.
+    Abandon,
+    /// The budget is over: report what there is.
+    Conclude,
+}
+
+impl std::fmt::Debug for Message {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Route { .. } => "Route",
+            Self::Desk(_) => "Desk",
+            Self::Place { .. } => "Place",
+            Self::Drain { .. } => "Drain",
+            Self::Cancel => "Cancel",
+            Self::Abandon => "Abandon",
+            Self::Conclude => "Conclude",
+        })
+    }
+}
+
+/// What became of a session in a shutdown.
+#[derive(Debug, Clone)]
+pub(crate) struct Drained {
+    pub(crate) session: SessionId,
+    /// Its record after its last commit; nothing if it did not come to rest.
+    pub(crate) record: Option<Arc<SessionRecord>>,
+}
+
+/// The actor. Its state is [`Sessions`].
+#[derive(Debug)]
+pub(crate) struct SupervisorActor;
+
+/// The state of the actor: everybody who is looked after.
+pub(crate) struct Sessions {
+    core: Arc<Core>,
+    me: ActorRef<Message>,
+    kept: HashMap<SessionId, Kept>,
+    actors: HashMap<ActorId, SessionId>,
+    /// Resumes that wait for a place, the longest first.
+    waiting: VecDeque<(SessionId, Op)>,
+    draining: Option<Draining>,
+}
+
+/// A session that somebody looks after.
+struct Kept {
+    by: By,
+    place: Option<Place>,
+}
+
+enum By {
+    /// An actor. Requests that it did not take wait for the word of its end.
+    Actor { live: Arc<Live>, missed: Vec<Op> },
+    /// A task that works off requests. More of them wait.
+    Desk { waiting: Vec<Op> },
+    /// Nobody, until its backoff is over.
+    Backoff,
+}
+
+struct Draining {
+    done: Option<oneshot::Sender<Vec<Drained>>>,
+    drained: Vec<Drained>,
+}
+
+impl Actor for SupervisorActor {
+    type Msg = Message;
+    type State = Sessions;
+    type Arguments = Arc<Core>;
+
+    async fn pre_start(
+        &self,
+        me: ActorRef<Message>,
+        core: Arc<Core>,
+    ) -> Result<Sessions, ActorProcessingErr> {
+        Ok(Sessions {
+            core,
+            me,
+            kept: HashMap::new(),
+            actors: HashMap::new(),
+            waiting: VecDeque::new(),
+            draining: None,
+        })
+    }
+
+    async fn handle(
+        &self,
+        _: ActorRef<Message>,
+        message: Message,
+        sessions: &mut Sessions,
+    ) -> Result<(), ActorProcessingErr> {
+        sessions.on(message);
+        Ok(())
+    }
+
+    async fn handle_supervisor_evt(
+        &self,
+        _: ActorRef<Message>,
+        event: SupervisionEvent,
+        sessions: &mut Sessions,
+    ) -> Result<(), ActorProcessingErr> {
+        match event {
+            SupervisionEvent::ActorTerminated(who, _, _)
+            | SupervisionEvent::ActorFailed(who, _) => sessions.on_end(who.get_id()),
+            SupervisionEvent::ActorStarted(_) | SupervisionEvent::ProcessGroupChanged(_) => {}
+        }
+        Ok(())
+    }
+}
+
+/// Spawns the supervisor of a core.
+pub(crate) async fn spawn_supervisor(core: &Arc<Core>) {
+    match SupervisorActor::spawn(None, SupervisorActor, Arc::clone(core)).await {
+        Ok((supervisor, _)) => core.connect(supervisor),
+        // Its start does nothing that could fail, and it has no name that could be taken.
+        Err(error) => unreachable!("an actor without a name can be spawned: {error}"),
+    }
+}
+
+impl Sessions {
+    fn on(&mut self, message: Message) {
+        match message {
+            Message::Route { session, op } => self.on_route(session, op),
+            Message::Desk(report) => self.on_desk(*report),
+            Message::Place { place, back } => self.on_place(place, back),
+            Message::Drain { done } => self.on_drain(done),
+            Message::Cancel => self.tell_actors(|| Op::Cancel),
+            Message::Abandon => self.tell_actors(|| Op::Abandon),
+            Message::Conclude => self.conclude(),
+        }
+    }
+
+    fn on_route(&mut self, session: SessionId, op: Op) {
+        if let Some(by) = supersedes_a_resume(&op) {
+            self.supersede(session, by);
+        }
+        let Some(kept) = self.kept.get_mut(&session) else {
+            return self.open_desk(session, vec![op]);
+        };
+        match &mut kept.by {
+            By::Actor { live, missed } => {
+                if let Err(op) = live.send(op) {
+                    missed.push(op);
+                }
+            }
+            By::Desk { waiting } => waiting.push(op),
+            By::Backoff => self.open_desk(session, vec![op]),
+        }
+    }
+
+    /// Later word on a session wins over a resume that waits for its place.
+    fn supersede(&mut self, session: SessionId, by: &'static str) {
+        let (superseded, rest): (VecDeque<_>, VecDeque<_>) = self
+            .waiting
+            .drain(..)
+            .partition(|(waiting, _)| *waiting == session);
+        self.waiting = rest;
+        for (_, op) in superseded {
+            if let Op::Resume { reply, .. } = op {
+                reply.send(Err(SessionError::Superseded { session, by }));
+            }
+        }
+    }
+
+    fn open_desk(&mut self, session: SessionId, ops: Vec<Op>) {
+        let kept = self.kept.entry(session).or_insert_with(|| Kept {
+            by: By::Backoff,
+            place: None,
+        });
+        kept.by = By::Desk {
+            waiting: Vec::new(),
+        };
+        let has_place = kept.place.is_some();
+        let me = self.me.clone();
+        let desk = desk::serve(Arc::clone(&self.core), session, ops, has_place);
+        tokio::spawn(async move {
+            let report = desk.await;
+            // Where the supervisor is gone, the worker is over.
+            let _ = me.send_message(Message::Desk(Box::new(report)));
+        });
+    }
+
+    fn on_desk(&mut self, report: Report) {
+        let Report {
+            session,
+            place,
+            after,
+            left,
+            record,
+        } = report;
+        let Some(kept) = self.kept.get_mut(&session) else {
+            return;
+        };
+        kept.place = kept.place.take().or(place);
+        let mut ops = left;
+        if let By::Desk { waiting } = &mut kept.by {
+            ops.append(waiting);
+        }
+        match after {
+            After::Launch(launch) => self.launch(session, launch, ops),
+            After::Backoff(restarting) => self.back_off(session, restarting, ops),
+            After::Rest => self.at_rest(session, record, ops),
+            After::WaitForPlace(resumes) => {
+                for op in resumes {
+                    self.waiting.push_back((session, op));
+                }
+                self.core.ready.notify_one();
+                self.at_rest(session, record, ops);
+            }
+        }
+    }
+
+    /// Nobody needs to look after the session, unless there are requests.
+    fn at_rest(&mut self, session: SessionId, record: Option<Arc<SessionRecord>>, ops: Vec<Op>) {
+        if let Some(kept) = self.kept.get_mut(&session) {
+            kept.place = None;
+        }
+        if !ops.is_empty() {
+            return self.open_desk(session, ops);
+        }
+        self.kept.remove(&session);
+        if let Some(draining) = &mut self.draining {
+            draining.drained.push(Drained { session, record });
+            if self.kept.is_empty() {
+                self.conclude();
+            }
+        }
+    }
+
+    fn back_off(&mut self, session: SessionId, restarting: Restarting, mut ops: Vec<Op>) {
+        if self.draining.is_some() {
+            ops.push(Op::Shutdown);
+        }
+        if !ops.is_empty() {
+            return self.open_desk(session, ops);
+        }
+        if let Some(kept) = self.kept.get_mut(&session) {
+            kept.by = By::Backoff;
+        }
+        let core = Arc::clone(&self.core);
+        tokio::spawn(async move {
+            core.clock.sleep_until_supervised(restarting.due).await;
+            core.route(session, Op::Restart);
+        });
+    }
+
+    fn launch(&mut self, session: SessionId, launch: Box<desk::Prepared>, ops: Vec<Op>) {
+        let desk::Prepared {
+            record,
+            workload,
+            snapshot,
+            inputs,
+        } = *launch;
+        let Some(run) = record.phase.run() else {
+            return self.at_rest(session, Some(record), ops);
+        };
+        let line = ActorLine::default();
+        let run = Run::new(RunParts {
+            session,
+            run,
+            clock: self.core.clock.clone(),
+            port: Box::new(line.clone()),
+        });
+        let live = Arc::new(Live::new(run, line.clone(), record));
+        let launch = Launch {
+            core: Arc::clone(&self.core),
+            live: Arc::clone(&live),
+            line: line.clone(),
+            workload,
+            snapshot,
+            inputs,
+        };
+        let me: ActorCell = self.me.get_cell();
+        let spawned = ractor::ActorRuntime::spawn_linked_instant(None, SessionActor, launch, me);
+        let actor = match spawned {
+            Ok((actor, _)) => actor,
+            // Only a name can be refused, and there is none.
+            Err(error) => unreachable!("an actor without a name can be spawned: {error}"),
+        };
+        self.actors.insert(actor.get_id(), session);
+        line.connect(actor);
+        self.core.directory.pin().insert(session, Arc::clone(&live));
+        if let Some(kept) = self.kept.get_mut(&session) {
+            kept.by = By::Actor {
+                live,
+                missed: Vec::new(),
+            };
+        }
+        for op in ops {
+            self.on_route(session, op);
+        }
+        if self.draining.is_some() {
+            self.on_route(session, Op::Shutdown);
+        }
+    }
+
+    /// An actor has ended: well, badly, or without a word.
+    fn on_end(&mut self, actor: ActorId) {
+        let Some(session) = self.actors.remove(&actor) else {
+            return;
+        };
+        let Some(Kept {
+            by: By::Actor { live, missed },
+            ..
+        }) = self.kept.get_mut(&session)
+        else {
+            return;
+        };
+        let live = Arc::clone(live);
+        let mut ops = std::mem::take(missed);
+        let Some(settlement) = live.take_settlement() else {
+            live.run().fence();
+            live.run().set_ask(crate::workload::Ask::Cancel);
+            self.core.settled(&live, None);
+            ops.insert(
+                0,
+                Op::Lost {
+                    run: live.run().id(),
+                },
+            );
+            return self.open_desk(session, ops);
+        };
+        let mut left = settlement.left;
+        left.append(&mut ops);
+        match &settlement.record.phase {
+            Phase::Active {
+                restarting: Some(restarting),
+                ..
+            } => {
+                self.back_off(session, *restarting, left);
+            }
+            Phase::Active {
+                restarting: None, ..
+            } => {
+                let next = if self.draining.is_some() {
+                    Op::Shutdown
+                } else {
+                    Op::Restart
+                };
+                left.insert(0, next);
+                self.open_desk(session, left);
+            }
+            Phase::Pending { .. }
+            | Phase::Paused { .. }
+            | Phase::Stopping { .. }
+            | Phase::Stopped
+            | Phase::Completed
+            | Phase::Failed
+            | Phase::Expired => self.at_rest(session, Some(settlement.record), left),
+        }
+    }
+
+    fn on_place(&mut self, place: Place, back: oneshot::Sender<Option<Place>>) {
+        let place = match self.waiting.pop_front() {
+            Some((session, Op::Resume { reply, .. })) => {
+                self.on_route(
+                    session,
+                    Op::Resume {
+                        place: Some(place),
+                        reply,
+                    },
+                );
+                if !self.waiting.is_empty() {
+                    self.core.ready.notify_one();
+                }
+                None
+            }
+            Some(_) | None => Some(place),
+        };
+        // A pump that is gone leaves the place to others.
+        let _ = back.send(place);
+    }
+
+    fn on_drain(&mut self, done: oneshot::Sender<Vec<Drained>>) {
+        for (session, op) in std::mem::take(&mut self.waiting) {
+            if let Op::Resume { reply, .. } = op {
+                reply.send(Err(SessionError::ShuttingDown { session }));
+            }
+        }
+        self.draining = Some(Draining {
+            done: Some(done),
+            drained: Vec::new(),
+        });
+        let sessions: Vec<SessionId> = self.kept.keys().copied().collect();
+        for session in sessions {
+            self.on_route(session, Op::Shutdown);
+        }
+        if self.kept.is_empty() {
+            self.conclude();
+        }
+    }
+
+    fn tell_actors(&mut self, op: impl Fn() -> Op) {
+        for kept in self.kept.values_mut() {
+            if let By::Actor { live, missed } = &mut kept.by
+                && let Err(op) = live.send(op())
+            {
+                missed.push(op);
+            }
+        }
+    }
+
+    fn conclude(&mut self) {
+        let Some(draining) = &mut self.draining else {
+            return;
+        };
+        if let Some(done) = draining.done.take() {
+            let mut drained = std::mem::take(&mut draining.drained);
+            let unsettled = self.kept.keys().map(|session| Drained {
+                session: *session,
+                record: None,
+            });
+            drained.extend(unsettled);
+            self.core.set_life(Life::Draining);
+            let _ = done.send(drained);
+        }
+    }
+}
+
+/// The verb, if a request is one that wins over a resume before it.
+fn supersedes_a_resume(op: &Op) -> Option<&'static str> {
+    match op {
+        Op::Pause { .. } => Some("pause"),
+        Op::Stop { .. } => Some("stop"),
+        Op::Complete { .. } => Some("complete"),
+        Op::Fail { .. } => Some("fail"),
+        Op::Start(_)
+        | Op::Send { .. }
+        | Op::Resume { .. }
+        | Op::Annotate { .. }
+        | Op::Shutdown
+        | Op::Cancel
+        | Op::Abandon
+        | Op::Wake { .. }
+        | Op::Restart
+        | Op::TimeOut { .. }
+        | Op::Recover { .. }
+        | Op::Lost { .. }
+        | Op::Returned { .. } => None,
+    }
+}

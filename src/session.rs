@@ -1,0 +1,621 @@
+//! Handles: how callers speak to one session.
+
+use std::{
+    fmt,
+    ops::{Deref, RangeInclusive},
+    sync::Arc,
+    time::Duration,
+};
+
+use futures::{Stream, StreamExt, stream};
+use tokio::sync::oneshot;
+
+use crate::{
+    model::{
+        event::{EventRecord, RunEnd},
+        ids::{ExternalId, InputId, Kind, RunId, SessionId},
+        labels::{Labels, Metadata},
+        record::{SessionRecord, SnapshotRef},
+        snapshot::SnapshotEnvelope,
+        state::State,
+    },
+    runtime::{
+        core::{Core, Life},
+        error::{SendError, SessionError},
+        op::{Annotation, NewInput, Op, Reply},
+    },
+    status::{Settled, Status},
+    store::StoreError,
+    workload::{Workload, erased},
+};
+
+/// A handle to one session whose types are not known: cheap, cloneable, and valid as long as the
+/// supervisor lives. It keeps nothing alive.
+///
+/// # Cancel safety
+///
+/// Every verb is a request. Once its future was polled, dropping the future withdraws nothing.
+#[derive(Clone)]
+pub struct Session {
+    core: Arc<Core>,
+    id: SessionId,
+    kind: Kind,
+}
+
+impl Session {
+    pub(crate) fn new(core: Arc<Core>, id: SessionId, kind: Kind) -> Self {
+        Self { core, id, kind }
+    }
+
+    /// The session.
+    pub const fn id(&self) -> SessionId {
+        self.id
+    }
+
+    /// Its kind.
+    pub const fn kind(&self) -> &Kind {
+        &self.kind
+    }
+
+    /// The same handle with the types of its workload.
+    ///
+    /// # Errors
+    /// [`SessionError::WrongKind`] if its kind is registered with another type, or not at all.
+    pub fn typed<W: Workload>(self) -> Result<SessionHandle<W>, SessionError> {
+        match self.core.registry.typed::<W>(&self.kind) {
+            Some(workload) => Ok(SessionHandle {
+                session: self,
+                workload,
+            }),
+            None => Err(SessionError::WrongKind {
+                session: self.id,
+                found: self.kind,
+            }),
+        }
+    }
+
+    /// Sends an input as JSON. On return it is durable: it will be given to a run, and its effect
+    /// on the state happens exactly once, unless the session ends first.
+    ///
+    /// # Errors
+    /// [`SendError`]; unless it says otherwise, nothing was accepted.
+    pub async fn send_json(&self, input: &serde_json::Value) -> Result<Receipt, SendError> {
+        self.send_encoded(None, serde_json::to_vec(input)).await
+    }
+
+    /// Sends an input as JSON under an id of the caller's: repeated with the same id, it is the
+    /// same input.
+    ///
+    /// # Errors
+    /// [`SendError`]; unless it says otherwise, nothing was accepted.
+    pub async fn send_json_with_id(
+        &self,
+        id: InputId,
+        input: &serde_json::Value,
+    ) -> Result<Receipt, SendError> {
+        self.send_encoded(Some(id), serde_json::to_vec(input)).await
+    }
+
+    async fn send_encoded(
+        &self,
+        id: Option<InputId>,
+        encoded: Result<Vec<u8>, serde_json::Error>,
+    ) -> Result<Receipt, SendError> {
+        let payload = encoded.map_err(|error| SendError::invalid(self.id, error))?;
+        let Some(workload) = self.core.registry.get(&self.kind) else {
+            let kind = self.kind.clone();
+            return Err(SessionError::NoWorkload {
+                session: self.id,
+                kind,
+            }
+            .into());
+        };
+        workload
+            .check_input(&payload)
+            .map_err(|error| SendError::invalid(self.id, error))?;
+        let input = NewInput {
+            id,
+            payload: payload.into(),
+            state_version: workload.state_version(),
+        };
+        let accepted = self
+            .ask(|reply| Op::Send {
+                input: input.clone(),
+                reply,
+            })
+            .await?;
+        Ok(Receipt {
+            sequence: accepted.sequence,
+            repeated: accepted.repeated,
+        })
+    }
+
+    /// Gives a sign of life from outside: one atomic store.
+    ///
+    /// # Errors
+    /// [`NotRunning`] if the session has no run in this worker.
+    pub fn heartbeat(&self) -> Result<(), NotRunning> {
+        match self.core.directory.pin().get(&self.id) {
+            Some(live) => {
+                live.run().heartbeat();
+                Ok(())
+            }
+            None => Err(NotRunning { session: self.id }),
+        }
+    }
+
+    /// Brings the session to rest. On return it is paused, and its snapshot is durable.
+    ///
+    /// Its run is asked to yield, and cancelled after `pause_grace`. The session is paused as
+    /// *asked*: only [`resume`](Self::resume) wakes it. One that is paused for another reason
+    /// stays paused, for this one.
+    ///
+    /// # Errors
+    /// [`SessionError::Superseded`] if a later resume, or a stop or an end won over it.
+    pub async fn pause(&self) -> Result<Paused, SessionError> {
+        let rested = self.ask(|reply| Op::Pause { reply }).await?;
+        Ok(Paused {
+            snapshot: rested.snapshot,
+        })
+    }
+
+    /// Lets the session go on, from its last checkpoint. On return that is durable; the run
+    /// itself begins right after.
+    ///
+    /// While all places under `max_active` are taken, it waits for one. A quarantined session's
+    /// counts of failures are cleared.
+    ///
+    /// # Errors
+    /// [`SessionError::Superseded`] if a later pause, stop or end won over it while it waited;
+    /// [`SessionError::RunStillAlive`]; the refusals of a session that has ended.
+    pub async fn resume(&self) -> Result<(), SessionError> {
+        self.ask(|reply| Op::Resume { place: None, reply }).await
+    }
+
+    /// Stops the session by a person's explicit word. On return `stopping` is durable; the ticket
+    /// tells when nothing of the run is alive any more.
+    ///
+    /// Its run is asked to yield, and cancelled after `stop_grace`. Several stops are one stop;
+    /// a later one may only shorten the grace. The session keeps its snapshot and can be resumed.
+    ///
+    /// # Errors
+    /// The refusals of a session that has ended.
+    pub async fn stop(&self) -> Result<StopTicket, SessionError> {
+        self.stop_in(None).await
+    }
+
+    /// Stops the session with a grace of its own, see [`stop`](Self::stop).
+    ///
+    /// # Errors
+    /// As for [`stop`](Self::stop).
+    pub async fn stop_within(&self, grace: Duration) -> Result<StopTicket, SessionError> {
+        self.stop_in(Some(grace)).await
+    }
+
+    /// Stops the session with no grace: its run is cancelled at once. See [`stop`](Self::stop).
+    ///
+    /// # Errors
+    /// As for [`stop`](Self::stop).
+    pub async fn kill(&self) -> Result<StopTicket, SessionError> {
+        self.stop_in(Some(Duration::ZERO)).await
+    }
+
+    async fn stop_in(&self, grace: Option<Duration>) -> Result<StopTicket, SessionError> {
+        let accepted = self.ask(|reply| Op::Stop { grace, reply }).await?;
+        Ok(StopTicket {
+            session: self.clone(),
+            run: accepted.run,
+        })
+    }
+
+    /// Ends the session as completed, by a caller's word. On return that is durable, and its run
+    /// can change nothing any more; it is then cancelled.
+    ///
+    /// # Errors
+    /// The refusals of a session that has ended otherwise.
+    pub async fn complete(&self) -> Result<(), SessionError> {
+        self.ask(|reply| Op::Complete {
+            reason: None,
+            reply,
+        })
+        .await
+    }
+
+    /// Ends the session as failed, by a caller's word, see [`complete`](Self::complete).
+    ///
+    /// # Errors
+    /// The refusals of a session that has ended otherwise.
+    pub async fn fail(&self, reason: impl Into<String>) -> Result<(), SessionError> {
+        let reason = erased::shorten(reason.into());
+        self.ask(|reply| Op::Fail {
+            reason: reason.clone(),
+            reply,
+        })
+        .await
+    }
+
+    /// Replaces the labels. Durable on return.
+    ///
+    /// # Errors
+    /// [`SessionError`].
+    pub async fn set_labels(&self, labels: Labels) -> Result<(), SessionError> {
+        self.annotate(Annotation::Labels(labels)).await
+    }
+
+    /// Replaces the metadata. Durable on return.
+    ///
+    /// # Errors
+    /// [`SessionError`].
+    pub async fn set_metadata(&self, metadata: Metadata) -> Result<(), SessionError> {
+        self.annotate(Annotation::Metadata(metadata)).await
+    }
+
+    /// Sets the external correlation id. Durable on return.
+    ///
+    /// # Errors
+    /// [`SessionError`].
+    pub async fn set_external_id(&self, id: ExternalId) -> Result<(), SessionError> {
+        self.annotate(Annotation::ExternalId(id)).await
+    }
+
+    async fn annotate(&self, change: Annotation) -> Result<(), SessionError> {
+        self.ask(|reply| Op::Annotate {
+            change: change.clone(),
+            reply,
+        })
+        .await
+    }
+
+    /// How the session stands, and what it is doing now. Of a live session this is read from
+    /// memory, without going through any mailbox.
+    ///
+    /// # Errors
+    /// [`SessionError::NotFound`], or a store that fails.
+    pub async fn status(&self) -> Result<Status, SessionError> {
+        status(&self.core, self.id).await
+    }
+
+    /// Every status from now on: the present one, then each newer one. A watcher that is slow
+    /// misses what lies in between, never the last. Ends when the worker ends.
+    ///
+    /// # Errors
+    /// [`SessionError::NotFound`], or a store that fails.
+    pub async fn watch(
+        &self,
+    ) -> Result<impl Stream<Item = Status> + Send + Unpin + use<>, SessionError> {
+        let mut changes = self.core.hub.watch(self.id);
+        let first = self.status().await?;
+        let core = Arc::clone(&self.core);
+        // What was published before the first status was read is in it already.
+        let seen = first.record().version;
+        changes.mark_unchanged();
+        let mut missed = changes
+            .borrow()
+            .as_ref()
+            .is_some_and(|record| record.version > seen);
+        let later = stream::unfold(changes, move |mut changes| {
+            let core = Arc::clone(&core);
+            let missed = std::mem::take(&mut missed);
+            async move {
+                if !missed {
+                    changes.changed().await.ok()?;
+                }
+                let record = changes.borrow_and_update().as_ref().map(Arc::clone)?;
+                Some((Status::of(&core, record), changes))
+            }
+        });
+        Ok(stream::once(std::future::ready(first)).chain(later).boxed())
+    }
+
+    /// Waits until the session is in one of the states, and says how it stands then. A state that
+    /// it only passes through may be missed.
+    ///
+    /// # Errors
+    /// [`SessionError::OutcomeUnknown`] if the worker ends first.
+    ///
+    /// # Cancel safety
+    /// Wholly.
+    pub async fn wait_for(&self, states: &[State]) -> Result<Status, SessionError> {
+        self.wait_until(|status| states.contains(&status.state()).then_some(status))
+            .await
+    }
+
+    /// Waits until the session is at rest until somebody acts: ended, stopped or quarantined.
+    ///
+    /// # Errors
+    /// [`SessionError::OutcomeUnknown`] if the worker ends first.
+    ///
+    /// # Cancel safety
+    /// Wholly.
+    pub async fn settled(&self) -> Result<Settled, SessionError> {
+        self.wait_until(Settled::of).await
+    }
+
+    async fn wait_until<T>(&self, done: impl Fn(Status) -> Option<T>) -> Result<T, SessionError> {
+        let mut statuses = self.watch().await?;
+        while let Some(status) = statuses.next().await {
+            if let Some(done) = done(status) {
+                return Ok(done);
+            }
+        }
+        Err(SessionError::OutcomeUnknown { session: self.id })
+    }
+
+    /// The committed state as JSON.
+    ///
+    /// # Errors
+    /// [`SessionError::Unreadable`] and [`SessionError::Undecodable`], or a store that fails.
+    pub async fn snapshot_json(&self) -> Result<Snapshot<serde_json::Value>, SessionError> {
+        let (at, envelope) = self.load_snapshot().await?;
+        let state = serde_json::from_slice(&envelope.payload)
+            .map_err(|error| SessionError::undecodable(self.id, error))?;
+        Ok(Snapshot { at, state })
+    }
+
+    async fn load_snapshot(&self) -> Result<(SnapshotRef, SnapshotEnvelope), SessionError> {
+        let session = self.id;
+        let read = |error| SessionError::read(session, error);
+        let store = self.core.store().map_err(read)?;
+        // A newer checkpoint may replace the snapshot between the two reads; then look again.
+        let mut last = None;
+        loop {
+            let record = record(&self.core, session).await?;
+            let at = record
+                .snapshot()
+                .copied()
+                .ok_or_else(|| SessionError::Unreadable {
+                    session,
+                    reason: "there is none".to_owned(),
+                })?;
+            match store.snapshot(session, at.sequence).await.map_err(read)? {
+                Some(bytes) => {
+                    let envelope = SnapshotEnvelope::decode(&bytes).map_err(|error| {
+                        SessionError::Unreadable {
+                            session,
+                            reason: error.to_string(),
+                        }
+                    })?;
+                    return Ok((at, envelope));
+                }
+                None if last == Some(at.sequence) => {
+                    let reason = "it is missing".to_owned();
+                    return Err(SessionError::Unreadable { session, reason });
+                }
+                None => last = Some(at.sequence),
+            }
+        }
+    }
+
+    /// Events in a range of sequence numbers, in order, at most `limit`.
+    ///
+    /// # Errors
+    /// A store that fails.
+    pub async fn events(
+        &self,
+        range: RangeInclusive<u64>,
+        limit: usize,
+    ) -> Result<Vec<EventRecord>, SessionError> {
+        let read = |error| SessionError::read(self.id, error);
+        let store = self.core.store().map_err(read)?;
+        store.events(self.id, range, limit).await.map_err(read)
+    }
+
+    async fn ask<T, E: From<SessionError>>(&self, op: impl Fn(Reply<T, E>) -> Op) -> Result<T, E> {
+        ask(&self.core, self.id, op).await
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session")
+            .field("id", &self.id)
+            .field("kind", &self.kind)
+            .finish()
+    }
+}
+
+/// Asks whoever keeps the session. A request that was dropped unseen, because its keeper had just
+/// changed, is made again.
+async fn ask<T, E: From<SessionError>>(
+    core: &Core,
+    session: SessionId,
+    op: impl Fn(Reply<T, E>) -> Op,
+) -> Result<T, E> {
+    loop {
+        let (reply, answer): (_, oneshot::Receiver<Result<T, E>>) = Reply::new(session);
+        match core.life() {
+            Life::Running => core.route(session, op(reply)),
+            Life::Draining | Life::Ended => {
+                return Err(SessionError::ShuttingDown { session }.into());
+            }
+        }
+        match answer.await {
+            Ok(answer) => return answer,
+            Err(_) => tokio::task::yield_now().await,
+        }
+    }
+}
+
+async fn record(core: &Core, session: SessionId) -> Result<Arc<SessionRecord>, SessionError> {
+    let live = core.directory.pin().get(&session).map(Arc::clone);
+    if let Some(live) = live {
+        return Ok(live.record());
+    }
+    let read = |error: StoreError| SessionError::read(session, error);
+    let stored = core
+        .store()
+        .map_err(read)?
+        .load(session)
+        .await
+        .map_err(read)?;
+    stored
+        .map(Arc::new)
+        .ok_or(SessionError::NotFound { session })
+}
+
+pub(crate) async fn status(core: &Core, session: SessionId) -> Result<Status, SessionError> {
+    let record = record(core, session).await?;
+    Ok(Status::of(core, record))
+}
+
+/// A handle to one session that knows the types of its workload. It derefs to [`Session`], which
+/// has every verb that needs no types.
+pub struct SessionHandle<W> {
+    session: Session,
+    workload: Arc<W>,
+}
+
+impl<W: Workload> SessionHandle<W> {
+    /// Sends an input. On return it is durable: it will be given to a run, and its effect on the
+    /// state happens exactly once, unless the session ends first.
+    ///
+    /// # Errors
+    /// [`SendError`]; unless it says otherwise, nothing was accepted.
+    pub async fn send(&self, input: W::Input) -> Result<Receipt, SendError> {
+        self.session
+            .send_encoded(None, serde_json::to_vec(&input))
+            .await
+    }
+
+    /// Sends an input under an id of the caller's: repeated with the same id and content, it is
+    /// the same input, and the receipt says so.
+    ///
+    /// # Errors
+    /// [`SendError`]; unless it says otherwise, nothing was accepted.
+    pub async fn send_with_id(&self, id: InputId, input: W::Input) -> Result<Receipt, SendError> {
+        self.session
+            .send_encoded(Some(id), serde_json::to_vec(&input))
+            .await
+    }
+
+    /// The committed state. One of an older version is [migrated](Workload::migrate) on the way;
+    /// what is stored stays as it is.
+    ///
+    /// # Errors
+    /// [`SessionError::Unreadable`] and [`SessionError::Undecodable`], or a store that fails.
+    pub async fn snapshot(&self) -> Result<Snapshot<W::State>, SessionError> {
+        let (at, envelope) = self.session.load_snapshot().await?;
+        let state = erased::decode_state(&*self.workload, &envelope)
+            .map_err(|error| SessionError::undecodable(self.id(), error.to_string()))?;
+        Ok(Snapshot { at, state })
+    }
+}
+
+impl<W> Deref for SessionHandle<W> {
+    type Target = Session;
+
+    fn deref(&self) -> &Session {
+        &self.session
+    }
+}
+
+impl<W> Clone for SessionHandle<W> {
+    fn clone(&self) -> Self {
+        Self {
+            session: self.session.clone(),
+            workload: Arc::clone(&self.workload),
+        }
+    }
+}
+
+impl<W> fmt::Debug for SessionHandle<W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.session.fmt(f)
+    }
+}
+
+/// An input that was accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Receipt {
+    /// Its number in the session, from 1.
+    pub sequence: u64,
+    /// Whether the same input had been accepted before, under the same id.
+    pub repeated: bool,
+}
+
+/// A session at rest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Paused {
+    /// The snapshot that it will be resumed from.
+    pub snapshot: Option<SnapshotRef>,
+}
+
+/// A committed state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Snapshot<S> {
+    /// Which one it is.
+    pub at: SnapshotRef,
+    /// The state.
+    pub state: S,
+}
+
+/// A stop that was accepted.
+#[derive(Debug, Clone)]
+#[must_use = "`stopping` is durable, but something of the run may still be alive: see `ended`"]
+pub struct StopTicket {
+    session: Session,
+    run: Option<RunId>,
+}
+
+impl StopTicket {
+    /// The run that is being stopped, if one was alive.
+    pub const fn run(&self) -> Option<RunId> {
+        self.run
+    }
+
+    /// Waits until nothing of the run is alive any more, or it had to be abandoned.
+    ///
+    /// # Errors
+    /// [`SessionError::OutcomeUnknown`] if the worker ends first; the next one finishes the stop.
+    ///
+    /// # Cancel safety
+    /// Wholly.
+    pub async fn ended(&self) -> Result<StopReport, SessionError> {
+        let run = self.run;
+        self.session
+            .wait_until(|status| {
+                let moved_on = match status.state() {
+                    State::Stopping => false,
+                    State::Active => status.run() != run,
+                    State::Pending
+                    | State::Paused
+                    | State::Stopped
+                    | State::Completed
+                    | State::Failed
+                    | State::Expired => true,
+                };
+                moved_on.then(|| StopReport {
+                    run,
+                    end: status
+                        .last_run()
+                        .filter(|last| Some(last.run) == run)
+                        .map(|last| last.end.clone()),
+                    snapshot: status.record().snapshot().copied(),
+                })
+            })
+            .await
+    }
+}
+
+/// How a stop went.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StopReport {
+    /// The run that was stopped, if one was alive.
+    pub run: Option<RunId>,
+    /// What became of it: an abandoned run may still be alive.
+    pub end: Option<RunEnd>,
+    /// The snapshot that the session keeps.
+    pub snapshot: Option<SnapshotRef>,
+}
+
+/// The session has no run in this worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("session {session}: no run is alive in this worker")]
+pub struct NotRunning {
+    /// The session.
+    pub session: SessionId,
+}

@@ -1,0 +1,211 @@
+//! What is asked for when a session is started.
+
+use std::{fmt, marker::PhantomData, sync::Arc};
+
+use serde::Serialize;
+
+use crate::{
+    model::{
+        ids::{ExternalId, InputId, InvalidName, Kind, Name, SessionId, StartKey},
+        labels::{Labels, Metadata},
+    },
+    policy::Policy,
+    runtime::op::Place,
+    store::BoxError,
+    workload::Workload,
+};
+
+/// A value as JSON, or why it has none.
+type Encoded = Result<Vec<u8>, Arc<dyn std::error::Error + Send + Sync>>;
+
+/// A session to be started: its first state, and whatever else is known about it.
+///
+/// Everything is committed at once: with [`input`](Self::input) the session can never exist
+/// without its first input.
+#[must_use = "a session is started by `Supervisor::start`"]
+pub struct Start<W> {
+    pub(crate) kind: Result<Kind, InvalidName>,
+    pub(crate) id: Option<SessionId>,
+    pub(crate) key: Option<StartKey>,
+    pub(crate) name: Option<Name>,
+    pub(crate) external_id: Option<ExternalId>,
+    pub(crate) labels: Labels,
+    pub(crate) metadata: Metadata,
+    pub(crate) policy: Option<Box<Policy>>,
+    pub(crate) state: Encoded,
+    pub(crate) input: Option<Encoded>,
+    pub(crate) input_id: Option<InputId>,
+    pub(crate) slot: Option<Slot>,
+    typed: PhantomData<fn() -> W>,
+}
+
+/// Marks a [`Start`] whose state and input are JSON, for callers that know no types.
+#[derive(Debug)]
+pub struct Json(());
+
+fn encode<T: Serialize>(value: &T) -> Encoded {
+    serde_json::to_vec(value).map_err(|error| Arc::from(BoxError::from(error)))
+}
+
+impl<W: Workload> Start<W> {
+    /// Starts a session of the workload's own kind from a state.
+    pub fn new(state: W::State) -> Self {
+        Self::of(Kind::new(W::KIND), encode(&state))
+    }
+
+    /// The kind, where the workload is registered under another one than its own.
+    pub fn kind(mut self, kind: Kind) -> Self {
+        self.kind = Ok(kind);
+        self
+    }
+
+    /// The first input, committed with the start.
+    pub fn input(mut self, input: W::Input) -> Self {
+        self.input = Some(encode(&input));
+        self
+    }
+}
+
+impl Start<Json> {
+    /// Starts a session of a kind from a state as JSON.
+    pub fn json(kind: Kind, state: &serde_json::Value) -> Self {
+        Self::of(Ok(kind), encode(state))
+    }
+
+    /// The first input as JSON, committed with the start.
+    pub fn input_json(mut self, input: &serde_json::Value) -> Self {
+        self.input = Some(encode(input));
+        self
+    }
+}
+
+impl<W> Start<W> {
+    fn of(kind: Result<Kind, InvalidName>, state: Encoded) -> Self {
+        Self {
+            kind,
+            id: None,
+            key: None,
+            name: None,
+            external_id: None,
+            labels: Labels::default(),
+            metadata: Metadata::new(),
+            policy: None,
+            state,
+            input: None,
+            input_id: None,
+            slot: None,
+            typed: PhantomData,
+        }
+    }
+
+    /// An id of the caller's own, instead of a new one. An id that exists is refused.
+    pub fn id(mut self, id: SessionId) -> Self {
+        self.id = Some(id);
+        self
+    }
+
+    /// An idempotency key: a start that is repeated with the same key gives the same session; the
+    /// same key with another request is refused.
+    pub fn key(mut self, key: StartKey) -> Self {
+        self.key = Some(key);
+        self
+    }
+
+    /// A unique name. It is refused while a session that has not ended holds it.
+    pub fn name(mut self, name: Name) -> Self {
+        self.name = Some(name);
+        self
+    }
+
+    /// A correlation id from outside.
+    pub fn external_id(mut self, id: ExternalId) -> Self {
+        self.external_id = Some(id);
+        self
+    }
+
+    /// Indexed labels.
+    pub fn labels(mut self, labels: Labels) -> Self {
+        self.labels = labels;
+        self
+    }
+
+    /// Free JSON.
+    pub fn metadata(mut self, metadata: Metadata) -> Self {
+        self.metadata = metadata;
+        self
+    }
+
+    /// A policy of its own, instead of the supervisor's.
+    pub fn policy(mut self, policy: Policy) -> Self {
+        self.policy = Some(Box::new(policy));
+        self
+    }
+
+    /// An id for the first input.
+    pub fn input_id(mut self, id: InputId) -> Self {
+        self.input_id = Some(id);
+        self
+    }
+
+    /// A place that was waited for, see `Supervisor::slot`.
+    pub fn in_slot(mut self, slot: Slot) -> Self {
+        self.slot = Some(slot);
+        self
+    }
+
+    /// What makes a repeated start recognisable: everything that was asked for.
+    pub(crate) fn digest(&self) -> u64 {
+        let asked = (
+            self.kind.as_ref().ok().map(Kind::as_str),
+            self.id,
+            self.name.as_ref().map(Name::as_str),
+            self.external_id.as_ref().map(ExternalId::as_str),
+            &self.labels,
+            &self.metadata,
+            &self.policy,
+            self.input_id.as_ref().map(InputId::as_str),
+        );
+        let mut digest = Fnv::default();
+        digest.add(&serde_json::to_vec(&asked).unwrap_or_default());
+        digest.add(self.state.as_deref().unwrap_or_default());
+        if let Some(Ok(input)) = &self.input {
+            digest.add(input);
+        }
+        digest.0
+    }
+}
+
+impl<W> fmt::Debug for Start<W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Start")
+            .field("kind", &self.kind)
+            .field("id", &self.id)
+            .field("key", &self.key)
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A place under `max_active` that is kept for a session to be started. Dropping it gives it
+/// back.
+#[derive(Debug)]
+#[must_use = "the place is given back when the slot is dropped"]
+pub struct Slot(pub(crate) Place);
+
+/// FNV-1a: stored, so it must not change.
+struct Fnv(u64);
+
+impl Default for Fnv {
+    fn default() -> Self {
+        Self(0xcbf2_9ce4_8422_2325)
+    }
+}
+
+impl Fnv {
+    fn add(&mut self, bytes: &[u8]) {
+        // The length first, so that parts cannot run into one another.
+        for byte in (bytes.len() as u64).to_le_bytes().iter().chain(bytes) {
+            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+}

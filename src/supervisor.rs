@@ -1,0 +1,466 @@
+//! The supervisor: the front door of a worker.
+
+use std::{fmt, ops::Deref, sync::Arc, time::Duration};
+
+use tokio::sync::watch;
+
+use crate::{
+    builder::Builder,
+    model::{
+        ids::{Kind, SessionId},
+        record::{Failures, Inbox, Runs, SessionRecord, StartRequest},
+        snapshot::{Codec, SnapshotEnvelope, SnapshotHeader},
+        state::Phase,
+        time::SupervisedTime,
+        usage::Usage,
+    },
+    report::ShutdownReport,
+    runtime::{
+        core::{Core, Life},
+        error::{SendError, SessionError, StartError},
+        op::{NewInput, NewSession, Op, Reply, Started},
+        recovery::RecoveryReport,
+        shutdown,
+    },
+    session::{Session, SessionHandle},
+    start::{Json, Slot, Start},
+    status::Status,
+    store::{Key, Page, Query, Store, StoreError},
+    workload::Workload,
+};
+
+/// Runs the sessions of one worker on one store. Clones share it.
+///
+/// When the last clone is dropped without [`shutdown`](Self::shutdown), that equals a crash: runs
+/// are cancelled, the store is released, and the next start recovers. Handles to sessions keep
+/// nothing alive.
+#[derive(Clone)]
+pub struct Supervisor {
+    owner: Arc<Owner>,
+}
+
+/// What ends the worker when it is dropped.
+struct Owner {
+    core: Arc<Core>,
+    recovered: watch::Receiver<Option<Arc<RecoveryReport>>>,
+    shutdown: tokio::sync::Mutex<Option<watch::Receiver<Option<Arc<ShutdownReport>>>>>,
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        if self.core.life() != Life::Ended {
+            self.core.crash();
+        }
+    }
+}
+
+/// How the store does.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum Health {
+    /// It works.
+    Good,
+    /// It fails: sessions keep running on what they hold, commits are retried, and callers get
+    /// errors until it heals.
+    Degraded {
+        /// What it failed with last.
+        error: Arc<StoreError>,
+    },
+}
+
+impl Supervisor {
+    /// Begins to build a supervisor on a store.
+    pub fn builder(store: impl Store) -> Builder {
+        Builder::new(Arc::new(store))
+    }
+
+    pub(crate) fn new(
+        core: Arc<Core>,
+        recovered: watch::Receiver<Option<Arc<RecoveryReport>>>,
+    ) -> Self {
+        let shutdown = tokio::sync::Mutex::new(None);
+        Self {
+            owner: Arc::new(Owner {
+                core,
+                recovered,
+                shutdown,
+            }),
+        }
+    }
+
+    fn core(&self) -> &Arc<Core> {
+        &self.owner.core
+    }
+
+    /// Starts a session. On return it is durable, with its first state and its first input: active
+    /// if there was a place under `max_active`, else pending.
+    ///
+    /// # Errors
+    /// [`StartError`]; unless it says otherwise, nothing was stored.
+    ///
+    /// # Cancel safety
+    /// Once polled, dropping it withdraws nothing. With a [key](Start::key) the start can be
+    /// repeated without harm.
+    pub async fn start<W: Workload>(
+        &self,
+        start: Start<W>,
+    ) -> Result<StartedSession<W>, StartError> {
+        let kind = start.kind.clone().map_err(|_| no_such_kind::<W>())?;
+        if self.core().registry.get(&kind).is_none() {
+            return Err(StartError::NoWorkload { kind });
+        }
+        if self.core().registry.typed::<W>(&kind).is_none() {
+            return Err(StartError::WrongKind { kind });
+        }
+        let (session, origin) = self.start_any(start, kind).await?;
+        let session = session.typed().map_err(StartError::Session)?;
+        Ok(StartedSession { session, origin })
+    }
+
+    /// Starts a session whose state and input are JSON, for callers that know no types.
+    ///
+    /// # Errors
+    /// As for [`start`](Self::start); a state or input that is not one of the kind is refused.
+    pub async fn start_json(&self, start: Start<Json>) -> Result<(Session, Origin), StartError> {
+        let kind = start.kind.clone().map_err(|_| no_such_kind::<Json>())?;
+        let Some(workload) = self.core().registry.get(&kind) else {
+            return Err(StartError::NoWorkload { kind });
+        };
+        let session = start.id.unwrap_or_else(|| self.core().clock.session_id());
+        if let Ok(state) = &start.state {
+            workload
+                .check_state(state)
+                .map_err(|error| StartError::Invalid {
+                    session,
+                    kind: kind.clone(),
+                    source: Arc::from(error),
+                })?;
+        }
+        if let Some(Ok(input)) = &start.input {
+            workload
+                .check_input(input)
+                .map_err(|error| SendError::invalid(session, error))?;
+        }
+        self.start_any(start, kind).await
+    }
+
+    async fn start_any<W>(
+        &self,
+        start: Start<W>,
+        kind: Kind,
+    ) -> Result<(Session, Origin), StartError> {
+        let core = self.core();
+        let id = start.id.unwrap_or_else(|| core.clock.session_id());
+        let Some(workload) = core.registry.get(&kind) else {
+            return Err(StartError::NoWorkload { kind });
+        };
+        let state_version = workload.state_version();
+        let start_key = start.key.clone().map(|key| StartRequest {
+            key,
+            digest: start.digest(),
+        });
+        let state = start.state.map_err(|source| StartError::Invalid {
+            session: id,
+            kind: kind.clone(),
+            source,
+        })?;
+        let input = match start.input {
+            None => None,
+            Some(Ok(payload)) => Some(NewInput {
+                id: start.input_id,
+                payload: payload.into(),
+                state_version,
+            }),
+            Some(Err(source)) => {
+                return Err(SendError::Invalid {
+                    session: id,
+                    source,
+                }
+                .into());
+            }
+        };
+        let moment = core.moment();
+        let record = SessionRecord {
+            id,
+            kind: kind.clone(),
+            version: 0,
+            writer: core.generation,
+            created_at: moment.wall,
+            updated_at: moment.wall,
+            phase: Phase::Pending {
+                since: SupervisedTime::default(),
+                until: None,
+            },
+            name: start.name,
+            external_id: start.external_id,
+            start_key,
+            labels: start.labels,
+            metadata: start.metadata,
+            policy: start.policy,
+            last_event: 0,
+            inbox: Inbox::default(),
+            snapshots: Vec::new(),
+            usage: Usage::default(),
+            runs: Runs::default(),
+            failures: Failures::default(),
+            recoveries: 0,
+            abandoned: Vec::new(),
+            history: std::collections::VecDeque::new(),
+        };
+        let limit = core.policy_of(&record).max_snapshot_bytes();
+        let bytes = state.len() as u64;
+        if bytes > limit {
+            return Err(StartError::SnapshotTooLarge {
+                session: id,
+                bytes,
+                limit,
+            });
+        }
+        let header = SnapshotHeader {
+            kind: kind.clone(),
+            state_version,
+            session: id,
+            run: None,
+            sequence: 1,
+            codec: Codec::Json,
+        };
+        let snapshot: Arc<[u8]> = SnapshotEnvelope::encode(&header, &state).into();
+        let mut place = start.slot.map(|slot| slot.0);
+        let started = loop {
+            if core.life() != Life::Running {
+                return Err(SessionError::ShuttingDown { session: id }.into());
+            }
+            let (reply, answer) = Reply::new(id);
+            core.route(
+                id,
+                Op::Start(Box::new(NewSession {
+                    record: record.clone(),
+                    snapshot: Arc::clone(&snapshot),
+                    input: input.clone(),
+                    place: place.take(),
+                    reply,
+                })),
+            );
+            match answer.await {
+                Ok(answer) => break answer?,
+                Err(_) => tokio::task::yield_now().await,
+            }
+        };
+        Ok(match started {
+            Started::New => (Session::new(Arc::clone(core), id, kind), Origin::New),
+            Started::Repeated(holder) => (
+                Session::new(Arc::clone(core), holder, kind),
+                Origin::Repeated,
+            ),
+        })
+    }
+
+    /// Waits for a free place under `max_active` and keeps it: so a worker can claim a job only
+    /// when it can begin it. Those who wait are served in order.
+    ///
+    /// # Errors
+    /// [`ShuttingDown`] when the worker shuts down.
+    ///
+    /// # Cancel safety
+    /// Wholly, but the turn is lost.
+    pub async fn slot(&self) -> Result<Slot, ShuttingDown> {
+        let core = self.core();
+        let mut life = core.life.subscribe();
+        tokio::select! {
+            biased;
+            _ = life.wait_for(|life| *life != Life::Running) => Err(ShuttingDown),
+            place = Arc::clone(&core.places).acquire_owned() => {
+                place.map(Slot).map_err(|_| ShuttingDown)
+            }
+        }
+    }
+
+    /// A handle to a session, by id.
+    ///
+    /// # Errors
+    /// [`SessionError::NotFound`], or a store that fails.
+    pub async fn session(&self, id: SessionId) -> Result<Session, SessionError> {
+        let status = crate::session::status(self.core(), id).await?;
+        Ok(Session::new(
+            Arc::clone(self.core()),
+            id,
+            status.kind().clone(),
+        ))
+    }
+
+    /// A handle to the session that a key names; where several do, to the newest.
+    ///
+    /// # Errors
+    /// A store that fails.
+    pub async fn find(&self, key: Key) -> Result<Option<Session>, FindError> {
+        let found = self.core().store()?.find(key).await?;
+        match found {
+            None => Ok(None),
+            Some(id) => Ok(Some(self.session(id).await?)),
+        }
+    }
+
+    /// Records that match, newest first, a page at a time.
+    ///
+    /// # Errors
+    /// A store that fails.
+    pub async fn list(&self, query: Query) -> Result<Page, StoreError> {
+        self.core().store()?.list(query).await
+    }
+
+    /// How a session stands, by id; see [`Session::status`].
+    ///
+    /// # Errors
+    /// [`SessionError::NotFound`], or a store that fails.
+    pub async fn status(&self, id: SessionId) -> Result<Status, SessionError> {
+        crate::session::status(self.core(), id).await
+    }
+
+    /// How the store does.
+    pub fn health(&self) -> Health {
+        match self.core().checkpointer.health().error() {
+            None => Health::Good,
+            Some(error) => Health::Degraded { error },
+        }
+    }
+
+    /// Waits until what the last worker left has been taken up, and says what became of it.
+    /// Sessions can be used before that.
+    ///
+    /// # Errors
+    /// [`ShuttingDown`] if the worker ends first.
+    ///
+    /// # Cancel safety
+    /// Wholly.
+    pub async fn recovered(&self) -> Result<Arc<RecoveryReport>, ShuttingDown> {
+        let mut recovered = self.owner.recovered.clone();
+        let report = recovered
+            .wait_for(Option::is_some)
+            .await
+            .map_err(|_| ShuttingDown)?;
+        report.as_ref().map(Arc::clone).ok_or(ShuttingDown)
+    }
+
+    /// Shuts the worker down within a budget: nothing new is taken, every session is asked to
+    /// yield at once, who does not is cancelled in time, and everything is committed. What did
+    /// not come to rest is resumed from its last checkpoint by the next worker.
+    ///
+    /// A second call waits for the first and gives the same report.
+    ///
+    /// # Cancel safety
+    /// Once polled, dropping it withdraws nothing.
+    pub async fn shutdown(&self, budget: Duration) -> Arc<ShutdownReport> {
+        let mut running = self.owner.shutdown.lock().await;
+        let mut report = match &*running {
+            Some(report) => report.clone(),
+            None => {
+                let (done, report) = watch::channel(None);
+                let core = Arc::clone(self.core());
+                tokio::spawn(async move {
+                    let began = tokio::time::Instant::now();
+                    let drained = shutdown::shut_down(core, budget).await;
+                    let report = ShutdownReport::new(drained, began.elapsed());
+                    done.send_replace(Some(Arc::new(report)));
+                });
+                running.insert(report).clone()
+            }
+        };
+        drop(running);
+        match report.wait_for(Option::is_some).await.as_deref() {
+            Ok(Some(report)) => Arc::clone(report),
+            // The runtime is going down with the task.
+            Ok(None) | Err(_) => Arc::new(ShutdownReport::default()),
+        }
+    }
+}
+
+fn no_such_kind<W>() -> StartError {
+    let kind = Kind::new(
+        std::any::type_name::<W>()
+            .rsplit("::")
+            .next()
+            .unwrap_or("workload"),
+    );
+    match kind {
+        Ok(kind) => StartError::NoWorkload { kind },
+        Err(_) => StartError::NoWorkload {
+            kind: Kind::new("workload").expect("a valid kind"),
+        },
+    }
+}
+
+impl fmt::Debug for Supervisor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Supervisor")
+            .field("generation", &self.core().generation)
+            .field("life", &self.core().life())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A session that was started; it derefs to its handle.
+pub struct StartedSession<W> {
+    session: SessionHandle<W>,
+    origin: Origin,
+}
+
+impl<W> StartedSession<W> {
+    /// Whether this start made the session.
+    pub const fn origin(&self) -> Origin {
+        self.origin
+    }
+
+    /// The handle.
+    pub fn into_handle(self) -> SessionHandle<W> {
+        self.session
+    }
+}
+
+impl<W> Deref for StartedSession<W> {
+    type Target = SessionHandle<W>;
+
+    fn deref(&self) -> &SessionHandle<W> {
+        &self.session
+    }
+}
+
+impl<W> fmt::Debug for StartedSession<W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StartedSession")
+            .field("session", &self.session)
+            .field("origin", &self.origin)
+            .finish()
+    }
+}
+
+/// Whether a start made its session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Origin {
+    /// It did.
+    New,
+    /// The key had been used for the same request: this is the session that it made then.
+    Repeated,
+}
+
+/// The worker is shutting down, or has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the worker is shutting down")]
+pub struct ShuttingDown;
+
+/// Why a session could not be looked up.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum FindError {
+    /// The index could not be read.
+    #[error("the store failed")]
+    Store(#[source] Arc<StoreError>),
+    /// The session could not be read.
+    #[error(transparent)]
+    Session(#[from] SessionError),
+}
+
+impl From<StoreError> for FindError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(Arc::new(error))
+    }
+}

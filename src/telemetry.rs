@@ -1,0 +1,80 @@
+//! Every name that shows in traces, and the lines that are written with them.
+
+use tracing::{Span, info, info_span, warn};
+
+use crate::model::{
+    event::{Cause, Fact, Lifecycle},
+    ids::{RunId, SessionId},
+    record::SessionRecord,
+};
+
+/// The target of every span and line.
+pub(crate) const TARGET: &str = "sessionkeeper";
+
+/// The span of one run; the workload's own spans and lines are inside.
+pub(crate) fn run_span(session: SessionId, run: RunId, kind: &str) -> Span {
+    info_span!(target: TARGET, "session", %session, %run, kind)
+}
+
+/// Writes a line for each move that a commit made, and one for a session that ended.
+pub(crate) fn committed(record: &SessionRecord, facts: &[crate::model::event::EventRecord]) {
+    for event in facts {
+        let Fact::Lifecycle(Lifecycle::StateChanged {
+            from,
+            to,
+            cause,
+            reason,
+        }) = &event.fact
+        else {
+            continue;
+        };
+        let run = event.run.map(tracing::field::display);
+        info!(
+            target: TARGET,
+            session = %record.id,
+            run,
+            %from,
+            %to,
+            reason = reason.as_deref().unwrap_or(Cause::as_str(*cause)),
+            "session moved"
+        );
+        if to.is_terminal() {
+            info!(
+                target: TARGET,
+                session = %record.id,
+                state = %to,
+                active_ms = record.runs.active_ms,
+                runs = record.runs.count,
+                restarts = record.runs.restarts,
+                input_tokens = record.usage.input_tokens(),
+                output_tokens = record.usage.output_tokens(),
+                tool_calls = record.usage.tool_calls(),
+                "session ended"
+            );
+        }
+    }
+}
+
+/// Says that the store failed and that commits are being retried.
+pub(crate) fn store_failed(error: &(dyn std::error::Error + 'static), attempt: u32) {
+    warn!(target: TARGET, error, attempt, "the store failed; commits wait and are retried");
+}
+
+/// Says that the store works again.
+pub(crate) fn store_healed(attempts: u32) {
+    info!(target: TARGET, attempts, "the store works again");
+}
+
+/// Says that something about one session could not be done; others are not touched.
+pub(crate) fn session_trouble(
+    session: SessionId,
+    what: &str,
+    error: &(dyn std::error::Error + 'static),
+) {
+    warn!(target: TARGET, %session, error, "{what}");
+}
+
+/// Says that the clean-up of a run did not go well; the session moves on.
+pub(crate) fn clean_up_failed(session: SessionId, run: RunId, what: &str) {
+    warn!(target: TARGET, %session, %run, "the clean-up of a run {what}");
+}

@@ -1,0 +1,279 @@
+//! The typed half of a run: its state and its inputs.
+
+use std::{fmt, ops::Deref, sync::Arc};
+
+use tokio::sync::oneshot;
+
+use super::{
+    Workload,
+    error::RunError,
+    inbox::{Delivery, Draft},
+    run::{Request, Run},
+};
+use crate::model::{
+    ids::InputId,
+    record::{SnapshotRef, StoredInput},
+    time::Timestamp,
+};
+
+/// What a workload works with: the state that survives, the inputs, and (by `Deref`) the
+/// [`Run`] itself.
+///
+/// # Turns
+///
+/// The work on one input is a *turn*. [`next_input`](Self::next_input) ends the turn before it:
+/// the state and the input that was in hand are committed together, so the effect of an input on
+/// the state happens exactly once, whatever happens in between.
+/// [`checkpoint`](Self::checkpoint) does the same without asking for another input, and
+/// [`save_progress`](Self::save_progress) commits the state in the middle of a turn.
+pub struct Context<W: Workload> {
+    run: Run,
+    workload: Arc<W>,
+    state: W::State,
+    /// Whether the state may differ from the committed one.
+    touched: bool,
+    in_hand: Option<u64>,
+    /// Whether a request for the next input is under way, and the input that it put out of hand.
+    asked: bool,
+    ending: Option<u64>,
+}
+
+impl<W: Workload> Context<W> {
+    pub(super) fn new(run: Run, workload: Arc<W>, state: W::State) -> Self {
+        Self {
+            run,
+            workload,
+            state,
+            touched: false,
+            in_hand: None,
+            asked: false,
+            ending: None,
+        }
+    }
+
+    /// The state.
+    pub fn state(&self) -> &W::State {
+        &self.state
+    }
+
+    /// The state, to be changed. The change lasts once it is committed.
+    pub fn state_mut(&mut self) -> &mut W::State {
+        self.touched = true;
+        &mut self.state
+    }
+
+    /// The state and the run at once, for code that changes one while it uses the other.
+    pub fn split(&mut self) -> (&mut W::State, &Run) {
+        self.touched = true;
+        (&mut self.state, &self.run)
+    }
+
+    /// The run, as a handle of its own.
+    pub const fn run(&self) -> &Run {
+        &self.run
+    }
+
+    /// Ends the turn and waits for the next input: `None` when the run is asked to yield.
+    ///
+    /// First the state, and the input that was in hand, are committed if there is anything to
+    /// commit; an input is given out only after that. While it waits the run is at rest: its
+    /// heartbeat clock stands still and `idle_timeout` counts.
+    ///
+    /// # Errors
+    /// [`RunError`]. After [`RunError::SnapshotTooLarge`] and [`RunError::Encode`] nothing was
+    /// committed and the input is still in hand. After [`RunError::UndecodableInput`] the input is
+    /// in hand too: returning the error redelivers it to the next run, asking again skips it.
+    ///
+    /// # Cancel safety
+    /// Wholly: an input is taken only when it is returned. The commit that ends the turn is not
+    /// withdrawn.
+    pub async fn next_input(&mut self) -> Result<Option<Input<W::Input>>, RunError> {
+        let early = self.run.take_delivery();
+        let delivery = match early {
+            Some(delivery) => delivery,
+            None => {
+                if !self.asked || self.in_hand.is_some() || self.touched {
+                    let draft = self.draft_of_turn()?;
+                    self.asked = true;
+                    self.run.request(Request::Next(draft));
+                }
+                self.run.delivery().await?
+            }
+        };
+        self.asked = false;
+        match delivery {
+            Delivery::Input { input, attempt } => {
+                self.run.heartbeat();
+                self.run.put_in_hand(Some(input.sequence));
+                self.in_hand = Some(input.sequence);
+                self.decode(&input, attempt).map(Some)
+            }
+            Delivery::Yield => Ok(None),
+            Delivery::Refused(error) => {
+                self.touched = true;
+                self.in_hand = self.ending.take();
+                self.run.put_in_hand(self.in_hand);
+                Err(error)
+            }
+        }
+    }
+
+    /// Ends the turn: commits the state together with the input in hand. Durable on return.
+    ///
+    /// While the store fails, this waits until it works again.
+    ///
+    /// # Errors
+    /// [`RunError`]; nothing was committed.
+    ///
+    /// # Cancel safety
+    /// Dropping it does not withdraw the commit.
+    pub async fn checkpoint(&mut self) -> Result<SnapshotRef, RunError> {
+        let covers = self.in_hand;
+        let snapshot = self.commit(covers).await?;
+        self.in_hand = None;
+        self.run.put_in_hand(None);
+        Ok(snapshot)
+    }
+
+    /// Commits the state in the middle of a turn; the input stays in hand. Durable on return.
+    ///
+    /// # Errors
+    /// [`RunError`]; nothing was committed.
+    ///
+    /// # Cancel safety
+    /// Dropping it does not withdraw the commit.
+    pub async fn save_progress(&mut self) -> Result<SnapshotRef, RunError> {
+        self.commit(None).await
+    }
+
+    async fn commit(&mut self, covers: Option<u64>) -> Result<SnapshotRef, RunError> {
+        self.run.heartbeat();
+        let draft = Draft {
+            payload: self.encode()?,
+            covers,
+        };
+        let (reply, answer) = oneshot::channel();
+        self.run.request(Request::Commit { draft, reply });
+        // A session that is gone drops the reply.
+        let committed = answer
+            .await
+            .unwrap_or_else(|_| Err(self.run.fenced_error()))?;
+        self.touched = false;
+        self.run.heartbeat();
+        Ok(committed)
+    }
+
+    /// What must be committed before another input may be given out.
+    fn draft_of_turn(&mut self) -> Result<Option<Draft>, RunError> {
+        if self.in_hand.is_none() && !self.touched {
+            return Ok(None);
+        }
+        let draft = Draft {
+            payload: self.encode()?,
+            covers: self.in_hand,
+        };
+        self.ending = self.in_hand.take();
+        self.run.put_in_hand(None);
+        self.touched = false;
+        Ok(Some(draft))
+    }
+
+    fn encode(&self) -> Result<Vec<u8>, RunError> {
+        serde_json::to_vec(&self.state).map_err(|error| RunError::Encode {
+            session: self.run.session(),
+            source: error.into(),
+        })
+    }
+
+    fn decode(&self, stored: &Arc<StoredInput>, attempt: u32) -> Result<Input<W::Input>, RunError> {
+        let value = super::erased::decode_input(&*self.workload, stored).map_err(|error| {
+            RunError::UndecodableInput {
+                session: self.run.session(),
+                input: stored.sequence,
+                source: error.to_string().into(),
+            }
+        })?;
+        Ok(Input {
+            value,
+            attempt,
+            sequence: stored.sequence,
+            at: stored.at,
+            id: stored.id.clone(),
+        })
+    }
+
+    /// What is left to commit when the workload has returned.
+    pub(super) fn last_draft(&mut self, completed: bool) -> Result<Option<Draft>, RunError> {
+        if completed || self.in_hand.is_none() {
+            let covers = self.in_hand.take();
+            return Ok(Some(Draft {
+                payload: self.encode()?,
+                covers,
+            }));
+        }
+        Ok(None)
+    }
+}
+
+impl<W: Workload> Deref for Context<W> {
+    type Target = Run;
+
+    fn deref(&self) -> &Run {
+        &self.run
+    }
+}
+
+impl<W: Workload> fmt::Debug for Context<W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Context")
+            .field("run", &self.run)
+            .field("in_hand", &self.in_hand)
+            .finish_non_exhaustive()
+    }
+}
+
+/// An input, as its workload receives it. It derefs to what was sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Input<I> {
+    value: I,
+    attempt: u32,
+    sequence: u64,
+    at: Timestamp,
+    id: Option<InputId>,
+}
+
+impl<I> Input<I> {
+    /// What was sent.
+    pub fn into_inner(self) -> I {
+        self.value
+    }
+
+    /// How often this input has been given to a run, from 1. A higher number means that a run
+    /// before this one did not finish its turn.
+    pub const fn attempt(&self) -> u32 {
+        self.attempt
+    }
+
+    /// Its number in the session, from 1.
+    pub const fn sequence(&self) -> u64 {
+        self.sequence
+    }
+
+    /// When it was accepted.
+    pub const fn accepted_at(&self) -> Timestamp {
+        self.at
+    }
+
+    /// The id that its sender gave it.
+    pub const fn id(&self) -> Option<&InputId> {
+        self.id.as_ref()
+    }
+}
+
+impl<I> Deref for Input<I> {
+    type Target = I;
+
+    fn deref(&self) -> &I {
+        &self.value
+    }
+}

@@ -1,0 +1,270 @@
+//! Workloads whose types are forgotten, so that one supervisor can run several kinds.
+
+use std::{
+    any::Any,
+    collections::HashMap,
+    future::Future,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
+    sync::Arc,
+};
+
+use futures::FutureExt;
+use serde::Deserialize;
+
+use super::{Context, Draft, Outcome, Run, Workload, WorkloadError};
+use crate::{
+    model::{event::RunEnd, ids::Kind, record::StoredInput, snapshot::SnapshotEnvelope},
+    policy::restart::Retry,
+    store::BoxError,
+};
+
+/// A registered workload.
+pub(crate) trait ErasedWorkload: Send + Sync {
+    /// The workload itself.
+    fn inner(&self) -> Arc<dyn Any + Send + Sync>;
+    /// The version of the states and inputs that it writes.
+    fn state_version(&self) -> u32;
+    /// Drives one run to its end: the workload itself, without its clean-up.
+    fn drive(
+        self: Arc<Self>,
+        run: Run,
+        state: Arc<SnapshotEnvelope>,
+    ) -> Pin<Box<dyn Future<Output = Driven> + Send>>;
+    /// Calls the workload's own clean-up.
+    fn close<'a>(
+        &'a self,
+        run: &'a Run,
+        end: &'a RunEnd,
+    ) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
+    /// Whether these bytes are a state of this kind.
+    fn check_state(&self, payload: &[u8]) -> Result<(), BoxError>;
+    /// Whether these bytes are an input of this kind.
+    fn check_input(&self, payload: &[u8]) -> Result<(), BoxError>;
+}
+
+/// What came of driving a run.
+#[derive(Debug)]
+pub(crate) struct Driven {
+    pub(crate) end: RunEnd,
+    pub(crate) retry: Retry,
+    /// The state to commit with the end, if there is one.
+    pub(crate) draft: Option<Draft>,
+    /// The stored state could not be decoded, so that nothing ran.
+    pub(crate) undecodable: bool,
+}
+
+impl Driven {
+    pub(crate) fn ended(end: RunEnd) -> Self {
+        Self {
+            end,
+            retry: Retry::ByPolicy,
+            draft: None,
+            undecodable: false,
+        }
+    }
+
+    fn failed(error: &WorkloadError) -> Self {
+        if error.is_fenced() {
+            return Self::ended(RunEnd::Cancelled);
+        }
+        let end = RunEnd::Failed {
+            error: shorten(error.to_string()),
+        };
+        Self {
+            retry: error.retry(),
+            ..Self::ended(end)
+        }
+    }
+}
+
+/// One workload with its type.
+struct Typed<W>(Arc<W>);
+
+impl<W: Workload> ErasedWorkload for Typed<W> {
+    fn inner(&self) -> Arc<dyn Any + Send + Sync> {
+        Arc::clone(&self.0) as Arc<dyn Any + Send + Sync>
+    }
+
+    fn state_version(&self) -> u32 {
+        W::STATE_VERSION
+    }
+
+    fn drive(
+        self: Arc<Self>,
+        run: Run,
+        state: Arc<SnapshotEnvelope>,
+    ) -> Pin<Box<dyn Future<Output = Driven> + Send>> {
+        Box::pin(async move {
+            let workload = Arc::clone(&self.0);
+            let decoded = catch_unwind(AssertUnwindSafe(|| decode_state(&*workload, &state)));
+            drop(state);
+            let state = match decoded {
+                Ok(Ok(state)) => state,
+                Ok(Err(error)) => {
+                    let error = shorten(format!("the state cannot be decoded: {error}"));
+                    return Driven {
+                        undecodable: true,
+                        ..Driven::ended(RunEnd::Failed { error })
+                    };
+                }
+                Err(panic) => {
+                    let message = panic_message(&*panic);
+                    return Driven {
+                        undecodable: true,
+                        ..Driven::ended(RunEnd::Panicked { message })
+                    };
+                }
+            };
+            let mut cx = Context::new(run.clone(), Arc::clone(&workload), state);
+            let returned = {
+                let mut work = Box::pin(AssertUnwindSafe(workload.run(&mut cx)).catch_unwind());
+                let returned = tokio::select! {
+                    biased;
+                    () = run.cancelled() => None,
+                    returned = &mut work => Some(returned),
+                };
+                // What the workload holds may panic when it is dropped.
+                match catch_unwind(AssertUnwindSafe(|| drop(work))) {
+                    Ok(()) => returned,
+                    Err(panic) => Some(Err(panic)),
+                }
+            };
+            let outcome = match returned {
+                None => return Driven::ended(RunEnd::Cancelled),
+                Some(Err(panic)) => {
+                    return Driven::ended(RunEnd::Panicked {
+                        message: panic_message(&*panic),
+                    });
+                }
+                Some(Ok(Err(error))) => return Driven::failed(&error),
+                Some(Ok(Ok(outcome))) => outcome,
+            };
+            let end = match outcome {
+                Outcome::Yielded => RunEnd::Yielded,
+                Outcome::Completed => RunEnd::Completed,
+            };
+            let encoded = catch_unwind(AssertUnwindSafe(|| {
+                cx.last_draft(outcome == Outcome::Completed)
+            }));
+            match encoded {
+                Ok(Ok(draft)) => Driven {
+                    draft,
+                    ..Driven::ended(end)
+                },
+                Ok(Err(error)) => Driven::failed(&error.into()),
+                Err(panic) => Driven::ended(RunEnd::Panicked {
+                    message: panic_message(&*panic),
+                }),
+            }
+        })
+    }
+
+    fn close<'a>(
+        &'a self,
+        run: &'a Run,
+        end: &'a RunEnd,
+    ) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
+        Box::pin(self.0.close(run, end))
+    }
+
+    fn check_state(&self, payload: &[u8]) -> Result<(), BoxError> {
+        serde_json::from_slice::<W::State>(payload)
+            .map(drop)
+            .map_err(Into::into)
+    }
+
+    fn check_input(&self, payload: &[u8]) -> Result<(), BoxError> {
+        serde_json::from_slice::<W::Input>(payload)
+            .map(drop)
+            .map_err(Into::into)
+    }
+}
+
+/// Reads a state: as it is, or by way of [`Workload::migrate`].
+pub(crate) fn decode_state<W: Workload>(
+    workload: &W,
+    stored: &SnapshotEnvelope,
+) -> Result<W::State, WorkloadError> {
+    let found = stored.header.state_version;
+    decode(&stored.payload, found, W::STATE_VERSION, |value| {
+        workload.migrate(found, value)
+    })
+}
+
+/// Reads an input: as it is, or by way of [`Workload::migrate_input`].
+pub(super) fn decode_input<W: Workload>(
+    workload: &W,
+    stored: &StoredInput,
+) -> Result<W::Input, WorkloadError> {
+    let found = stored.state_version;
+    decode(&stored.payload, found, W::STATE_VERSION, |value| {
+        workload.migrate_input(found, value)
+    })
+}
+
+fn decode<T: for<'de> Deserialize<'de>>(
+    payload: &[u8],
+    found: u32,
+    present: u32,
+    migrate: impl FnOnce(serde_json::Value) -> Result<T, WorkloadError>,
+) -> Result<T, WorkloadError> {
+    if found == present {
+        return serde_json::from_slice(payload).map_err(Into::into);
+    }
+    if found > present {
+        return Err(super::UnsupportedVersion {
+            found,
+            supported: present,
+        }
+        .into());
+    }
+    migrate(serde_json::from_slice(payload)?)
+}
+
+/// The registered workloads, by kind.
+#[derive(Clone, Default)]
+pub(crate) struct Registry {
+    kinds: HashMap<Kind, Arc<dyn ErasedWorkload>>,
+}
+
+impl Registry {
+    /// Adds a workload; `false` if the kind is there already.
+    pub(crate) fn add<W: Workload>(&mut self, kind: Kind, workload: W) -> bool {
+        let workload: Arc<dyn ErasedWorkload> = Arc::new(Typed(Arc::new(workload)));
+        self.kinds.insert(kind, workload).is_none()
+    }
+
+    pub(crate) fn get(&self, kind: &Kind) -> Option<&Arc<dyn ErasedWorkload>> {
+        self.kinds.get(kind)
+    }
+
+    /// The workload of a kind, if it is registered with this very type.
+    pub(crate) fn typed<W: Workload>(&self, kind: &Kind) -> Option<Arc<W>> {
+        self.get(kind)?.inner().downcast().ok()
+    }
+}
+
+/// What a panic said.
+pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> String {
+    let message = panic
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "a panic without a message".to_owned());
+    shorten(message)
+}
+
+/// Error texts are kept in records; a hostile one must not fill the store.
+pub(crate) fn shorten(mut text: String) -> String {
+    const MAX: usize = 2 << 10;
+    if text.len() > MAX {
+        let mut end = MAX;
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+        text.truncate(end);
+        text.push('…');
+    }
+    text
+}

@@ -1,0 +1,198 @@
+//! What can go wrong inside a run.
+
+use std::{fmt, time::Duration};
+
+use crate::{
+    model::ids::{RunId, SessionId},
+    policy::restart::Retry,
+    store::BoxError,
+};
+
+/// The error of a workload: anything that `?` can take, with a word on trying again.
+///
+/// Like `anyhow::Error` it does not implement `Error` itself, so that it can be made from every
+/// error.
+///
+/// ```
+/// use sessionkeeper::WorkloadError;
+/// use std::time::Duration;
+///
+/// let by_policy: WorkloadError = "no answer".into();
+/// let wait = WorkloadError::retry_after(Duration::from_secs(3600), "usage limit reached");
+/// let never = WorkloadError::permanent("the repository is gone");
+/// ```
+pub struct WorkloadError {
+    source: BoxError,
+    retry: Retry,
+}
+
+impl WorkloadError {
+    /// An error that would come again: the session fails at once.
+    pub fn permanent(error: impl Into<BoxError>) -> Self {
+        Self {
+            source: error.into(),
+            retry: Retry::Never,
+        }
+    }
+
+    /// An error that names its own wait before the next run, instead of the backoff. It still
+    /// counts as a failure.
+    pub fn retry_after(wait: Duration, error: impl Into<BoxError>) -> Self {
+        Self {
+            source: error.into(),
+            retry: Retry::After(wait),
+        }
+    }
+
+    /// The error inside.
+    pub fn source(&self) -> &(dyn std::error::Error + Send + Sync + 'static) {
+        &*self.source
+    }
+
+    pub(crate) const fn retry(&self) -> Retry {
+        self.retry
+    }
+
+    /// Whether the error only says that the run was fenced: then it is not the workload's.
+    pub(crate) fn is_fenced(&self) -> bool {
+        let mut next: Option<&(dyn std::error::Error + 'static)> = Some(&*self.source);
+        while let Some(error) = next {
+            match error.downcast_ref::<RunError>() {
+                Some(RunError::Fenced { .. }) => return true,
+                Some(
+                    RunError::SnapshotTooLarge { .. }
+                    | RunError::Encode { .. }
+                    | RunError::UndecodableInput { .. },
+                )
+                | None => next = error.source(),
+            }
+        }
+        false
+    }
+}
+
+impl<E: Into<BoxError>> From<E> for WorkloadError {
+    fn from(error: E) -> Self {
+        Self {
+            source: error.into(),
+            retry: Retry::ByPolicy,
+        }
+    }
+}
+
+impl fmt::Display for WorkloadError {
+    /// The error with its sources, as it is recorded in the log.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.source)?;
+        let mut next = self.source.source();
+        while let Some(source) = next {
+            write!(f, ": {source}")?;
+            next = source.source();
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for WorkloadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WorkloadError")
+            .field("source", &self.source)
+            .field("retry", &self.retry)
+            .finish()
+    }
+}
+
+/// What a run is told when it asks for something.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// The run is not its session's current one any more. It can change nothing; return.
+    #[error("session {session}: run {run} has been fenced off and can change nothing any more")]
+    Fenced {
+        /// The session.
+        session: SessionId,
+        /// The run.
+        run: RunId,
+    },
+    /// The state is larger than the policy allows. Nothing was committed.
+    #[error(
+        "session {session}: the state has {bytes} bytes, {limit} are allowed; \
+         keep less in it or raise `max_snapshot_bytes`"
+    )]
+    SnapshotTooLarge {
+        /// The session.
+        session: SessionId,
+        /// The size of the encoded state.
+        bytes: u64,
+        /// What the policy allows.
+        limit: u64,
+    },
+    /// The state cannot be encoded. Nothing was committed.
+    #[error("session {session}: the state cannot be encoded")]
+    Encode {
+        /// The session.
+        session: SessionId,
+        /// What the encoder said.
+        #[source]
+        source: BoxError,
+    },
+    /// The next input cannot be decoded. It is in hand, see `Context::next_input`.
+    #[error("session {session}: input {input} cannot be decoded")]
+    UndecodableInput {
+        /// The session.
+        session: SessionId,
+        /// The number of the input.
+        input: u64,
+        /// What the decoder said.
+        #[source]
+        source: BoxError,
+    },
+}
+
+/// A declared silent operation outlasted its limit and was cancelled. The session lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the operation took longer than {} and was cancelled", humantime::format_duration(*.limit))]
+pub struct Lapsed {
+    /// The limit.
+    pub limit: Duration,
+}
+
+/// An event that was not taken.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EmitError {
+    /// The buffer of the run is full; `emit` would wait.
+    #[error("session {session}: the event buffer of the run is full")]
+    Full {
+        /// The session.
+        session: SessionId,
+    },
+    /// One event is larger than the whole buffer.
+    #[error("session {session}: an event of {bytes} bytes, {limit} are allowed")]
+    TooLarge {
+        /// The session.
+        session: SessionId,
+        /// Its size.
+        bytes: usize,
+        /// What is allowed.
+        limit: usize,
+    },
+    /// The run is not its session's current one any more.
+    #[error("session {session}: run {run} has been fenced off and can change nothing any more")]
+    Fenced {
+        /// The session.
+        session: SessionId,
+        /// The run.
+        run: RunId,
+    },
+}
+
+/// A stored version that the workload does not know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("stored version {found} is not supported, the workload is at version {supported}")]
+pub struct UnsupportedVersion {
+    /// The version that was found.
+    pub found: u32,
+    /// The version that the workload writes.
+    pub supported: u32,
+}

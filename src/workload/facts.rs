@@ -1,0 +1,106 @@
+//! What a run has noted and no commit holds yet: bounded, in order, drained by every commit.
+
+use crate::model::{event::Event, ids::ExternalId, time::Timestamp, usage::Usage};
+
+/// The most bytes of notes that may wait.
+pub(crate) const BUFFER_BYTES: usize = 256 << 10;
+
+/// One note of a run.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Note {
+    Event(Event),
+    Usage(Usage),
+    ExternalId(ExternalId),
+}
+
+/// A note with its time and the input that was in hand.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Noted {
+    pub(crate) at: Timestamp,
+    pub(crate) input: Option<u64>,
+    pub(crate) note: Note,
+}
+
+/// The notes that wait.
+#[derive(Debug, Default)]
+pub(crate) struct FactBuffer {
+    notes: Vec<Noted>,
+    bytes: usize,
+}
+
+/// Why a note was not taken.
+pub(crate) enum NotTaken {
+    Full,
+    TooLarge { bytes: usize },
+}
+
+impl FactBuffer {
+    /// Takes an event if there is room.
+    pub(crate) fn push_event(
+        &mut self,
+        at: Timestamp,
+        input: Option<u64>,
+        event: &Event,
+    ) -> Result<(), NotTaken> {
+        let bytes = weight(event);
+        if bytes > BUFFER_BYTES {
+            return Err(NotTaken::TooLarge { bytes });
+        }
+        if self.bytes + bytes > BUFFER_BYTES {
+            return Err(NotTaken::Full);
+        }
+        self.bytes += bytes;
+        self.notes.push(Noted {
+            at,
+            input,
+            note: Note::Event(event.clone()),
+        });
+        Ok(())
+    }
+
+    /// Adds usage. It takes no room: usage in a row for the same input is one note.
+    pub(crate) fn push_usage(&mut self, at: Timestamp, input: Option<u64>, usage: Usage) {
+        if let Some(Noted {
+            input: last,
+            note: Note::Usage(sum),
+            ..
+        }) = self.notes.last_mut()
+            && *last == input
+        {
+            *sum = sum.plus(&usage);
+        } else {
+            self.notes.push(Noted {
+                at,
+                input,
+                note: Note::Usage(usage),
+            });
+        }
+    }
+
+    /// Sets the external id. A later one replaces one that still waits.
+    pub(crate) fn push_external_id(&mut self, at: Timestamp, input: Option<u64>, id: ExternalId) {
+        self.notes
+            .retain(|noted| !matches!(noted.note, Note::ExternalId(_)));
+        self.notes.push(Noted {
+            at,
+            input,
+            note: Note::ExternalId(id),
+        });
+    }
+
+    /// Whether nothing waits.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.notes.is_empty()
+    }
+
+    /// Takes everything out.
+    pub(crate) fn drain(&mut self) -> Vec<Noted> {
+        self.bytes = 0;
+        std::mem::take(&mut self.notes)
+    }
+}
+
+/// What an event weighs in the buffer: its encoded size.
+fn weight(event: &Event) -> usize {
+    serde_json::to_vec(event).map_or(usize::MAX, |bytes| bytes.len())
+}

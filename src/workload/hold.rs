@@ -1,0 +1,58 @@
+//! What a run holds outside its memory, and how it is let go however the run ends.
+
+use std::{fmt, future::Future, ops::Deref, pin::Pin, sync::Arc};
+
+use crate::model::event::RunEnd;
+
+/// Something outside the memory of a run that must be let go when the run ends: a child process,
+/// a lock, a lease.
+pub trait Resource: Send + Sync + 'static {
+    /// Lets it go. Called once, after the workload's future is gone and before the session is
+    /// reported paused, stopped or ended; it must end within what is left of the grace, or it is
+    /// dropped half-way and the report says so.
+    fn close(&self, end: &RunEnd) -> impl Future<Output = ()> + Send;
+}
+
+/// A [`Resource`] that its run holds. It derefs to the resource, and clones share it.
+pub struct Held<T> {
+    resource: Arc<T>,
+}
+
+impl<T> Held<T> {
+    pub(super) fn new(resource: Arc<T>) -> Self {
+        Self { resource }
+    }
+}
+
+impl<T> Clone for Held<T> {
+    fn clone(&self) -> Self {
+        Self {
+            resource: Arc::clone(&self.resource),
+        }
+    }
+}
+
+impl<T> Deref for Held<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.resource
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for Held<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Held").field(&self.resource).finish()
+    }
+}
+
+/// A resource whose type is forgotten.
+pub(crate) trait Closable: Send + Sync {
+    fn close<'a>(&'a self, end: &'a RunEnd) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
+}
+
+impl<T: Resource> Closable for T {
+    fn close<'a>(&'a self, end: &'a RunEnd) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
+        Box::pin(Resource::close(self, end))
+    }
+}

@@ -1,0 +1,140 @@
+//! What users write: a [`Workload`], and what it is given to work with.
+
+use std::future::Future;
+
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::model::event::RunEnd;
+
+mod context;
+pub(crate) mod erased;
+mod error;
+mod facts;
+mod hold;
+mod inbox;
+mod run;
+mod signs;
+
+pub use self::{
+    context::{Context, Input},
+    error::{EmitError, Lapsed, RunError, UnsupportedVersion, WorkloadError},
+    hold::{Held, Resource},
+    run::{AwaitingGuard, BusyGuard, Run, YieldReason, YieldRequest},
+};
+pub(crate) use self::{
+    facts::{Note, Noted},
+    inbox::{Delivery, Draft},
+    run::{Ask, Port, Request, RunParts},
+    signs::Declaration,
+};
+
+/// The work of one kind of session.
+///
+/// One value serves all sessions of its kind, so whatever it holds (a client, a pool) is shared;
+/// what belongs to a session is its [`State`](Self::State).
+///
+/// # Contract
+///
+/// - [`run`](Self::run) begins with the last committed state and ends when it returns, fails,
+///   panics or is cancelled. Asking for the [next input](Context::next_input) ends the turn: the
+///   state and the input that was in hand are committed together.
+/// - A run that ends in any other way than `Ok(Outcome::Completed)` with an input in hand goes
+///   back to the last commit, and the input is given to the next run.
+/// - When `next_input` gives `None`, somebody asked the run to yield: return
+///   [`Outcome::Yielded`]. A run that does not within its grace is cancelled: its future is
+///   dropped at the next `await`. A run that blocks its thread cannot be cancelled; it is
+///   *abandoned* and can change nothing any more.
+///
+/// # Example
+///
+/// ```
+/// use sessionkeeper::{Context, Outcome, Workload, WorkloadError};
+///
+/// struct Adder;
+///
+/// impl Workload for Adder {
+///     const KIND: &'static str = "adder";
+///     const STATE_VERSION: u32 = 1;
+///     type State = i64;
+///     type Input = i64;
+///
+///     async fn run(&self, cx: &mut Context<Self>) -> Result<Outcome, WorkloadError> {
+///         while let Some(number) = cx.next_input().await? {
+///             *cx.state_mut() += *number;
+///         }
+///         Ok(Outcome::Yielded)
+///     }
+/// }
+/// ```
+pub trait Workload: Sized + Send + Sync + 'static {
+    /// The name of this kind: stored with each session, so it must not change.
+    const KIND: &'static str;
+    /// The version of [`State`](Self::State) and [`Input`](Self::Input). Raise it when their
+    /// stored form changes, and teach [`migrate`](Self::migrate) the way from the older one.
+    const STATE_VERSION: u32;
+    /// What survives.
+    type State: Serialize + DeserializeOwned + Send + Sync + 'static;
+    /// What can be sent.
+    type Input: Serialize + DeserializeOwned + Send + Sync + 'static;
+
+    /// Does the work of one run.
+    ///
+    /// # Errors
+    /// An error counts as a failure and the restart policy decides what follows, unless the
+    /// error says so itself: see [`WorkloadError::permanent`] and [`WorkloadError::retry_after`].
+    fn run(
+        &self,
+        cx: &mut Context<Self>,
+    ) -> impl Future<Output = Result<Outcome, WorkloadError>> + Send;
+
+    /// Cleans up after a run: called once for every run, however it ended, before its session is
+    /// reported paused, stopped or ended. Events and usage recorded here are still kept. It must
+    /// end within what is left of the grace, or it is dropped.
+    ///
+    /// An abandoned run is closed when its thread comes back, if it ever does.
+    fn close(&self, run: &Run, end: &RunEnd) -> impl Future<Output = ()> + Send {
+        let _ = (run, end);
+        async {}
+    }
+
+    /// Brings a state of an older version to the present one.
+    ///
+    /// # Errors
+    /// The default knows no older version. An error leaves everything as it is stored.
+    fn migrate(&self, from: u32, state: serde_json::Value) -> Result<Self::State, WorkloadError> {
+        let _ = state;
+        Err(UnsupportedVersion {
+            found: from,
+            supported: Self::STATE_VERSION,
+        }
+        .into())
+    }
+
+    /// Brings an input that was accepted under an older version to the present one.
+    ///
+    /// # Errors
+    /// The default knows no older version.
+    fn migrate_input(
+        &self,
+        from: u32,
+        input: serde_json::Value,
+    ) -> Result<Self::Input, WorkloadError> {
+        let _ = input;
+        Err(UnsupportedVersion {
+            found: from,
+            supported: Self::STATE_VERSION,
+        }
+        .into())
+    }
+}
+
+/// How a run ended well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// It let go, and the session goes on later. With no input in hand the present state is
+    /// committed. Where nobody had asked, the session is paused as idle.
+    Yielded,
+    /// The session is done. The present state is committed, and covers the input in hand.
+    Completed,
+}

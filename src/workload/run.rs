@@ -1,0 +1,528 @@
+//! The untyped half of a context: what a run can say and hear without knowing its state.
+
+use std::{
+    fmt,
+    future::Future,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::{sync::Notify, task::AbortHandle};
+
+use super::{
+    error::{EmitError, Lapsed, RunError},
+    facts::{BUFFER_BYTES, FactBuffer, NotTaken, Noted},
+    hold::{Closable, Held, Resource},
+    inbox::{Delivery, Draft},
+    signs::{Declaration, Signs},
+};
+use crate::{
+    clock::Clock,
+    model::{
+        event::{Event, RunEnd},
+        ids::{ExternalId, RunId, SessionId},
+        record::SnapshotRef,
+        time::WorkerTime,
+        usage::Usage,
+    },
+    policy::liveness::Doing,
+};
+
+/// One run of a session, as its workload sees it: a cheap, cloneable handle that can be moved
+/// into tasks and closures. [`Context`](super::Context) derefs to it.
+///
+/// A run that was fenced (its session was ended, or moved on without it) can change nothing any
+/// more: what can fail says so, what cannot is dropped.
+#[derive(Clone)]
+pub struct Run {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    parts: RunParts,
+    signs: Signs,
+    shared: Mutex<Shared>,
+    /// Told whenever something changed that the run may be waiting for.
+    changed: Notify,
+}
+
+/// What a run is made of.
+pub(crate) struct RunParts {
+    pub(crate) session: SessionId,
+    pub(crate) run: RunId,
+    pub(crate) clock: Clock,
+    pub(crate) port: Box<dyn Port>,
+}
+
+/// The way from a run to the one who keeps its session.
+pub(crate) trait Port: Send + Sync {
+    /// Passes a request on. A request that cannot be passed on is dropped with its reply.
+    fn send(&self, request: Request);
+}
+
+/// What a run asks for.
+#[derive(Debug)]
+pub(crate) enum Request {
+    /// End the turn, commit the draft if there is one, deliver the next input.
+    Next(Option<Draft>),
+    /// Commit a draft.
+    Commit {
+        draft: Draft,
+        reply: tokio::sync::oneshot::Sender<Result<SnapshotRef, RunError>>,
+    },
+    /// Notes wait to be committed.
+    NotesWaiting,
+}
+
+#[derive(Default)]
+struct Shared {
+    ask: Ask,
+    fenced: bool,
+    delivery: Option<Delivery>,
+    in_hand: Option<u64>,
+    facts: FactBuffer,
+    /// Whether the session knows that notes wait.
+    told: bool,
+    tasks: Vec<AbortHandle>,
+    held: Vec<Arc<dyn Closable>>,
+}
+
+/// What the session asks of its run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Ask {
+    /// To go on.
+    #[default]
+    GoOn,
+    /// To yield by then.
+    Yield(YieldRequest),
+    /// To be gone: its future is dropped.
+    Cancel,
+}
+
+/// Why a run is asked to yield.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum YieldReason {
+    /// The session is being paused.
+    Pause,
+    /// The session is being stopped.
+    Stop,
+    /// The worker is shutting down.
+    Shutdown,
+}
+
+/// A request to yield.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct YieldRequest {
+    /// Why.
+    pub reason: YieldReason,
+    /// When the run is cancelled if it has not returned.
+    pub deadline: WorkerTime,
+}
+
+impl YieldRequest {
+    pub(crate) const fn new(reason: YieldReason, deadline: WorkerTime) -> Self {
+        Self { reason, deadline }
+    }
+}
+
+impl Run {
+    /// The session.
+    pub fn session(&self) -> SessionId {
+        self.inner.parts.session
+    }
+
+    /// The run itself.
+    pub fn id(&self) -> RunId {
+        self.inner.parts.run
+    }
+
+    /// Records an event. It is durable and visible within 100 ms, at the latest with the next
+    /// checkpoint or transition, and is kept whatever becomes of the turn. It counts as a sign of
+    /// life.
+    ///
+    /// Waits only while the buffer of the run (256 KiB) is full.
+    ///
+    /// # Errors
+    /// [`EmitError`]; the event was not taken.
+    ///
+    /// # Cancel safety
+    /// Dropped before it is ready, the event was not taken.
+    pub async fn emit(&self, event: Event) -> Result<(), EmitError> {
+        loop {
+            let changed = self.inner.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            match self.try_emit(&event) {
+                Err(EmitError::Full { .. }) => changed.await,
+                Ok(()) => return Ok(()),
+                Err(error @ (EmitError::TooLarge { .. } | EmitError::Fenced { .. })) => {
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    /// Records an event as [`emit`](Self::emit) does, or says that the buffer is full.
+    ///
+    /// # Errors
+    /// [`EmitError`]; the event was not taken.
+    pub fn try_emit(&self, event: &Event) -> Result<(), EmitError> {
+        self.heartbeat();
+        let at = self.inner.parts.clock.wall();
+        let session = self.session();
+        let mut shared = self.lock();
+        if shared.fenced {
+            return Err(EmitError::Fenced {
+                session,
+                run: self.id(),
+            });
+        }
+        let input = shared.in_hand;
+        shared
+            .facts
+            .push_event(at, input, event)
+            .map_err(|reason| match reason {
+                NotTaken::Full => EmitError::Full { session },
+                NotTaken::TooLarge { bytes } => EmitError::TooLarge {
+                    session,
+                    bytes,
+                    limit: BUFFER_BYTES,
+                },
+            })?;
+        self.tell_of_notes(shared);
+        Ok(())
+    }
+
+    /// Adds to the usage of the session. It is kept as an event is, never waits, and counts as a
+    /// sign of life. A fenced run adds nothing.
+    pub fn record_usage(&self, usage: Usage) {
+        self.heartbeat();
+        self.note(|facts, at, input| facts.push_usage(at, input, usage));
+    }
+
+    /// Sets the external correlation id of the session, such as the agent's own session id. It is
+    /// kept as an event is. A fenced run sets nothing.
+    pub fn set_external_id(&self, id: ExternalId) {
+        self.note(|facts, at, input| facts.push_external_id(at, input, id));
+    }
+
+    /// Gives a sign of life: one atomic store.
+    pub fn heartbeat(&self) {
+        self.inner.signs.beat(self.inner.parts.clock.worker());
+    }
+
+    /// Runs a future that may be silent for up to `limit` of worker time. The session is not
+    /// taken for dead meanwhile; afterwards a full fresh heartbeat window begins.
+    ///
+    /// # Errors
+    /// [`Lapsed`] past the limit: the future was dropped, and the session lives.
+    ///
+    /// # Cancel safety
+    /// As cancel safe as the future.
+    pub async fn busy<F: Future>(&self, limit: Duration, future: F) -> Result<F::Output, Lapsed> {
+        let guard = self.busy_guard(limit);
+        tokio::select! {
+            biased;
+            output = future => Ok(output),
+            () = self.inner.parts.clock.sleep_until(guard.until) => Err(Lapsed { limit }),
+        }
+    }
+
+    /// Declares a silent operation of up to `limit` that ends when the guard is dropped. Past the
+    /// limit the heartbeat counts again, with a full fresh window.
+    pub fn busy_guard(&self, limit: Duration) -> BusyGuard {
+        let until = self.inner.parts.clock.worker().after(limit);
+        let token = self.inner.signs.begin_busy(until);
+        BusyGuard {
+            run: self.clone(),
+            token,
+            until,
+        }
+    }
+
+    /// Declares that the run waits for a person, until the guard is dropped. That has no limit.
+    pub fn awaiting(&self, reason: impl Into<String>) -> AwaitingGuard {
+        let token = self.inner.signs.begin_awaiting(reason.into());
+        AwaitingGuard {
+            run: self.clone(),
+            token,
+        }
+    }
+
+    /// Gives something outside the run's memory into the run's keeping: however the run ends, it
+    /// is [closed](Resource::close) before the session is reported at rest. What was held last is
+    /// closed first.
+    pub fn hold<T: Resource>(&self, resource: T) -> Held<T> {
+        let resource = Arc::new(resource);
+        self.lock()
+            .held
+            .push(Arc::clone(&resource) as Arc<dyn Closable>);
+        Held::new(resource)
+    }
+
+    /// Spawns a task that ends with the run: it is aborted when the run ends.
+    pub fn spawn<F>(&self, future: F) -> tokio::task::JoinHandle<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        let task = tokio::spawn(future);
+        let mut shared = self.lock();
+        shared.tasks.retain(|task| !task.is_finished());
+        shared.tasks.push(task.abort_handle());
+        task
+    }
+
+    /// Waits until the run is asked to yield, and says why and by when. A run that is cancelled
+    /// is not asked any more.
+    ///
+    /// # Cancel safety
+    /// Wholly: the request stays.
+    pub async fn yield_requested(&self) -> YieldRequest {
+        loop {
+            let changed = self.inner.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            match self.ask() {
+                Ask::Yield(request) => return request,
+                Ask::GoOn | Ask::Cancel => changed.await,
+            }
+        }
+    }
+
+    /// Whether the run is asked to yield.
+    pub fn is_yield_requested(&self) -> bool {
+        match self.ask() {
+            Ask::Yield(_) => true,
+            Ask::GoOn | Ask::Cancel => false,
+        }
+    }
+
+    fn ask(&self) -> Ask {
+        self.lock().ask
+    }
+
+    fn note(&self, push: impl FnOnce(&mut FactBuffer, crate::Timestamp, Option<u64>)) {
+        let at = self.inner.parts.clock.wall();
+        let mut shared = self.lock();
+        if shared.fenced {
+            return;
+        }
+        let input = shared.in_hand;
+        push(&mut shared.facts, at, input);
+        self.tell_of_notes(shared);
+    }
+
+    /// One message for as many notes as gather until they are taken.
+    fn tell_of_notes(&self, mut shared: MutexGuard<'_, Shared>) {
+        let tell = !std::mem::replace(&mut shared.told, true);
+        drop(shared);
+        if tell {
+            self.inner.parts.port.send(Request::NotesWaiting);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Shared> {
+        self.inner
+            .shared
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The side of the context.
+impl Run {
+    pub(super) fn request(&self, request: Request) {
+        self.inner.parts.port.send(request);
+    }
+
+    pub(super) fn fenced_error(&self) -> RunError {
+        RunError::Fenced {
+            session: self.session(),
+            run: self.id(),
+        }
+    }
+
+    pub(super) fn take_delivery(&self) -> Option<Delivery> {
+        self.lock().delivery.take()
+    }
+
+    pub(super) fn put_in_hand(&self, input: Option<u64>) {
+        self.lock().in_hand = input;
+    }
+
+    /// Waits for a delivery, at rest.
+    pub(super) async fn delivery(&self) -> Result<Delivery, RunError> {
+        let rest = Resting::begin(self);
+        loop {
+            let changed = self.inner.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            if let Some(delivery) = self.take_delivery() {
+                return Ok(delivery);
+            }
+            if self.lock().fenced {
+                return Err(rest.run.fenced_error());
+            }
+            changed.await;
+        }
+    }
+}
+
+/// The side of the session.
+impl Run {
+    pub(crate) fn new(parts: RunParts) -> Self {
+        let run = Self {
+            inner: Arc::new(Inner {
+                parts,
+                signs: Signs::default(),
+                shared: Mutex::default(),
+                changed: Notify::new(),
+            }),
+        };
+        run.heartbeat();
+        run
+    }
+
+    pub(crate) fn doing(&self) -> Doing {
+        self.inner.signs.doing()
+    }
+
+    pub(crate) fn declaration(&self) -> Declaration {
+        self.inner.signs.declaration()
+    }
+
+    /// Hands over a delivery. One that is not picked up waits for the next call.
+    pub(crate) fn deliver(&self, delivery: Delivery) {
+        self.lock().delivery = Some(delivery);
+        self.inner.changed.notify_waiters();
+    }
+
+    /// Takes a delivery back that was not picked up.
+    pub(crate) fn take_back(&self) -> Option<Delivery> {
+        self.take_delivery()
+    }
+
+    pub(crate) fn set_ask(&self, ask: Ask) {
+        self.lock().ask = ask;
+        self.inner.changed.notify_waiters();
+    }
+
+    /// Waits until the run is to be gone.
+    pub(crate) async fn cancelled(&self) {
+        loop {
+            let changed = self.inner.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            match self.ask() {
+                Ask::Cancel => return,
+                Ask::GoOn | Ask::Yield(_) => changed.await,
+            }
+        }
+    }
+
+    /// From now on the run can change nothing.
+    pub(crate) fn fence(&self) {
+        self.lock().fenced = true;
+        self.inner.changed.notify_waiters();
+    }
+
+    /// Takes all notes, for a commit.
+    pub(crate) fn take_notes(&self) -> Vec<Noted> {
+        let notes = {
+            let mut shared = self.lock();
+            shared.told = false;
+            if shared.facts.is_empty() {
+                return Vec::new();
+            }
+            shared.facts.drain()
+        };
+        self.inner.changed.notify_waiters();
+        notes
+    }
+
+    /// Ends the tasks that the run spawned.
+    pub(crate) fn abort_tasks(&self) {
+        for task in self.lock().tasks.drain(..) {
+            task.abort();
+        }
+    }
+
+    /// Closes what the run holds, the last first.
+    pub(crate) async fn close_held(&self, end: &RunEnd) {
+        loop {
+            let last = self.lock().held.pop();
+            match last {
+                Some(resource) => resource.close(end).await,
+                None => return,
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Run {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Run")
+            .field("session", &self.session())
+            .field("run", &self.id())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A declared silent operation; it ends when this is dropped.
+#[derive(Debug)]
+#[must_use = "the operation ends when the guard is dropped"]
+pub struct BusyGuard {
+    run: Run,
+    token: u64,
+    until: WorkerTime,
+}
+
+impl Drop for BusyGuard {
+    fn drop(&mut self) {
+        self.run
+            .inner
+            .signs
+            .end(self.token, self.run.inner.parts.clock.worker());
+    }
+}
+
+/// A declared wait for a person; it ends when this is dropped.
+#[derive(Debug)]
+#[must_use = "the wait ends when the guard is dropped"]
+pub struct AwaitingGuard {
+    run: Run,
+    token: u64,
+}
+
+impl Drop for AwaitingGuard {
+    fn drop(&mut self) {
+        self.run
+            .inner
+            .signs
+            .end(self.token, self.run.inner.parts.clock.worker());
+    }
+}
+
+/// The run rests, until this is dropped.
+struct Resting<'a> {
+    run: &'a Run,
+}
+
+impl<'a> Resting<'a> {
+    fn begin(run: &'a Run) -> Self {
+        run.inner.signs.rest(run.inner.parts.clock.worker());
+        Self { run }
+    }
+}
+
+impl Drop for Resting<'_> {
+    fn drop(&mut self) {
+        self.run
+            .inner
+            .signs
+            .wake(self.run.inner.parts.clock.worker());
+    }
+}

@@ -1,0 +1,122 @@
+//! The signs of life of a run.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use crate::{model::time::WorkerTime, policy::liveness::Doing};
+
+/// What a run shows of itself. A beat is one atomic store; the rest is rare.
+#[derive(Debug, Default)]
+pub(crate) struct Signs {
+    last: AtomicU64,
+    declared: Mutex<Declared>,
+}
+
+#[derive(Debug, Default)]
+struct Declared {
+    next: u64,
+    busy: BTreeMap<u64, WorkerTime>,
+    awaiting: BTreeMap<u64, String>,
+    resting: Option<WorkerTime>,
+}
+
+/// What a run says that it does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Declaration {
+    Nothing,
+    Busy { until: WorkerTime },
+    Awaiting { reason: String },
+    Resting,
+}
+
+impl Signs {
+    pub(crate) fn beat(&self, now: WorkerTime) {
+        self.last.store(now.as_millis(), Ordering::Relaxed);
+    }
+
+    pub(crate) fn last(&self) -> WorkerTime {
+        WorkerTime::from_millis(self.last.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn begin_busy(&self, until: WorkerTime) -> u64 {
+        let mut declared = self.lock();
+        declared.next += 1;
+        let token = declared.next;
+        declared.busy.insert(token, until);
+        token
+    }
+
+    pub(crate) fn begin_awaiting(&self, reason: String) -> u64 {
+        let mut declared = self.lock();
+        declared.next += 1;
+        let token = declared.next;
+        declared.awaiting.insert(token, reason);
+        token
+    }
+
+    /// Ends a declaration; a full fresh window begins.
+    pub(crate) fn end(&self, token: u64, now: WorkerTime) {
+        self.beat(now);
+        let mut declared = self.lock();
+        declared.busy.remove(&token);
+        declared.awaiting.remove(&token);
+    }
+
+    pub(crate) fn rest(&self, since: WorkerTime) {
+        self.lock().resting = Some(since);
+    }
+
+    pub(crate) fn wake(&self, now: WorkerTime) {
+        self.beat(now);
+        self.lock().resting = None;
+    }
+
+    /// What the liveness verdict is made from. Among several declarations the most patient
+    /// counts: waiting for a person, then the latest deadline.
+    pub(crate) fn doing(&self) -> Doing {
+        let declared = self.lock();
+        if !declared.awaiting.is_empty() {
+            return Doing::Awaiting;
+        }
+        if let Some(until) = declared.busy.values().max() {
+            return Doing::Busy {
+                until: (*until).max(self.last()),
+            };
+        }
+        match declared.resting {
+            Some(since) => Doing::Resting {
+                since: since.max(self.last()),
+            },
+            None => Doing::Working {
+                last_sign: self.last(),
+            },
+        }
+    }
+
+    /// What a status shows.
+    pub(crate) fn declaration(&self) -> Declaration {
+        let declared = self.lock();
+        if let Some(reason) = declared.awaiting.values().next() {
+            return Declaration::Awaiting {
+                reason: reason.clone(),
+            };
+        }
+        if let Some(until) = declared.busy.values().max() {
+            return Declaration::Busy { until: *until };
+        }
+        if declared.resting.is_some() {
+            Declaration::Resting
+        } else {
+            Declaration::Nothing
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Declared> {
+        self.declared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

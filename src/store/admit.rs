@@ -21,7 +21,7 @@ pub(super) enum Verdict {
 pub(super) fn admit(
     commit: &Commit,
     old: Option<&SessionRecord>,
-    index: &impl index::Index,
+    index: &impl index::Lookup,
     input: impl Fn(&InputId) -> Result<Option<(u64, u32)>, StoreError>,
 ) -> Result<Verdict, StoreError> {
     let record = &commit.record;

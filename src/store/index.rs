@@ -32,10 +32,14 @@ use crate::model::{
 /// Index rows by their keys.
 pub(super) type Rows = BTreeMap<Vec<u8>, Vec<u8>>;
 
-/// Ordered rows that can be searched.
-pub(super) trait Index {
+/// Rows that can be looked up.
+pub(super) trait Lookup {
     /// The value of a key.
     fn value(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
+}
+
+/// Ordered rows that can be searched.
+pub(super) trait Index: Lookup {
     /// The largest key below `bound`.
     fn below(&self, bound: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
     /// The smallest key above `bound`.
@@ -93,14 +97,14 @@ pub(super) fn difference(old: &Rows, new: Rows) -> Vec<(Vec<u8>, Option<Vec<u8>>
 }
 
 /// The session that holds a name: the one that has it and has not ended.
-pub(super) fn holder(index: &impl Index, name: &Name) -> Result<Option<SessionId>, StoreError> {
+pub(super) fn holder(index: &impl Lookup, name: &Name) -> Result<Option<SessionId>, StoreError> {
     let value = index.value(&holder_key(name))?;
     value.map(|value| session_at(&value, 0)).transpose()
 }
 
 /// The session that a start key belongs to, with the digest of its request.
 pub(super) fn started(
-    index: &impl Index,
+    index: &impl Lookup,
     key: &StartKey,
 ) -> Result<Option<(SessionId, u64)>, StoreError> {
     let Some(value) = index.value(&start_key(key))? else {

@@ -14,7 +14,7 @@ pub use self::fault::{Fault, Part, Stall};
 use super::{
     Batch, Commit, Damage, Due, Key, Opened, Page, Query, Refusal, Store, StoreError, StoreFuture,
     admit::{Verdict, admit},
-    index::{self, Index, Rows},
+    index::{self, Index, Lookup, Rows},
 };
 use crate::model::{
     event::EventRecord,
@@ -376,11 +376,13 @@ impl Session {
     }
 }
 
-impl Index for Rows {
+impl Lookup for Rows {
     fn value(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         Ok(self.get(key).cloned())
     }
+}
 
+impl Index for Rows {
     fn below(&self, bound: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         let range = (Bound::Unbounded, Bound::Excluded(bound));
         let found = self.range::<[u8], _>(range).next_back();

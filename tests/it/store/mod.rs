@@ -1,5 +1,12 @@
 //! The stores: one conformance suite for all of them, and what is special about each.
 
+#![allow(
+    clippy::indexing_slicing,
+    reason = "a test that looks in the wrong place may panic"
+)]
+
 mod contract;
 mod fixture;
 mod memory;
+#[cfg(feature = "sled")]
+mod sled;

@@ -42,7 +42,12 @@ pub(crate) async fn inputs_that_every_snapshot_covers_are_gone<P: Place>() {
     let (place, store) = opened::<P>().await;
     let five = [(None, b"x".as_slice()); 5];
     let mut stored = put(&store, with_inputs(record(1), &five)).await;
-    for (consumed, kept) in [(2, 3..=5), (4, 3..=5), (5, 5..=5), (5, 6..=5)] {
+    for (consumed, kept) in [
+        (2, vec![3, 4, 5]),
+        (4, vec![3, 4, 5]),
+        (5, vec![5]),
+        (5, vec![]),
+    ] {
         stored = put(
             &store,
             with_snapshot(next(&stored, |_| ()), consumed, b"state"),
@@ -50,11 +55,7 @@ pub(crate) async fn inputs_that_every_snapshot_covers_are_gone<P: Place>() {
         .await;
         let inputs = store.inputs(session(1), 0, 9).await.expect("inputs");
         let left: Vec<_> = inputs.iter().map(|input| input.sequence).collect();
-        assert_eq!(
-            left,
-            kept.collect::<Vec<_>>(),
-            "after a snapshot that covers {consumed}"
-        );
+        assert_eq!(left, kept, "after a snapshot that covers {consumed}");
     }
     let store = reopened(&place, store, 2).await;
     assert_eq!(store.inputs(session(1), 0, 9).await.expect("inputs"), []);

@@ -201,6 +201,18 @@ pub(super) fn read_events(
     Ok(events)
 }
 
+/// How many events a chunk holds; none of them is read.
+pub(super) fn count_events(body: &[u8]) -> Result<u64, Unreadable> {
+    let mut reader = Reader(body);
+    let mut count = 0;
+    while !reader.0.is_empty() {
+        let length = usize::try_from(reader.u32()?).map_err(content)?;
+        reader.take(length)?;
+        count += 1;
+    }
+    Ok(count)
+}
+
 /// Takes numbers and bytes off the front of a body.
 pub(super) struct Reader<'a>(pub(super) &'a [u8]);
 

@@ -54,7 +54,7 @@ pub(super) fn rows(record: &SessionRecord) -> Rows {
     let mut flag = |prefix: Vec<u8>| {
         rows.insert(with(prefix, &place), Vec::new());
     };
-    flag(vec![b'a']);
+    flag(ALL.to_vec());
     flag(vec![b't', state_byte(record.state())]);
     flag(text(b'k', record.kind.as_str()));
     for (key, value) in record.labels.iter() {
@@ -80,6 +80,15 @@ pub(super) fn rows(record: &SessionRecord) -> Rows {
         }
     }
     rows
+}
+
+/// What the rows of the index of all sessions begin with.
+pub(super) const ALL: &[u8] = b"a";
+
+/// The session in a key of [`ALL`].
+pub(super) fn session_of(key: &[u8]) -> Option<SessionId> {
+    let place = key.strip_prefix(ALL)?;
+    read_place(place).ok().map(|place| place.session)
 }
 
 /// What a change of rows comes to: keys to write with their values, and keys to remove.
@@ -225,7 +234,7 @@ fn sources(query: &Query) -> Vec<Vec<u8>> {
     } else if let Some(kind) = &query.kind {
         vec![text(b'k', kind.as_str())]
     } else {
-        vec![vec![b'a']]
+        vec![ALL.to_vec()]
     }
 }
 

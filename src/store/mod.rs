@@ -34,12 +34,16 @@ use crate::model::{
 };
 
 mod admit;
+#[cfg(feature = "sled")]
+mod archive;
 mod codec;
 mod index;
 mod memory;
 #[cfg(feature = "sled")]
 mod sled;
 
+#[cfg(feature = "sled")]
+pub use self::archive::{ArchiveError, Salvaged, export, import, repair};
 pub use self::memory::{Fault, MemoryStore, Part, Stall};
 #[cfg(feature = "sled")]
 pub use self::sled::{Durability, OnDamage, SledOptions, SledStore};

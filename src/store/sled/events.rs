@@ -32,12 +32,15 @@ pub(super) fn append(
     let Some(first) = new.first() else {
         return Ok(());
     };
+    // Events are counted from the first of their row: after a gap, which a repair can leave, a
+    // row must begin.
+    let follows = |start: u64, body: &[u8]| {
+        codec::count_events(body).is_ok_and(|count| start + count == first.sequence)
+    };
     let (mut start, mut body) = match last_row(plan.engine, session, first.sequence)? {
-        // A row that cannot be read stays as it is, and the next one begins.
-        Some((start, Ok(body))) if body.len() < FULL => (start, body),
-        Some((_, Ok(_))) | Some((_, Err(StoreError::Damaged { .. }))) | None => {
-            (first.sequence, Vec::new())
-        }
+        Some((start, Ok(body))) if body.len() < FULL && follows(start, &body) => (start, body),
+        // A row that cannot be read stays as it is.
+        Some((_, Ok(_) | Err(StoreError::Damaged { .. }))) | None => (first.sequence, Vec::new()),
         Some((_, Err(error))) => return Err(error),
     };
     for event in new {

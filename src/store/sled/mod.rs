@@ -6,6 +6,7 @@
 //! | `writer`, `plan` | the thread that writes, and what a group of commits comes to |
 //! | `shared`, `read` | how reads see only what is durable |
 //! | `table`, `value`, `events`, `meta` | what is in the trees |
+//! | `salvage`, `rebuild` | a store taken apart and put together, for archives and repairs |
 //! | `mark`, `reserve`, `damage` | what guards against loss, full disks and damage |
 //! | `engine` | sled itself |
 
@@ -44,7 +45,9 @@ mod open;
 mod options;
 mod plan;
 mod read;
+pub(super) mod rebuild;
 mod reserve;
+pub(super) mod salvage;
 mod shared;
 mod table;
 mod value;

@@ -45,6 +45,10 @@ pub(super) fn open(options: &SledOptions) -> Result<Opened, StoreError> {
         (Err(damaged), OnDamage::StartFresh) => {
             let reason = damaged.error(&layout).to_string();
             damages.note(Damage::new(None, reason, &[]));
+            if layout.sled().exists() {
+                // Left by a repair that ended half-way.
+                set_aside_as(&layout, &mut mark)?;
+            }
             mark.write(|mark| {
                 mark.commit = 0;
                 mark.aside = None;

@@ -5,6 +5,8 @@
     reason = "a test that looks in the wrong place may panic"
 )]
 
+#[cfg(feature = "sled")]
+mod archive;
 mod contract;
 mod fixture;
 mod memory;

@@ -389,7 +389,7 @@ fn spoil(file: &Path) -> u64 {
 }
 
 /// Opens the database of a closed store behind its back.
-fn raw<T>(store: &Path, action: impl FnOnce(&sled::Db) -> T) -> T {
+pub(crate) fn raw<T>(store: &Path, action: impl FnOnce(&sled::Db) -> T) -> T {
     let config = sled::Config::new()
         .path(store.join("sled"))
         .segment_size(4 << 20);
@@ -403,7 +403,7 @@ fn rows(store: &Path, tree: &str) -> usize {
     raw(store, |db| db.open_tree(tree).expect("a tree").len())
 }
 
-fn overwrite(store: &Path, tree: &str, session: SessionId, bytes: &[u8]) {
+pub(crate) fn overwrite(store: &Path, tree: &str, session: SessionId, bytes: &[u8]) {
     raw(store, |db| {
         let tree = db.open_tree(tree).expect("a tree");
         tree.insert(session.as_uuid().as_bytes(), bytes)
@@ -411,7 +411,7 @@ fn overwrite(store: &Path, tree: &str, session: SessionId, bytes: &[u8]) {
     });
 }
 
-fn copy(from: &Path, to: &Path) {
+pub(crate) fn copy(from: &Path, to: &Path) {
     fs::create_dir(to).expect("a folder");
     for entry in fs::read_dir(from).expect("a folder") {
         let entry = entry.expect("an entry");

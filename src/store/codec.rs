@@ -1,1 +1,246 @@
+//! How records, inputs, events and snapshots become bytes.
+//!
+//! Every stored value is a frame:
+//!
+//! ```text
+//! kind: u8 | format: u8 | body | CRC-32 of all before, little-endian
+//! ```
+//!
+//! The format is looked at before the checksum, so that a value of a newer version of the library
+//! is told apart from a damaged one; neither is ever guessed at. Records and events are JSON,
+//! inputs have a binary header. Numbers in bodies are little-endian.
 
+use std::sync::Arc;
+
+use chrono::DateTime;
+
+use super::BoxError;
+use crate::model::{
+    event::EventRecord,
+    ids::{InputId, SessionId},
+    record::{SessionRecord, StoredInput},
+};
+
+/// The frame format that this version writes, and the newest that it reads.
+pub(super) const FORMAT: u8 = 1;
+
+/// How many bytes a frame adds to its body.
+pub(super) const OVERHEAD: usize = 2 + 4;
+
+/// What is in a frame. These bytes are on disk: a kind keeps its own for ever.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Frame {
+    Events = b'E',
+    /// Stands for a value that is split into pieces.
+    Head = b'H',
+    Input = b'I',
+    InputId = b'K',
+    /// What a store knows about itself.
+    Meta = b'M',
+    Piece = b'P',
+    Record = b'R',
+    Snapshot = b'S',
+    IndexRow = b'X',
+}
+
+/// Why stored bytes cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Unreadable {
+    #[error("it is cut short")]
+    Truncated,
+    #[error("its checksum does not match")]
+    Checksum,
+    #[error("it has format {found}, this version reads up to {FORMAT}")]
+    NewerFormat { found: u8 },
+    #[error("it holds something else")]
+    Misplaced,
+    #[error("its content makes no sense: {0}")]
+    Content(BoxError),
+}
+
+/// A frame around the body that `write` appends.
+pub(super) fn seal(kind: Frame, write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+    let mut bytes = vec![kind as u8, FORMAT];
+    write(&mut bytes);
+    let checksum = crc32fast::hash(&bytes);
+    bytes.extend_from_slice(&checksum.to_le_bytes());
+    bytes
+}
+
+/// The body of a frame of this kind.
+pub(super) fn unseal(kind: Frame, bytes: &[u8]) -> Result<&[u8], Unreadable> {
+    let ([found_kind, format], _) = bytes.split_first_chunk().ok_or(Unreadable::Truncated)?;
+    if *format > FORMAT {
+        return Err(Unreadable::NewerFormat { found: *format });
+    }
+    let (covered, checksum) = bytes.split_last_chunk().ok_or(Unreadable::Truncated)?;
+    if crc32fast::hash(covered) != u32::from_le_bytes(*checksum) {
+        return Err(Unreadable::Checksum);
+    }
+    if *found_kind != kind as u8 {
+        return Err(Unreadable::Misplaced);
+    }
+    covered.get(2..).ok_or(Unreadable::Truncated)
+}
+
+/// Whether a frame says that it is of this kind; its checksum is not looked at.
+pub(super) fn claims(kind: Frame, bytes: &[u8]) -> bool {
+    bytes.first() == Some(&(kind as u8))
+}
+
+/// The body of a record.
+pub(super) fn record(record: &SessionRecord) -> Vec<u8> {
+    serde_json::to_vec(record).expect("a record holds nothing JSON cannot say")
+}
+
+/// Reads what [`record`] wrote about this session.
+pub(super) fn read_record(session: SessionId, body: &[u8]) -> Result<SessionRecord, Unreadable> {
+    let record: SessionRecord = serde_json::from_slice(body).map_err(content)?;
+    if record.id != session {
+        return Err(Unreadable::Misplaced);
+    }
+    Ok(record)
+}
+
+/// The body of an input.
+///
+/// ```text
+/// sequence: u64 | seconds: i64 | nanoseconds: u32 | state version: u32 | id length: u16 | id | payload
+/// ```
+///
+/// The length of the id is 0 where there is none: an id is never empty.
+pub(super) fn input(input: &StoredInput) -> Vec<u8> {
+    let id = input.id.as_ref().map_or("", InputId::as_str);
+    let length = u16::try_from(id.len()).expect("an input id is at most 256 bytes long");
+    let mut body = Vec::with_capacity(26 + id.len() + input.payload.len());
+    body.extend_from_slice(&input.sequence.to_le_bytes());
+    body.extend_from_slice(&input.at.timestamp().to_le_bytes());
+    body.extend_from_slice(&input.at.timestamp_subsec_nanos().to_le_bytes());
+    body.extend_from_slice(&input.state_version.to_le_bytes());
+    body.extend_from_slice(&length.to_le_bytes());
+    body.extend_from_slice(id.as_bytes());
+    body.extend_from_slice(&input.payload);
+    body
+}
+
+/// Reads what [`input`] wrote with this number.
+pub(super) fn read_input(sequence: u64, body: &[u8]) -> Result<StoredInput, Unreadable> {
+    let mut reader = Reader(body);
+    let found = reader.u64()?;
+    let seconds = i64::from_le_bytes(reader.array()?);
+    let nanos = reader.u32()?;
+    let state_version = reader.u32()?;
+    let length = u16::from_le_bytes(reader.array()?);
+    let id = reader.take(usize::from(length))?;
+    if found != sequence {
+        return Err(Unreadable::Misplaced);
+    }
+    let id = match id {
+        [] => None,
+        id => {
+            let text = str::from_utf8(id).map_err(content)?;
+            Some(InputId::new(text).map_err(content)?)
+        }
+    };
+    let at = DateTime::from_timestamp(seconds, nanos)
+        .ok_or_else(|| Unreadable::Content("no such time".into()))?;
+    Ok(StoredInput {
+        sequence,
+        id,
+        at,
+        state_version,
+        payload: Arc::from(reader.0),
+    })
+}
+
+/// The body of what is known of an input id: the number of its input and the checksum of its
+/// payload.
+pub(super) fn input_id(sequence: u64, checksum: u32) -> Vec<u8> {
+    let mut body = sequence.to_le_bytes().to_vec();
+    body.extend_from_slice(&checksum.to_le_bytes());
+    body
+}
+
+/// Reads what [`input_id`] wrote.
+pub(super) fn read_input_id(body: &[u8]) -> Result<(u64, u32), Unreadable> {
+    let mut reader = Reader(body);
+    Ok((reader.u64()?, reader.u32()?))
+}
+
+/// Appends an event to the body of a chunk: its length in bytes as `u32`, then its JSON.
+pub(super) fn push_event(body: &mut Vec<u8>, event: &EventRecord) {
+    let json = serde_json::to_vec(event).expect("an event holds nothing JSON cannot say");
+    let length = u32::try_from(json.len()).expect("an event is far smaller than 4 GiB");
+    body.extend_from_slice(&length.to_le_bytes());
+    body.extend_from_slice(&json);
+}
+
+/// Reads a chunk of events that begins with this number. `wanted` chooses by number, so that the
+/// JSON of the others need not be read.
+pub(super) fn read_events(
+    first: u64,
+    body: &[u8],
+    wanted: impl Fn(u64) -> bool,
+) -> Result<Vec<EventRecord>, Unreadable> {
+    let mut reader = Reader(body);
+    let mut events = Vec::new();
+    let mut sequence = first;
+    while !reader.0.is_empty() {
+        let length = usize::try_from(reader.u32()?).map_err(content)?;
+        let json = reader.take(length)?;
+        if wanted(sequence) {
+            let event: EventRecord = serde_json::from_slice(json).map_err(content)?;
+            if event.sequence != sequence {
+                return Err(Unreadable::Misplaced);
+            }
+            events.push(event);
+        }
+        sequence += 1;
+    }
+    Ok(events)
+}
+
+/// How many events a chunk holds; none of them is read.
+pub(super) fn count_events(body: &[u8]) -> Result<u64, Unreadable> {
+    let mut reader = Reader(body);
+    let mut count = 0;
+    while !reader.0.is_empty() {
+        let length = usize::try_from(reader.u32()?).map_err(content)?;
+        reader.take(length)?;
+        count += 1;
+    }
+    Ok(count)
+}
+
+/// Takes numbers and bytes off the front of a body.
+pub(super) struct Reader<'a>(pub(super) &'a [u8]);
+
+impl<'a> Reader<'a> {
+    pub(super) fn take(&mut self, length: usize) -> Result<&'a [u8], Unreadable> {
+        let (taken, rest) = self
+            .0
+            .split_at_checked(length)
+            .ok_or(Unreadable::Truncated)?;
+        self.0 = rest;
+        Ok(taken)
+    }
+
+    pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], Unreadable> {
+        let (taken, rest) = self.0.split_first_chunk().ok_or(Unreadable::Truncated)?;
+        self.0 = rest;
+        Ok(*taken)
+    }
+
+    pub(super) fn u32(&mut self) -> Result<u32, Unreadable> {
+        self.array().map(u32::from_le_bytes)
+    }
+
+    pub(super) fn u64(&mut self) -> Result<u64, Unreadable> {
+        self.array().map(u64::from_le_bytes)
+    }
+}
+
+fn content(error: impl Into<BoxError>) -> Unreadable {
+    Unreadable::Content(error.into())
+}

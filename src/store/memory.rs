@@ -1,3 +1,397 @@
-/// placeholder
-#[derive(Debug)]
-pub struct MemoryStore;
+//! A store in memory: the whole contract but the disk.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    fmt,
+    ops::{Bound, RangeInclusive},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use tokio::sync::watch;
+
+use self::fault::Faults;
+pub use self::fault::{Fault, Part, Stall};
+use super::{
+    Batch, Commit, Damage, Due, Key, Opened, Page, Query, Refusal, Store, StoreError, StoreFuture,
+    admit::{Verdict, admit},
+    index::{self, Index, Lookup, Rows},
+};
+use crate::model::{
+    event::EventRecord,
+    ids::{InputId, SessionId, WorkerGeneration},
+    record::{Lane, SessionRecord, StoredInput},
+    time::SupervisedTime,
+};
+
+mod fault;
+
+/// A [`Store`] that keeps everything in memory, for tests and for sessions that need not outlive
+/// their process.
+///
+/// It honours the whole contract of [the module](super) except that nothing reaches a disk. It
+/// uses no thread and no timer, so it works on tokio's paused time.
+///
+/// Clones share their data. To play a crash, drop the supervisor that has one clone and start
+/// another on a second clone: it finds what the first had committed.
+///
+/// ```
+/// use sessionkeeper::store::MemoryStore;
+///
+/// let disk = MemoryStore::new();
+/// let for_the_first_worker = disk.clone();
+/// let for_the_next_worker = disk.clone();
+/// # drop((for_the_first_worker, for_the_next_worker));
+/// ```
+///
+/// [`close`](Store::close) ends the generation that has the store; the next
+/// [`begin`](Store::begin), of whichever clone, opens it again.
+///
+/// What a disk can do to a worker can be played too: see [`fail`](Self::fail),
+/// [`stall`](Self::stall) and [`damage`](Self::damage).
+#[derive(Clone)]
+pub struct MemoryStore {
+    data: Arc<Mutex<Data>>,
+    stalls: watch::Sender<usize>,
+}
+
+/// What the clones share.
+#[derive(Default)]
+struct Data {
+    sessions: HashMap<SessionId, Session>,
+    index: Rows,
+    supervised: SupervisedTime,
+    generation: Option<WorkerGeneration>,
+    closed: bool,
+    faults: Faults,
+}
+
+struct Session {
+    record: SessionRecord,
+    snapshots: BTreeMap<u64, Arc<[u8]>>,
+    inputs: BTreeMap<u64, StoredInput>,
+    input_ids: HashMap<InputId, (u64, u32)>,
+    events: BTreeMap<u64, EventRecord>,
+    damaged: BTreeSet<Part>,
+}
+
+impl MemoryStore {
+    /// An empty store.
+    pub fn new() -> Self {
+        Self {
+            data: Arc::default(),
+            stalls: watch::Sender::new(0),
+        }
+    }
+
+    fn data(&self) -> MutexGuard<'_, Data> {
+        // Every change is made in one go after all that can fail, so the data is whole even
+        // where a panic of a caller poisoned the lock.
+        self.data.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The data, unless the store is closed.
+    fn open(&self) -> Result<MutexGuard<'_, Data>, StoreError> {
+        let data = self.data();
+        if data.closed {
+            return Err(StoreError::Closed);
+        }
+        Ok(data)
+    }
+
+    /// Waits until nothing stalls the store.
+    async fn flowing(&self) {
+        let mut stalls = self.stalls.subscribe();
+        // The sender lives as long as this store: the wait cannot fail.
+        let _ = stalls.wait_for(|count| *count == 0).await;
+    }
+}
+
+impl Default for MemoryStore {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for MemoryStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let data = self.data();
+        f.debug_struct("MemoryStore")
+            .field("sessions", &data.sessions.len())
+            .field("closed", &data.closed)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Store for MemoryStore {
+    fn begin(&self, generation: WorkerGeneration) -> StoreFuture<'_, Opened> {
+        Box::pin(async move {
+            self.flowing().await;
+            let mut data = self.data();
+            data.closed = false;
+            data.generation = Some(generation);
+            Ok(Opened::new(data.supervised, Vec::new()))
+        })
+    }
+
+    fn commit(&self, batch: Batch) -> StoreFuture<'_, Vec<Result<(), Refusal>>> {
+        Box::pin(async move {
+            self.flowing().await;
+            self.open()?.commit(&batch)
+        })
+    }
+
+    fn load(&self, session: SessionId) -> StoreFuture<'_, Option<SessionRecord>> {
+        Box::pin(async move {
+            let data = self.open()?;
+            let Some(entry) = data.sessions.get(&session) else {
+                return Ok(None);
+            };
+            entry.readable(Part::Record)?;
+            Ok(Some(entry.record.clone()))
+        })
+    }
+
+    fn find(&self, key: Key) -> StoreFuture<'_, Option<SessionId>> {
+        Box::pin(async move { index::find(&self.open()?.index, &key) })
+    }
+
+    fn list(&self, query: Query) -> StoreFuture<'_, Page> {
+        Box::pin(async move {
+            let data = self.open()?;
+            index::list(&data.index, &query, |session| {
+                let entry = data.sessions.get(&session);
+                Ok(entry
+                    .filter(|entry| !entry.damaged.contains(&Part::Record))
+                    .map(|entry| entry.record.clone()))
+            })
+        })
+    }
+
+    fn due(&self, lane: Lane, until: SupervisedTime, limit: usize) -> StoreFuture<'_, Vec<Due>> {
+        Box::pin(async move { index::due(&self.open()?.index, lane, until, limit) })
+    }
+
+    fn snapshot(&self, session: SessionId, sequence: u64) -> StoreFuture<'_, Option<Arc<[u8]>>> {
+        Box::pin(async move {
+            let data = self.open()?;
+            let Some(entry) = data.sessions.get(&session) else {
+                return Ok(None);
+            };
+            entry.readable(Part::Snapshot(sequence))?;
+            Ok(entry.snapshots.get(&sequence).cloned())
+        })
+    }
+
+    fn inputs(
+        &self,
+        session: SessionId,
+        after: u64,
+        limit: usize,
+    ) -> StoreFuture<'_, Vec<StoredInput>> {
+        Box::pin(async move {
+            let data = self.open()?;
+            let Some(entry) = data.sessions.get(&session) else {
+                return Ok(Vec::new());
+            };
+            let wanted = (Bound::Excluded(after), Bound::Unbounded);
+            entry
+                .inputs
+                .range(wanted)
+                .take(limit)
+                .map(|(sequence, input)| {
+                    entry.readable(Part::Input(*sequence))?;
+                    Ok(input.clone())
+                })
+                .collect()
+        })
+    }
+
+    fn events(
+        &self,
+        session: SessionId,
+        range: RangeInclusive<u64>,
+        limit: usize,
+    ) -> StoreFuture<'_, Vec<EventRecord>> {
+        Box::pin(async move {
+            let data = self.open()?;
+            let Some(entry) = data.sessions.get(&session) else {
+                return Ok(Vec::new());
+            };
+            if range.is_empty() {
+                return Ok(Vec::new());
+            }
+            entry
+                .events
+                .range(range)
+                .take(limit)
+                .map(|(sequence, event)| {
+                    entry.readable(Part::Event(*sequence))?;
+                    Ok(event.clone())
+                })
+                .collect()
+        })
+    }
+
+    fn damaged(&self) -> StoreFuture<'_, Vec<Damage>> {
+        Box::pin(async move { Ok(self.open()?.damaged()) })
+    }
+
+    fn heal(&self) -> StoreFuture<'_, ()> {
+        Box::pin(async move { self.open()?.faults.heal() })
+    }
+
+    fn close(&self) -> StoreFuture<'_, ()> {
+        Box::pin(async move {
+            let mut data = self.data();
+            data.closed = true;
+            data.generation = None;
+            Ok(())
+        })
+    }
+}
+
+impl Data {
+    fn commit(&mut self, batch: &Batch) -> Result<Vec<Result<(), Refusal>>, StoreError> {
+        match self.faults.next()? {
+            None => self.apply(batch),
+            Some(Fault::NothingDone) => Err(self.faults.error(Fault::NothingDone)),
+            Some(Fault::AnswerLost) => {
+                self.apply(batch)?;
+                Err(self.faults.error(Fault::AnswerLost))
+            }
+        }
+    }
+
+    fn apply(&mut self, batch: &Batch) -> Result<Vec<Result<(), Refusal>>, StoreError> {
+        if self.generation != Some(batch.generation) {
+            let refused = batch.commits.iter();
+            return Ok(refused.map(|_| Err(Refusal::GenerationEnded)).collect());
+        }
+        self.supervised = self.supervised.max(batch.supervised);
+        let commits = batch.commits.iter();
+        commits.map(|commit| self.apply_one(commit)).collect()
+    }
+
+    fn apply_one(&mut self, commit: &Commit) -> Result<Result<(), Refusal>, StoreError> {
+        let id = commit.record.id;
+        let entry = self.sessions.get(&id);
+        if entry.is_some_and(|entry| entry.damaged.contains(&Part::Record)) {
+            return Ok(Err(Refusal::Damaged {
+                reason: fault::REASON.to_owned(),
+            }));
+        }
+        let old = entry.map(|entry| &entry.record);
+        let used =
+            |input: &InputId| Ok(entry.and_then(|entry| entry.input_ids.get(input).copied()));
+        match admit(commit, old, &self.index, used)? {
+            Verdict::Refuse(refusal) => return Ok(Err(refusal)),
+            Verdict::AlreadyIn => return Ok(Ok(())),
+            Verdict::Do => {}
+        }
+        let before = old.map(index::rows).unwrap_or_default();
+        for (key, value) in index::difference(&before, index::rows(&commit.record)) {
+            match value {
+                Some(value) => self.index.insert(key, value),
+                None => self.index.remove(&key),
+            };
+        }
+        self.sessions
+            .entry(id)
+            .or_insert_with(|| Session::new(commit.record.clone()))
+            .take(commit);
+        Ok(Ok(()))
+    }
+
+    fn damaged(&self) -> Vec<Damage> {
+        let mut found: Vec<_> = self
+            .sessions
+            .values()
+            .flat_map(|entry| entry.damaged.iter().map(|part| (entry.record.id, *part)))
+            .collect();
+        found.sort_unstable();
+        found
+            .into_iter()
+            .map(|(session, part)| {
+                let reason = format!("its {} cannot be read: {}", part.name(), fault::REASON);
+                Damage::new(Some(session), reason, &[])
+            })
+            .collect()
+    }
+}
+
+impl Session {
+    fn new(record: SessionRecord) -> Self {
+        Self {
+            record,
+            snapshots: BTreeMap::new(),
+            inputs: BTreeMap::new(),
+            input_ids: HashMap::new(),
+            events: BTreeMap::new(),
+            damaged: BTreeSet::new(),
+        }
+    }
+
+    fn take(&mut self, commit: &Commit) {
+        let record = &commit.record;
+        if let (Some(kept), Some(bytes)) = (record.snapshot(), &commit.snapshot) {
+            self.snapshots.insert(kept.sequence, Arc::clone(bytes));
+            self.damaged.remove(&Part::Snapshot(kept.sequence));
+        }
+        let named = |sequence: u64| {
+            record
+                .snapshots
+                .iter()
+                .any(|kept| kept.sequence == sequence)
+        };
+        self.snapshots.retain(|sequence, _| named(*sequence));
+        for input in &commit.inputs {
+            if let Some(id) = &input.id {
+                let known = (input.sequence, crc32fast::hash(&input.payload));
+                self.input_ids.insert(id.clone(), known);
+            }
+            self.inputs.insert(input.sequence, input.clone());
+        }
+        let covered = record.inputs_covered();
+        self.inputs.retain(|sequence, _| *sequence > covered);
+        self.damaged.retain(|part| match part {
+            Part::Snapshot(sequence) => named(*sequence),
+            Part::Input(sequence) => *sequence > covered,
+            Part::Record | Part::Event(_) => true,
+        });
+        for event in &commit.events {
+            self.events.insert(event.sequence, event.clone());
+        }
+        self.record = record.clone();
+    }
+
+    fn readable(&self, part: Part) -> Result<(), StoreError> {
+        if !self.damaged.contains(&part) {
+            return Ok(());
+        }
+        Err(StoreError::Damaged {
+            session: self.record.id,
+            what: part.name(),
+            reason: fault::REASON.to_owned(),
+        })
+    }
+}
+
+impl Lookup for Rows {
+    fn value(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.get(key).cloned())
+    }
+}
+
+impl Index for Rows {
+    fn below(&self, bound: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        let range = (Bound::Unbounded, Bound::Excluded(bound));
+        let found = self.range::<[u8], _>(range).next_back();
+        Ok(found.map(|(key, _)| key.clone()))
+    }
+
+    fn above(&self, bound: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        let range = (Bound::Excluded(bound), Bound::Unbounded);
+        let found = self.range::<[u8], _>(range).next();
+        Ok(found.map(|(key, _)| key.clone()))
+    }
+}

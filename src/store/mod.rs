@@ -33,14 +33,20 @@ use crate::model::{
     time::{SupervisedTime, Timestamp},
 };
 
+mod admit;
+#[cfg(feature = "sled")]
+mod archive;
 mod codec;
+mod index;
 mod memory;
 #[cfg(feature = "sled")]
 mod sled;
 
 #[cfg(feature = "sled")]
+pub use self::archive::{ArchiveError, Salvaged, export, import, repair};
+pub use self::memory::{Fault, MemoryStore, Part, Stall};
+#[cfg(feature = "sled")]
 pub use self::sled::{Durability, OnDamage, SledOptions, SledStore};
-pub use memory::MemoryStore;
 
 /// What a store method returns.
 pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
@@ -182,6 +188,12 @@ pub enum Refusal {
         /// The CRC-32 of its payload.
         checksum: u32,
     },
+    /// The stored record cannot be read, so nothing can replace it. Its bytes are kept.
+    #[error("the stored record cannot be read: {reason}")]
+    Damaged {
+        /// What is wrong with it.
+        reason: String,
+    },
     /// Another worker took over: this one may not write any more.
     #[error("another worker has taken over the store")]
     GenerationEnded,
@@ -190,7 +202,7 @@ pub enum Refusal {
 /// What a session can be found by.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Key {
-    /// Its unique name. Where ended sessions had it too, the one that took it last.
+    /// Its unique name: the session that holds it, else the newest of the ended ones that had it.
     Name(Name),
     /// A correlation id from outside.
     ExternalId(ExternalId),

@@ -1,0 +1,68 @@
+//! The one decision whether a commit is done, for every store of the library.
+
+use super::{Commit, Refusal, StoreError, index};
+use crate::model::{ids::InputId, record::SessionRecord};
+
+/// What becomes of a commit.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// It is to be done.
+    Do,
+    /// It was done before: it is answered with `Ok` and changes nothing.
+    AlreadyIn,
+    /// Nothing of it is done.
+    Refuse(Refusal),
+}
+
+/// Decides about a commit.
+///
+/// `old` is the stored record. `input` says what is known of an input id of the same session: its
+/// sequence and the checksum of its payload.
+pub(super) fn admit(
+    commit: &Commit,
+    old: Option<&SessionRecord>,
+    index: &impl index::Lookup,
+    input: impl Fn(&InputId) -> Result<Option<(u64, u32)>, StoreError>,
+) -> Result<Verdict, StoreError> {
+    let record = &commit.record;
+    let found = old.map(|old| old.version);
+    if old.is_some_and(|old| old.version == record.version && old.writer == record.writer) {
+        return Ok(Verdict::AlreadyIn);
+    }
+    let replaced = record.version.checked_sub(1).filter(|version| *version > 0);
+    if found != replaced || record.version == 0 {
+        return Ok(Verdict::Refuse(Refusal::Version { found }));
+    }
+    if let Some(name) = &record.name
+        && !record.state().is_terminal()
+        && let Some(holder) = index::holder(index, name)?
+        && holder != record.id
+    {
+        return Ok(Verdict::Refuse(Refusal::NameTaken { holder }));
+    }
+    if let Some(start) = &record.start_key
+        && let Some((holder, digest)) = index::started(index, &start.key)?
+        && holder != record.id
+    {
+        return Ok(Verdict::Refuse(Refusal::StartKeyTaken { holder, digest }));
+    }
+    for (place, new) in commit.inputs.iter().enumerate() {
+        let Some(id) = &new.id else { continue };
+        let earlier = commit.inputs.iter().take(place);
+        let twin = earlier.filter(|earlier| earlier.id.as_ref() == Some(id));
+        let taken = match input(id)? {
+            Some(taken) => Some(taken),
+            None => twin
+                .map(|twin| (twin.sequence, crc32fast::hash(&twin.payload)))
+                .next(),
+        };
+        if let Some((sequence, checksum)) = taken {
+            return Ok(Verdict::Refuse(Refusal::InputTaken {
+                id: id.clone(),
+                sequence,
+                checksum,
+            }));
+        }
+    }
+    Ok(Verdict::Do)
+}

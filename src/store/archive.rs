@@ -1,0 +1,400 @@
+//! A whole store as JSON Lines: to look at it, to move it, and to save what a damaged one still
+//! holds.
+//!
+//! The first line names the format, the last one counts the lines between. A session is its
+//! `record` line, followed by its snapshots, inputs, used input ids and events; bytes are
+//! hexadecimal. What could not be read has `damage` lines, with its bytes.
+//!
+//! ```json
+//! {"archive":{"format":1}}
+//! {"store":{"supervised":86400000}}
+//! {"record":{"id":"01890a5d-ac96-774b-bcce-b302099a8057","kind":"coder","version":7}}
+//! {"snapshot":{"session":"01890a5d-ac96-774b-bcce-b302099a8057","sequence":2,"bytes":"534b534e"}}
+//! {"end":{"lines":3}}
+//! ```
+
+use std::{
+    io::{self, BufRead, Write},
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Damage, StoreError,
+    sled::{rebuild, salvage},
+};
+use crate::model::{
+    event::EventRecord,
+    ids::{InputId, SessionId},
+    record::{SessionRecord, StoredInput},
+    time::{SupervisedTime, Timestamp},
+};
+
+/// The archive format that this version writes, and the newest that it reads.
+const FORMAT: u32 = 1;
+
+/// Writes everything that can be read from the store in a folder, as JSON Lines.
+///
+/// It takes the lock of the store like a worker does, and blocks. A store that was set aside as
+/// damaged is read from a copy, so that its files stay as they are. What could not be read is in
+/// the archive and in the report.
+///
+/// # Errors
+/// [`ArchiveError`]; what was written until then is no whole archive, and
+/// [`import`] refuses it.
+pub fn export(path: impl AsRef<Path>, writer: impl Write) -> Result<Salvaged, ArchiveError> {
+    let mut out = Lines { writer, count: 0 };
+    out.write(&Line::Archive { format: FORMAT })?;
+    let mut report = Salvaged::default();
+    salvage::from_store(path.as_ref(), &mut |item| {
+        report.count(&item);
+        out.write(&item.into())
+    })?;
+    let lines = out.count - 1;
+    out.write(&Line::End { lines })?;
+    out.writer.flush()?;
+    Ok(report)
+}
+
+/// Makes a store out of an archive that [`export`] wrote. It blocks.
+///
+/// The store takes its place in the folder only when all of it is on the device: an import that
+/// ends half-way leaves nothing. Parts of sessions whose record is not in the archive are left
+/// out and reported.
+///
+/// # Errors
+/// [`ArchiveError::NotEmpty`] if the folder holds a store already, [`ArchiveError::Line`] if a
+/// line makes no sense or the archive is not whole, and those of the store.
+pub fn import(path: impl AsRef<Path>, reader: impl BufRead) -> Result<Salvaged, ArchiveError> {
+    let mut report = Salvaged::default();
+    let mut lines = (1_u64..).zip(reader.lines());
+    let mut next = move || -> Result<Option<(u64, Line)>, ArchiveError> {
+        let Some((number, line)) = lines.next() else {
+            return Ok(None);
+        };
+        let wrong = |error: serde_json::Error| ArchiveError::line(number, error.to_string());
+        Ok(Some((number, serde_json::from_str(&line?).map_err(wrong)?)))
+    };
+    match next()? {
+        Some((_, Line::Archive { format })) if format <= FORMAT => {}
+        Some((number, Line::Archive { format })) => {
+            let why = format!("format {format}, where this version reads up to {FORMAT}");
+            return Err(ArchiveError::line(number, why));
+        }
+        Some((number, _)) => return Err(ArchiveError::line(number, "not the begin of an archive")),
+        None => return Err(ArchiveError::line(1, "the archive is empty")),
+    }
+    rebuild::into_empty(path.as_ref(), &mut report, |sink| {
+        let mut last = 1;
+        while let Some((number, line)) = next()? {
+            if let Line::End { lines } = line {
+                if lines + 2 != number {
+                    let why = format!("there should be {lines} lines before the end");
+                    return Err(ArchiveError::line(number, why));
+                }
+                return Ok(());
+            }
+            let item = Item::try_from(line).map_err(|why| ArchiveError::line(number, why))?;
+            sink(item)?;
+            last = number;
+        }
+        Err(ArchiveError::line(
+            last + 1,
+            "the end of the archive is missing",
+        ))
+    })?;
+    Ok(report)
+}
+
+/// Rebuilds a store out of what can be read of it. It takes the lock of the store, and blocks.
+///
+/// The files are set aside as they are (the report says where), a copy of them is read, and the
+/// new store takes its place only when all of it is on the device. Two and a half times the space
+/// of the store is needed. On a sound store this loses nothing and gives unused space back.
+///
+/// # Errors
+/// [`ArchiveError::Store`] with [`StoreError::StoreDamaged`] if nothing at all can be read; the
+/// store then stays set aside.
+pub fn repair(path: impl AsRef<Path>) -> Result<Salvaged, ArchiveError> {
+    let mut report = Salvaged::default();
+    report.aside = Some(rebuild::in_place(path.as_ref(), &mut report)?);
+    Ok(report)
+}
+
+/// What an [`export`], [`import`] or [`repair`] found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Salvaged {
+    /// Sessions.
+    pub sessions: u64,
+    /// Snapshots.
+    pub snapshots: u64,
+    /// Inputs.
+    pub inputs: u64,
+    /// Events.
+    pub events: u64,
+    /// What could not be read or has lost its session, as far as it is known.
+    pub lost: Vec<Damage>,
+    /// Where the files that were repaired are now.
+    pub aside: Option<PathBuf>,
+}
+
+impl Salvaged {
+    pub(super) fn count(&mut self, item: &Item) {
+        match item {
+            Item::Record(_) => self.sessions += 1,
+            Item::Snapshot { .. } => self.snapshots += 1,
+            Item::Input { .. } => self.inputs += 1,
+            Item::Event { .. } => self.events += 1,
+            Item::Damage(damage) => self.lost.push(damage.clone()),
+            Item::Store { .. } | Item::InputId { .. } => {}
+        }
+    }
+}
+
+/// Why a store cannot be exported, imported or repaired.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ArchiveError {
+    /// The store cannot be opened, read or written.
+    #[error("the store cannot be archived")]
+    Store(#[from] StoreError),
+    /// The archive cannot be read or written.
+    #[error("the archive cannot be read or written")]
+    Io(#[from] io::Error),
+    /// A line of the archive makes no sense. Nothing was imported.
+    #[error("line {line} of the archive cannot be read: {reason}; nothing was imported")]
+    Line {
+        /// Which one, from 1.
+        line: u64,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The folder to import into holds a store. It was not touched.
+    #[error("there is a store at {} already; nothing was imported", path.display())]
+    NotEmpty {
+        /// The folder.
+        path: PathBuf,
+    },
+}
+
+impl ArchiveError {
+    fn line(line: u64, reason: impl Into<String>) -> Self {
+        Self::Line {
+            line,
+            reason: reason.into(),
+        }
+    }
+}
+
+/// A part of a store, on its way from one to another. The record of a session comes before the
+/// rest of it, and its events in order.
+pub(super) enum Item {
+    Store {
+        supervised: SupervisedTime,
+    },
+    Record(Box<SessionRecord>),
+    Snapshot {
+        session: SessionId,
+        sequence: u64,
+        bytes: Vec<u8>,
+    },
+    Input {
+        session: SessionId,
+        input: StoredInput,
+    },
+    InputId {
+        session: SessionId,
+        id: InputId,
+        sequence: u64,
+        checksum: u32,
+    },
+    Event {
+        session: SessionId,
+        event: Box<EventRecord>,
+    },
+    Damage(Damage),
+}
+
+/// A line of an archive.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Line {
+    Archive {
+        format: u32,
+    },
+    Store {
+        supervised: SupervisedTime,
+    },
+    Record(Box<SessionRecord>),
+    Snapshot {
+        session: SessionId,
+        sequence: u64,
+        bytes: String,
+    },
+    Input {
+        session: SessionId,
+        sequence: u64,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        id: Option<InputId>,
+        at: Timestamp,
+        state_version: u32,
+        payload: String,
+    },
+    InputId {
+        session: SessionId,
+        id: InputId,
+        sequence: u64,
+        checksum: u32,
+    },
+    Event {
+        session: SessionId,
+        event: Box<EventRecord>,
+    },
+    Damage {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        session: Option<SessionId>,
+        reason: String,
+        bytes: String,
+    },
+    End {
+        lines: u64,
+    },
+}
+
+impl From<Item> for Line {
+    fn from(item: Item) -> Self {
+        match item {
+            Item::Store { supervised } => Self::Store { supervised },
+            Item::Record(record) => Self::Record(record),
+            Item::Snapshot {
+                session,
+                sequence,
+                bytes,
+            } => Self::Snapshot {
+                session,
+                sequence,
+                bytes: to_hex(&bytes),
+            },
+            Item::Input { session, input } => Self::Input {
+                session,
+                sequence: input.sequence,
+                id: input.id,
+                at: input.at,
+                state_version: input.state_version,
+                payload: to_hex(&input.payload),
+            },
+            Item::InputId {
+                session,
+                id,
+                sequence,
+                checksum,
+            } => Self::InputId {
+                session,
+                id,
+                sequence,
+                checksum,
+            },
+            Item::Event { session, event } => Self::Event { session, event },
+            Item::Damage(damage) => Self::Damage {
+                session: damage.session,
+                reason: damage.reason,
+                bytes: to_hex(&damage.bytes),
+            },
+        }
+    }
+}
+
+impl TryFrom<Line> for Item {
+    type Error = String;
+
+    fn try_from(line: Line) -> Result<Self, String> {
+        Ok(match line {
+            Line::Archive { .. } | Line::End { .. } => return Err("out of place".to_owned()),
+            Line::Store { supervised } => Self::Store { supervised },
+            Line::Record(record) => Self::Record(record),
+            Line::Snapshot {
+                session,
+                sequence,
+                bytes,
+            } => Self::Snapshot {
+                session,
+                sequence,
+                bytes: from_hex(&bytes)?,
+            },
+            Line::Input {
+                session,
+                sequence,
+                id,
+                at,
+                state_version,
+                payload,
+            } => Self::Input {
+                session,
+                input: StoredInput {
+                    sequence,
+                    id,
+                    at,
+                    state_version,
+                    payload: from_hex(&payload)?.into(),
+                },
+            },
+            Line::InputId {
+                session,
+                id,
+                sequence,
+                checksum,
+            } => Self::InputId {
+                session,
+                id,
+                sequence,
+                checksum,
+            },
+            Line::Event { session, event } => Self::Event { session, event },
+            Line::Damage {
+                session,
+                reason,
+                bytes,
+            } => Self::Damage(Damage::new(session, reason, &from_hex(&bytes)?)),
+        })
+    }
+}
+
+struct Lines<W> {
+    writer: W,
+    count: u64,
+}
+
+impl<W: Write> Lines<W> {
+    fn write(&mut self, line: &Line) -> Result<(), ArchiveError> {
+        serde_json::to_writer(&mut self.writer, line).map_err(io::Error::from)?;
+        self.writer.write_all(b"\n")?;
+        self.count += 1;
+        Ok(())
+    }
+}
+
+fn to_hex(bytes: &[u8]) -> String {
+    let digit = |value: u8| char::from_digit(u32::from(value), 16).unwrap_or_default();
+    bytes
+        .iter()
+        .flat_map(|byte| [digit(byte >> 4), digit(byte & 15)])
+        .collect()
+}
+
+fn from_hex(text: &str) -> Result<Vec<u8>, String> {
+    let odd = || "bytes that are not hexadecimal".to_owned();
+    let (pairs, []) = text.as_bytes().as_chunks::<2>() else {
+        return Err(odd());
+    };
+    let value = |digit: u8| char::from(digit).to_digit(16);
+    let byte = |[high, low]: &[u8; 2]| {
+        let byte = value(*high)? << 4 | value(*low)?;
+        u8::try_from(byte).ok()
+    };
+    pairs
+        .iter()
+        .map(|pair| byte(pair).ok_or_else(odd))
+        .collect()
+}

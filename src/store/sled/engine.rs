@@ -1,0 +1,191 @@
+//! The open database: its trees, one write path and one read path.
+//!
+//! Sled can panic on damaged files. Every way into it goes through [`guarded`].
+
+use std::{
+    any::Any,
+    fs::{self, File},
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use ::sled::{
+    Batch, Config, Db, Error, IVec, Transactional, Tree,
+    transaction::{ConflictableTransactionError, TransactionError},
+};
+
+use super::{damage::Damages, layout, table::Table};
+use crate::store::{BoxError, StoreError};
+
+/// The size of a segment of the log. A page above a quarter of it would become a blob file, which
+/// sled never syncs: with 32 KiB values and at most some 20 of them on a page there is none.
+pub(super) const SEGMENT: usize = 4 << 20;
+
+/// The open database. It is closed where this is dropped: nothing else keeps a tree.
+pub(super) struct Engine {
+    trees: Vec<Tree>,
+    db: Db,
+    /// Our own handle to the log: `flush` alone does not survive a power cut.
+    log: File,
+    path: PathBuf,
+    pub(super) damages: Arc<Damages>,
+}
+
+/// Why a database cannot be opened.
+#[derive(Debug)]
+pub(super) enum OpenError {
+    /// The system or its configuration is in the way.
+    System(BoxError),
+    /// Its files are damaged.
+    Damaged(String),
+}
+
+impl Engine {
+    /// Opens the database in a folder, or makes one. What it then holds is on the device.
+    pub(super) fn open(
+        path: &Path,
+        cache_capacity: u64,
+        damages: Arc<Damages>,
+    ) -> Result<Self, OpenError> {
+        layout::wait_for_release(&path.join("db"));
+        let opened = guarded(|| {
+            let db = Config::new()
+                .path(path)
+                .segment_size(SEGMENT)
+                .cache_capacity(cache_capacity)
+                .flush_every_ms(None)
+                .open()?;
+            let trees = Table::ALL
+                .into_iter()
+                .map(|table| db.open_tree(table.name()))
+                .collect::<Result<Vec<_>, _>>()?;
+            db.flush()?;
+            Ok((db, trees))
+        });
+        let (db, trees) = match opened {
+            Ok(Ok(opened)) => opened,
+            Ok(Err(error)) => return Err(classify(error)),
+            Err(panic) => return Err(OpenError::Damaged(panic)),
+        };
+        let system = |error| OpenError::System(BoxError::from(error));
+        let log = File::open(path.join("db")).map_err(system)?;
+        let engine = Self {
+            trees,
+            db,
+            log,
+            path: path.to_owned(),
+            damages,
+        };
+        // Another process may have been killed between its write and its sync.
+        engine.log.sync_data().map_err(system)?;
+        layout::sync_folder(path).map_err(system)?;
+        Ok(engine)
+    }
+
+    pub(super) fn tree(&self, table: Table) -> &Tree {
+        let place = Table::ALL.iter().position(|other| *other == table);
+        place
+            .and_then(|place| self.trees.get(place))
+            .expect("every table has a tree")
+    }
+
+    /// What is stored at a key, as it is.
+    pub(super) fn raw(&self, table: Table, key: &[u8]) -> Result<Option<IVec>, StoreError> {
+        reading(|| self.tree(table).get(key))
+    }
+
+    /// Writes batches to tables, all of them or nothing.
+    pub(super) fn apply(&self, writes: Vec<(Table, Batch)>) -> Result<(), StoreError> {
+        let trees: Vec<&Tree> = writes.iter().map(|(table, _)| self.tree(*table)).collect();
+        let transaction = || {
+            trees.as_slice().transaction(|views| {
+                for (view, (_, batch)) in views.iter().zip(&writes) {
+                    view.apply_batch(batch)?;
+                }
+                Ok::<(), ConflictableTransactionError<()>>(())
+            })
+        };
+        match guarded(transaction) {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(TransactionError::Storage(error))) => {
+                Err(StoreError::unavailable("writing failed", error))
+            }
+            Ok(Err(TransactionError::Abort(()))) => unreachable!("no write aborts"),
+            Err(panic) => Err(StoreError::unavailable("writing panicked", panic)),
+        }
+    }
+
+    /// Gives everything that was written to the system: it survives the process.
+    pub(super) fn flush(&self) -> Result<(), StoreError> {
+        match guarded(|| self.db.flush()) {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => Err(StoreError::unavailable("flushing failed", error)),
+            Err(panic) => Err(StoreError::unavailable("flushing panicked", panic)),
+        }
+    }
+
+    /// Waits until everything that was flushed is on the device: it survives the machine.
+    pub(super) fn sync(&self) -> Result<(), StoreError> {
+        self.log
+            .sync_data()
+            .map_err(|error| StoreError::unavailable("syncing failed", error))
+    }
+
+    /// How many values became blob files. There must be none: sled does not sync them.
+    pub(super) fn blobs(&self) -> usize {
+        fs::read_dir(self.path.join("blobs")).map_or(0, Iterator::count)
+    }
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine")
+            .field("path", &self.path)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Runs a read, which on damaged files can panic.
+pub(super) fn reading<T>(read: impl FnOnce() -> Result<T, Error>) -> Result<T, StoreError> {
+    match guarded(read) {
+        Ok(Ok(found)) => Ok(found),
+        Ok(Err(error)) => Err(StoreError::unavailable("reading failed", error)),
+        Err(panic) => Err(StoreError::unavailable("reading panicked", panic)),
+    }
+}
+
+/// Runs what may panic, and gives the message where it does.
+pub(super) fn guarded<T>(action: impl FnOnce() -> T) -> Result<T, String> {
+    // What is shared with the action is either dropped after a panic or belongs to sled, whose
+    // structures are lock-free and whose errors are sticky.
+    catch_unwind(AssertUnwindSafe(action)).map_err(|panic| message(&*panic))
+}
+
+fn message(panic: &(dyn Any + Send)) -> String {
+    let text = panic
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| panic.downcast_ref::<String>().cloned());
+    text.unwrap_or_else(|| "it panicked".to_owned())
+}
+
+fn classify(error: Error) -> OpenError {
+    use std::io::ErrorKind;
+    match error {
+        // A file that ends too early or makes no sense.
+        Error::Io(error)
+            if matches!(
+                error.kind(),
+                ErrorKind::UnexpectedEof | ErrorKind::InvalidData | ErrorKind::InvalidInput
+            ) =>
+        {
+            OpenError::Damaged(error.to_string())
+        }
+        Error::Io(error) => OpenError::System(error.into()),
+        Error::Unsupported(_) => OpenError::System(error.into()),
+        Error::Corruption { .. } | Error::CollectionNotFound(_) | Error::ReportableBug(_) => {
+            OpenError::Damaged(error.to_string())
+        }
+    }
+}

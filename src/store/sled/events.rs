@@ -1,0 +1,117 @@
+//! Events, packed: small ones share a row.
+//!
+//! A row holds a run of events and is keyed by the first. New events are appended to the last
+//! row until it has [`FULL`] bytes; then a row begins. So a commit rewrites at most that much,
+//! and a log of small events has rows of 4 to 8 KiB.
+
+use ::sled::Tree;
+
+use super::{
+    engine::{Engine, reading},
+    plan::Plan,
+    table::{Table, part_key, part_number},
+    value,
+};
+use crate::{
+    model::{event::EventRecord, ids::SessionId},
+    store::{StoreError, codec},
+};
+
+/// A row of this size takes no more.
+const FULL: usize = 4 << 10;
+
+/// A row grows beyond this size only if its first event does.
+const MOST: usize = 8 << 10;
+
+/// Plans the new events of a session.
+pub(super) fn append(
+    plan: &mut Plan<'_>,
+    session: SessionId,
+    new: &[EventRecord],
+) -> Result<(), StoreError> {
+    let Some(first) = new.first() else {
+        return Ok(());
+    };
+    // Events are counted from the first of their row: after a gap, which a repair can leave, a
+    // row must begin.
+    let follows = |start: u64, body: &[u8]| {
+        codec::count_events(body).is_ok_and(|count| start + count == first.sequence)
+    };
+    let (mut start, mut body) = match last_row(plan.engine, session, first.sequence)? {
+        Some((start, Ok(body))) if body.len() < FULL && follows(start, &body) => (start, body),
+        // A row that cannot be read stays as it is.
+        Some((_, Ok(_) | Err(StoreError::Damaged { .. }))) | None => (first.sequence, Vec::new()),
+        Some((_, Err(error))) => return Err(error),
+    };
+    for event in new {
+        let before = body.len();
+        codec::push_event(&mut body, event);
+        if before > 0 && body.len() > MOST {
+            let next = body.split_off(before);
+            plan.replace(Table::Events, &part_key(session, start), &body)?;
+            (start, body) = (event.sequence, next);
+        } else if body.len() >= FULL {
+            plan.replace(Table::Events, &part_key(session, start), &body)?;
+            (start, body) = (event.sequence + 1, Vec::new());
+        }
+    }
+    if !body.is_empty() {
+        plan.replace(Table::Events, &part_key(session, start), &body)?;
+    }
+    Ok(())
+}
+
+/// Reads events in order, at most `limit`.
+pub(super) fn read(
+    engine: &Engine,
+    session: SessionId,
+    range: &std::ops::RangeInclusive<u64>,
+    limit: usize,
+) -> Result<Vec<EventRecord>, StoreError> {
+    let mut found = Vec::new();
+    if range.is_empty() {
+        return Ok(found);
+    }
+    let tree = engine.tree(Table::Events);
+    // The row that holds the first event begins at or before it.
+    let begin = row_before(tree, session, range.start().saturating_add(1))?.map_or_else(
+        || part_key(session, *range.start()),
+        |(key, _)| key.to_vec(),
+    );
+    let mut rows = tree.range(begin..=part_key(session, *range.end()));
+    while found.len() < limit
+        && let Some((key, raw)) = reading(|| rows.next().transpose())?
+    {
+        let first = part_number(session, &key).unwrap_or(0);
+        let body = value::check(engine, Table::Events, &key, &raw)?;
+        let events = codec::read_events(first, &body, |sequence| range.contains(&sequence))
+            .map_err(|why| engine.damages.value(Table::Events, &key, &why, &raw))?;
+        found.extend(events);
+    }
+    found.truncate(limit);
+    Ok(found)
+}
+
+type LastRow = (u64, Result<Vec<u8>, StoreError>);
+
+/// The last row of a session before this event, with its number and body.
+fn last_row(
+    engine: &Engine,
+    session: SessionId,
+    before: u64,
+) -> Result<Option<LastRow>, StoreError> {
+    let row = row_before(engine.tree(Table::Events), session, before)?;
+    Ok(row.map(|(key, raw)| {
+        let start = part_number(session, &key).unwrap_or(0);
+        (start, value::check(engine, Table::Events, &key, &raw))
+    }))
+}
+
+fn row_before(
+    tree: &Tree,
+    session: SessionId,
+    before: u64,
+) -> Result<Option<(::sled::IVec, ::sled::IVec)>, StoreError> {
+    let row = reading(|| tree.get_lt(part_key(session, before)))?;
+    Ok(row.filter(|(key, _)| part_number(session, key).is_some()))
+}

@@ -1,0 +1,129 @@
+//! The tables of the store and the keys in them.
+
+use uuid::Uuid;
+
+use crate::{
+    model::ids::{InputId, SessionId},
+    store::codec::Frame,
+};
+
+/// A table: one tree of sled each, never one per session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Table {
+    /// One row: what the store knows about itself.
+    Meta,
+    /// Session → record.
+    Records,
+    /// Session, sequence → bytes of a kept snapshot.
+    Snapshots,
+    /// Session, sequence → input that a snapshot may still need.
+    Inputs,
+    /// Session, caller's id → sequence and checksum of the input.
+    InputIds,
+    /// Session, first sequence → chunk of events.
+    Events,
+    /// See [`index`](crate::store::index).
+    Index,
+    /// Table, key, number → piece of a value that is too large for one row.
+    Pieces,
+}
+
+impl Table {
+    pub(super) const ALL: [Self; 8] = [
+        Self::Meta,
+        Self::Records,
+        Self::Snapshots,
+        Self::Inputs,
+        Self::InputIds,
+        Self::Events,
+        Self::Index,
+        Self::Pieces,
+    ];
+
+    /// The name of its tree. It is on disk.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Meta => "meta",
+            Self::Records => "records",
+            Self::Snapshots => "snapshots",
+            Self::Inputs => "inputs",
+            Self::InputIds => "input_ids",
+            Self::Events => "events",
+            Self::Index => "index",
+            Self::Pieces => "pieces",
+        }
+    }
+
+    /// What the frames of its values say they are.
+    pub(super) const fn frame(self) -> Frame {
+        match self {
+            Self::Meta => Frame::Meta,
+            Self::Records => Frame::Record,
+            Self::Snapshots => Frame::Snapshot,
+            Self::Inputs => Frame::Input,
+            Self::InputIds => Frame::InputId,
+            Self::Events => Frame::Events,
+            Self::Index => Frame::IndexRow,
+            Self::Pieces => Frame::Piece,
+        }
+    }
+
+    /// What its values are called in errors.
+    pub(super) const fn what(self) -> &'static str {
+        match self {
+            Self::Meta => "meta row",
+            Self::Records => "record",
+            Self::Snapshots => "snapshot",
+            Self::Inputs => "input",
+            Self::InputIds => "input id",
+            Self::Events => "events",
+            Self::Index => "index row",
+            Self::Pieces => "piece of a value",
+        }
+    }
+
+    /// The session that a key in this table belongs to.
+    pub(super) fn session(self, key: &[u8]) -> Option<SessionId> {
+        let id = match self {
+            Self::Records | Self::Snapshots | Self::Inputs | Self::InputIds | Self::Events => key,
+            Self::Pieces => key.get(1..)?,
+            Self::Meta | Self::Index => return None,
+        };
+        let id = id.first_chunk::<16>()?;
+        Some(SessionId::from_uuid(Uuid::from_bytes(*id)))
+    }
+
+    /// What the pieces of a value in this table begin with.
+    pub(super) fn pieces_of(self, key: &[u8]) -> Vec<u8> {
+        let mut pieces = Vec::with_capacity(1 + key.len() + 4);
+        pieces.push(self.frame() as u8);
+        pieces.extend_from_slice(key);
+        pieces
+    }
+}
+
+pub(super) const META: &[u8] = b"state";
+
+pub(super) fn session_key(session: SessionId) -> [u8; 16] {
+    session.as_uuid().into_bytes()
+}
+
+/// The key of a numbered part of a session. The number is big-endian, so that keys are ordered as
+/// numbers are.
+pub(super) fn part_key(session: SessionId, sequence: u64) -> Vec<u8> {
+    let mut key = session_key(session).to_vec();
+    key.extend_from_slice(&sequence.to_be_bytes());
+    key
+}
+
+/// The number in a key of [`part_key`], if it belongs to the session.
+pub(super) fn part_number(session: SessionId, key: &[u8]) -> Option<u64> {
+    let number = key.strip_prefix(&session_key(session))?;
+    Some(u64::from_be_bytes(number.try_into().ok()?))
+}
+
+pub(super) fn input_id_key(session: SessionId, id: &InputId) -> Vec<u8> {
+    let mut key = session_key(session).to_vec();
+    key.extend_from_slice(id.as_str().as_bytes());
+    key
+}

@@ -1,0 +1,363 @@
+//! The one thread that writes.
+//!
+//! It takes whatever waits in the queue, applies it, flushes and syncs once, and then answers
+//! everybody: a group commit. After an error that says nothing about what is on the disk it stops
+//! acknowledging until it is healed.
+
+use std::{fs::File, sync::Arc, thread};
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::{
+    damage,
+    engine::{Engine, guarded},
+    layout::Layout,
+    mark::MarkFile,
+    meta::Meta,
+    open::Opened,
+    options::{Durability, SledOptions},
+    plan::Plan,
+    reserve,
+    shared::{Health, Shared},
+};
+use crate::{
+    model::ids::WorkerGeneration,
+    store::{self, Batch, Refusal, StoreError},
+};
+
+/// How much one transaction may write, unless a single commit is larger. Sled needs several times
+/// as much memory for it.
+const TRANSACTION: usize = 4 << 20;
+
+/// How many waiting requests go into one group.
+const GROUP: usize = 1024;
+
+/// After how many groups what can wait is done: the mark synced, a missing reserve tried again.
+const HOUSEKEEPING: u64 = 4096;
+
+pub(super) type Answers = Vec<Result<(), Refusal>>;
+type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
+
+/// What the writer is asked to do.
+#[derive(Debug)]
+pub(super) enum Job {
+    Begin(WorkerGeneration, Reply<store::Opened>),
+    Commit(Batch, Reply<Answers>),
+    Heal(Reply<()>),
+    Close(Reply<()>),
+}
+
+struct Writer {
+    shared: Arc<Shared>,
+    layout: Layout,
+    mark: MarkFile,
+    meta: Meta,
+    /// The generation that may write.
+    generation: Option<WorkerGeneration>,
+    durability: Durability,
+    cache_capacity: u64,
+    has_reserve: bool,
+    /// Set when a sync failed: then nobody knows what is on the device, and asking again would
+    /// only seem to help, since the system forgets what it could not write.
+    unknown: bool,
+    _lock: File,
+}
+
+/// Starts the thread. It ends where the queue is closed, and lets go of the store then.
+pub(super) fn spawn(
+    opened: Opened,
+    options: &SledOptions,
+) -> std::io::Result<(Arc<Shared>, mpsc::Sender<Job>, thread::JoinHandle<()>)> {
+    let shared = Shared::new(opened.engine, opened.meta.commit, opened.damages);
+    let shared = Arc::new(shared);
+    let writer = Writer {
+        shared: Arc::clone(&shared),
+        layout: opened.layout,
+        mark: opened.mark,
+        meta: opened.meta,
+        generation: None,
+        durability: options.durability,
+        cache_capacity: options.cache_capacity,
+        has_reserve: opened.has_reserve,
+        unknown: false,
+        _lock: opened.lock,
+    };
+    let (jobs, queue) = mpsc::channel(options.queue);
+    let thread = thread::Builder::new()
+        .name("session-store".to_owned())
+        .spawn(move || writer.run(queue))?;
+    Ok((shared, jobs, thread))
+}
+
+impl Writer {
+    fn run(mut self, mut queue: mpsc::Receiver<Job>) {
+        let mut group = Vec::new();
+        while let Some(job) = queue.blocking_recv() {
+            let mut next = Some(job);
+            while let Some(job) = next.take() {
+                match job {
+                    Job::Commit(batch, reply) => {
+                        group.push((batch, reply));
+                        if group.len() < GROUP {
+                            next = queue.try_recv().ok();
+                        }
+                    }
+                    Job::Begin(generation, reply) => {
+                        self.commit(&mut group);
+                        // An answer that nobody waits for any more is not an error.
+                        let _ = reply.send(self.begin(generation));
+                    }
+                    Job::Heal(reply) => {
+                        self.commit(&mut group);
+                        let _ = reply.send(self.heal());
+                    }
+                    Job::Close(reply) => {
+                        self.commit(&mut group);
+                        // Whoever waits in the queue is told that the store is closed.
+                        drop(queue);
+                        let closed = self.close();
+                        drop(self);
+                        let _ = reply.send(closed);
+                        return;
+                    }
+                }
+            }
+            self.commit(&mut group);
+        }
+        // Nobody is there to hear of an error; every acknowledged commit is durable already.
+        let _ = self.close();
+    }
+
+    /// Commits a group and answers it.
+    fn commit(&mut self, group: &mut Vec<(Batch, Reply<Answers>)>) {
+        if group.is_empty() {
+            return;
+        }
+        let (batches, replies): (Vec<_>, Vec<_>) = group.drain(..).unzip();
+        match self.attempt(|writer, engine| writer.write(engine, &batches)) {
+            Ok(answers) => {
+                for (reply, answers) in replies.into_iter().zip(answers) {
+                    let _ = reply.send(Ok(answers));
+                }
+            }
+            Err(error) => {
+                let what: Arc<str> = chain(&error).into();
+                for reply in replies {
+                    let _ = reply.send(Err(StoreError::Unavailable {
+                        what: what.to_string(),
+                        source: None,
+                    }));
+                }
+            }
+        }
+        self.keep_house();
+    }
+
+    /// Does something that writes. Any error of it makes the store fail until it is healed.
+    fn attempt<T>(
+        &mut self,
+        action: impl FnOnce(&mut Self, &Engine) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        self.shared.health().check()?;
+        let shared = Arc::clone(&self.shared);
+        let engine = shared.engine();
+        let engine = engine.as_ref().ok_or(StoreError::Closed)?;
+        let done = guarded(|| action(self, engine))
+            .unwrap_or_else(|panic| Err(StoreError::unavailable("writing panicked", panic)));
+        if let Err(error) = &done {
+            self.shared.set_health(Health::Failed(chain(error).into()));
+        }
+        done
+    }
+
+    fn write(&mut self, engine: &Engine, batches: &[Batch]) -> Result<Vec<Answers>, StoreError> {
+        let before = self.meta;
+        let mut plan = Plan::new(engine, before.commit + 1);
+        let mut all = Vec::with_capacity(batches.len());
+        for batch in batches {
+            if self.generation != Some(batch.generation) {
+                let refused = batch.commits.iter().map(|_| Err(Refusal::GenerationEnded));
+                all.push(refused.collect());
+                continue;
+            }
+            self.meta.supervised = self.meta.supervised.max(batch.supervised);
+            let mut answers = Vec::with_capacity(batch.commits.len());
+            for commit in &batch.commits {
+                if plan.touches(commit.record.id) || plan.bytes() >= TRANSACTION {
+                    plan = self.apply(plan)?;
+                }
+                answers.push(plan.commit(commit)?);
+            }
+            all.push(answers);
+        }
+        if !plan.is_empty() || self.meta.supervised != before.supervised {
+            self.apply(plan)?;
+        }
+        if self.meta.commit != before.commit {
+            self.make_durable(engine)?;
+        }
+        Ok(all)
+    }
+
+    /// Writes a plan and gives the one for what follows.
+    fn apply<'a>(&mut self, plan: Plan<'a>) -> Result<Plan<'a>, StoreError> {
+        let engine = plan.engine;
+        self.meta.commit = plan.number;
+        self.shared.applying(plan.number);
+        plan.apply(&self.meta)?;
+        Ok(Plan::new(engine, self.meta.commit + 1))
+    }
+
+    fn make_durable(&mut self, engine: &Engine) -> Result<(), StoreError> {
+        engine.flush()?;
+        match self.durability {
+            Durability::Synced => {
+                self.sync(engine)?;
+                self.write_mark()?;
+            }
+            // The mark must not be ahead of the device.
+            Durability::Flushed => {}
+        }
+        debug_assert_eq!(engine.blobs(), 0, "a value became a blob file");
+        self.shared.durable(self.meta.commit);
+        Ok(())
+    }
+
+    fn sync(&mut self, engine: &Engine) -> Result<(), StoreError> {
+        engine.sync().inspect_err(|_| self.unknown = true)
+    }
+
+    fn write_mark(&mut self) -> Result<(), StoreError> {
+        let meta = self.meta;
+        self.mark
+            .write(|mark| {
+                mark.commit = meta.commit;
+                mark.generation = meta.generation;
+            })
+            .map_err(|error| StoreError::unavailable("writing the mark failed", error))
+    }
+
+    /// Brings the mark up to date and onto the device.
+    fn settle(&mut self, engine: &Engine) -> Result<(), StoreError> {
+        engine.flush()?;
+        self.sync(engine)?;
+        self.write_mark()?;
+        self.mark
+            .sync()
+            .map_err(|error| StoreError::unavailable("syncing the mark failed", error))
+    }
+
+    fn begin(&mut self, generation: WorkerGeneration) -> Result<store::Opened, StoreError> {
+        self.attempt(|writer, engine| {
+            writer.meta.generation = Some(generation);
+            let plan = Plan::new(engine, writer.meta.commit + 1);
+            writer.apply(plan)?;
+            writer.settle(engine)?;
+            writer.shared.durable(writer.meta.commit);
+            writer.generation = Some(generation);
+            damage::scan(engine);
+            Ok(store::Opened::new(writer.meta.supervised, Vec::new()))
+        })
+    }
+
+    /// What can wait is done now and then. Its failure hinders nobody: it is tried again.
+    fn keep_house(&mut self) {
+        if !self.meta.commit.is_multiple_of(HOUSEKEEPING) {
+            return;
+        }
+        // Only a store that syncs has a mark that is true at every moment.
+        if self.durability == Durability::Synced {
+            let _ = self.mark.sync();
+        }
+        if !self.has_reserve {
+            self.has_reserve = reserve::make(&self.layout.reserve()).unwrap_or(false);
+        }
+    }
+
+    fn heal(&mut self) -> Result<(), StoreError> {
+        match self.shared.health() {
+            Health::Well => {
+                if !self.has_reserve {
+                    self.has_reserve = reserve::make(&self.layout.reserve()).unwrap_or(false);
+                }
+                return Ok(());
+            }
+            Health::Closed => return Err(StoreError::Closed),
+            Health::Failed(_) => {}
+        }
+        if self.unknown {
+            return Err(StoreError::Unavailable {
+                what: "a sync failed, so it is not known what is on the disk; \
+                       check the disk and start the worker anew"
+                    .to_owned(),
+                source: None,
+            });
+        }
+        let shared = Arc::clone(&self.shared);
+        let mut slot = shared.engine_mut();
+        // Its last flush can panic too.
+        let _ = guarded(|| drop(slot.take()));
+        reserve::give_back(&self.layout.reserve())
+            .map_err(|error| StoreError::unavailable("the reserve was not given back", error))?;
+        self.has_reserve = false;
+        let engine = self.reopen()?;
+        self.shared.applying(self.meta.commit);
+        self.shared.durable(self.meta.commit);
+        *slot = Some(engine);
+        self.shared.set_health(Health::Well);
+        drop(slot);
+        self.has_reserve = reserve::make(&self.layout.reserve()).unwrap_or(false);
+        Ok(())
+    }
+
+    /// Opens the database again and checks that nothing acknowledged is missing.
+    fn reopen(&mut self) -> Result<Engine, StoreError> {
+        let damages = Arc::clone(&self.shared.damages);
+        let engine = Engine::open(&self.layout.sled(), self.cache_capacity, damages)
+            .map_err(|error| error.into_store_error(&self.layout))?;
+        let meta = Meta::read(&engine)?.unwrap_or_default();
+        if meta.commit < self.mark.mark().commit {
+            return Err(StoreError::Unavailable {
+                what: format!(
+                    "after opening it again it holds commit {} and should hold {}; \
+                     close it and repair it",
+                    meta.commit,
+                    self.mark.mark().commit
+                ),
+                source: None,
+            });
+        }
+        self.meta = meta;
+        Ok(engine)
+    }
+
+    fn close(&mut self) -> Result<(), StoreError> {
+        let settled = match self.shared.health() {
+            Health::Well => self.attempt(|writer, engine| writer.settle(engine)),
+            Health::Failed(_) | Health::Closed => Ok(()),
+        };
+        self.shared.set_health(Health::Closed);
+        let mut slot = self.shared.engine_mut();
+        let _ = guarded(|| drop(slot.take()));
+        settled
+    }
+}
+
+/// An error with its sources, in one line: it is given to many.
+fn chain(error: &StoreError) -> String {
+    let mut text = match error {
+        StoreError::Unavailable { what, .. } => what.clone(),
+        StoreError::InUse { .. }
+        | StoreError::Open { .. }
+        | StoreError::StoreDamaged { .. }
+        | StoreError::Damaged { .. }
+        | StoreError::Closed => error.to_string(),
+    };
+    let mut source = std::error::Error::source(error);
+    while let Some(error) = source {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        source = error.source();
+    }
+    text
+}

@@ -1,0 +1,291 @@
+//! Export, import and repair: what a store holds survives them, and losses are named.
+
+use std::fs;
+
+use sessionkeeper::{
+    PauseCause, Phase, StartRequest,
+    store::{
+        ArchiveError, Key, OnDamage, Query, SledStore, Store, StoreError, export, import, repair,
+    },
+};
+
+use super::{
+    fixture::{
+        Place, messages, next, noise, opened, paused, put, record, reopened, session, supervised,
+        with_events, with_inputs, with_snapshot, worker,
+    },
+    sled::{Folder, overwrite, raw},
+};
+
+/// A store with some of everything.
+async fn filled() -> Folder {
+    let (place, store) = opened::<Folder>().await;
+    store
+        .commit(sessionkeeper::store::Batch {
+            supervised: supervised(5_000),
+            ..super::fixture::batch(1, [])
+        })
+        .await
+        .expect("commit");
+    for number in 1..=5 {
+        let mut first = record(number);
+        first.name = Some(format!("name {number}").parse().expect("a name"));
+        first.start_key = Some(StartRequest {
+            key: format!("start {number}").parse().expect("a key"),
+            digest: 17,
+        });
+        first.phase = paused(PauseCause::Idle, 10, Some(90));
+        let payload = noise(3, 40_000);
+        let inputs = [(Some("a"), b"one".as_slice()), (None, &payload)];
+        let mut stored = put(&store, with_inputs(first, &inputs)).await;
+        for round in 0..3 {
+            let bytes = noise(round, 50_000 * usize::try_from(round).expect("small"));
+            stored = put(
+                &store,
+                with_snapshot(next(&stored, |_| ()), round.min(1), &bytes),
+            )
+            .await;
+            let texts: Vec<_> = (0..70).map(|event| format!("{round}-{event}")).collect();
+            let commit = with_events(next(&stored, |_| ()), texts.iter().map(String::as_str));
+            stored = put(&store, commit).await;
+        }
+    }
+    drop(store);
+    place
+}
+
+fn exported(place: &Folder) -> String {
+    let mut archive = Vec::new();
+    export(place.path(), &mut archive).expect("export");
+    String::from_utf8(archive).expect("text")
+}
+
+#[tokio::test]
+async fn an_archive_makes_an_equal_store() {
+    let place = filled().await;
+    let archive = exported(&place);
+    let copy = Folder::new();
+    let report = import(copy.path(), archive.as_bytes()).expect("import");
+    assert_eq!((report.sessions, report.snapshots), (5, 10));
+    assert_eq!((report.inputs, report.events), (5, 5 * 210));
+    assert_eq!(report.lost, []);
+    assert_eq!(exported(&copy), archive);
+
+    let (old, new) = (place.open().await, copy.open().await);
+    let opened = new.begin(worker(2)).await.expect("begin");
+    assert_eq!(opened.supervised, supervised(5_000));
+    let all = Query {
+        limit: 9,
+        ..Query::default()
+    };
+    let page = old.list(all.clone()).await.expect("a page");
+    assert_eq!(new.list(all).await.expect("a page"), page);
+    let key = Key::Start("start 3".parse().expect("a key"));
+    assert_eq!(new.find(key).await.expect("find"), Some(session(3)));
+    let due = new
+        .due(sessionkeeper::Lane::Timeout, supervised(90), 9)
+        .await
+        .expect("due");
+    assert_eq!(due.len(), 5);
+    for sequence in [2, 3] {
+        let read = new.snapshot(session(4), sequence).await.expect("snapshot");
+        assert!(read == old.snapshot(session(4), sequence).await.expect("snapshot"));
+    }
+}
+
+#[tokio::test]
+async fn an_archive_that_is_not_whole_leaves_nothing() {
+    let place = filled().await;
+    let archive = exported(&place);
+    let copy = Folder::new();
+    let lines = archive.lines().count();
+    let without = |gone: usize| {
+        let kept = archive
+            .lines()
+            .enumerate()
+            .filter(|(line, _)| *line != gone);
+        kept.map(|(_, line)| format!("{line}\n"))
+            .collect::<String>()
+    };
+    let half = archive.split_at(archive.len() / 2).0.to_owned();
+    let future = archive.replacen("\"format\":1", "\"format\":2", 1);
+    let broken = [
+        String::new(),
+        without(0),
+        without(lines / 2),
+        without(lines - 1),
+        half,
+        future,
+    ];
+    for (number, text) in broken.iter().enumerate() {
+        let error = import(copy.path(), text.as_bytes()).expect_err("not whole");
+        assert!(
+            matches!(error, ArchiveError::Line { .. }),
+            "{number}: {error:?}"
+        );
+    }
+    let store = copy.open().await;
+    store.begin(worker(1)).await.expect("begin");
+    assert_eq!(
+        store.list(Query::default()).await.expect("a page").records,
+        []
+    );
+}
+
+#[tokio::test]
+async fn an_import_never_overwrites_a_store() {
+    let place = filled().await;
+    let archive = exported(&place);
+    let error = import(place.path(), archive.as_bytes()).expect_err("not empty");
+    assert!(matches!(error, ArchiveError::NotEmpty { .. }), "{error:?}");
+    assert_eq!(exported(&place), archive);
+}
+
+#[tokio::test]
+async fn an_open_store_is_neither_exported_nor_repaired() {
+    let (place, _store) = opened::<Folder>().await;
+    let in_use =
+        |error: &ArchiveError| matches!(error, ArchiveError::Store(StoreError::InUse { .. }));
+    assert!(in_use(
+        &export(place.path(), Vec::new()).expect_err("in use")
+    ));
+    assert!(in_use(&repair(place.path()).expect_err("in use")));
+    assert!(in_use(
+        &import(place.path(), b"{\"archive\":{\"format\":1}}".as_slice()).expect_err("in use")
+    ));
+}
+
+#[tokio::test]
+async fn a_repair_of_a_sound_store_loses_nothing() {
+    let place = filled().await;
+    let archive = exported(&place);
+    let report = repair(place.path()).expect("repair");
+    assert_eq!(report.lost, []);
+    assert_eq!(report.sessions, 5);
+    assert!(report.aside.expect("set aside").join("db").exists());
+    assert_eq!(exported(&place), archive);
+
+    // And it goes on from there.
+    let store = place.open().await;
+    store.begin(worker(1)).await.expect("begin");
+    let stored = store.load(session(1)).await.expect("load").expect("there");
+    put(&store, with_events(next(&stored, |_| ()), ["after"])).await;
+    let store = reopened(&place, store, 2).await;
+    let events = store
+        .events(session(1), 210..=999, 9)
+        .await
+        .expect("events");
+    assert_eq!(
+        messages(&events),
+        [(210, "2-69".to_owned()), (211, "after".to_owned())]
+    );
+}
+
+#[tokio::test]
+async fn a_repair_keeps_what_can_be_read_and_names_the_rest() {
+    let place = filled().await;
+    overwrite(place.path(), "records", session(2), b"R\x01 spoiled");
+    let mut key = session(4).as_uuid().as_bytes().to_vec();
+    key.extend_from_slice(&1_u64.to_be_bytes());
+    raw(place.path(), |db| {
+        let tree = db.open_tree("events").expect("a tree");
+        tree.insert(key, b"E\x01 spoiled".as_slice())
+            .expect("insert");
+    });
+    let report = repair(place.path()).expect("repair");
+    assert_eq!(report.sessions, 4);
+    let lost: Vec<_> = report.lost.iter().map(|damage| damage.session).collect();
+    assert_eq!(lost, [Some(session(2)), Some(session(4)), Some(session(2))]);
+    assert_eq!(&*report.lost[0].bytes, b"R\x01 spoiled");
+
+    let store = place.open().await;
+    store.begin(worker(1)).await.expect("begin");
+    assert_eq!(store.damaged().await.expect("damaged"), []);
+    assert_eq!(store.load(session(2)).await.expect("load"), None);
+    let events = store
+        .events(session(4), 1..=999, 999)
+        .await
+        .expect("events");
+    let first = events[0].sequence;
+    assert!(first > 1 && first < 100, "{first}");
+    assert_eq!(messages(&events).last().expect("one").1, "2-69");
+}
+
+#[tokio::test]
+async fn a_log_goes_on_after_its_end_was_lost() {
+    let (place, store) = opened::<Folder>().await;
+    let stored = put(&store, with_events(record(1), ["kept", "kept too"])).await;
+    let long = "x".repeat(9_000);
+    let stored = put(&store, with_events(next(&stored, |_| ()), [long.as_str()])).await;
+    drop(store);
+    let mut key = session(1).as_uuid().as_bytes().to_vec();
+    key.extend_from_slice(&3_u64.to_be_bytes());
+    raw(place.path(), |db| {
+        let tree = db.open_tree("events").expect("a tree");
+        assert!(tree.remove(key).expect("remove").is_some());
+    });
+    repair(place.path()).expect("repair");
+    let store = place.open().await;
+    store.begin(worker(1)).await.expect("begin");
+    put(&store, with_events(next(&stored, |_| ()), ["new"])).await;
+    let events = store.events(session(1), 1..=9, 9).await.expect("events");
+    let numbers: Vec<_> = events.iter().map(|event| event.sequence).collect();
+    assert_eq!(numbers, [1, 2, 4]);
+}
+
+#[tokio::test]
+async fn a_store_that_was_set_aside_is_repaired_from_there() {
+    let place = filled().await;
+    let archive = exported(&place);
+    // As if its newest commits were missing: the mark is ahead.
+    let sled = place.path().join("sled");
+    let older = Folder::new();
+    super::sled::copy(&sled, &older.path().join("sled"));
+    let store = place.open().await;
+    store.begin(worker(1)).await.expect("begin");
+    let stored = store.load(session(1)).await.expect("load").expect("there");
+    put(
+        &store,
+        super::fixture::only(next(&stored, |record| record.phase = Phase::Stopped)),
+    )
+    .await;
+    drop(store);
+    fs::remove_dir_all(&sled).expect("removed");
+    super::sled::copy(&older.path().join("sled"), &sled);
+    SledStore::open(place.path()).expect_err("rolled back");
+
+    assert_eq!(exported(&place), archive);
+    let report = repair(place.path()).expect("repair");
+    assert_eq!(report.lost, []);
+    assert_eq!(exported(&place), archive);
+    place.open().await.begin(worker(1)).await.expect("begin");
+}
+
+#[tokio::test]
+async fn a_repair_that_ended_half_way_is_begun_again() {
+    let place = filled().await;
+    let archive = exported(&place);
+    repair(place.path()).expect("repair");
+    // As if it had ended before the mark was written: the one that was kept says `set aside`.
+    fs::copy(
+        place.path().join("damaged-1/MARK"),
+        place.path().join("MARK"),
+    )
+    .expect("the mark");
+    SledStore::open(place.path()).expect_err("not decided");
+    repair(place.path()).expect("repair");
+    assert_eq!(exported(&place), archive);
+
+    fs::copy(
+        place.path().join("damaged-1/MARK"),
+        place.path().join("MARK"),
+    )
+    .expect("the mark");
+    let options = SledStore::options(place.path()).on_damage(OnDamage::StartFresh);
+    let store = options.open().expect("fresh");
+    store.begin(worker(1)).await.expect("begin");
+    assert_eq!(
+        store.list(Query::default()).await.expect("a page").records,
+        []
+    );
+}

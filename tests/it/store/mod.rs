@@ -1,0 +1,14 @@
+//! The stores: one conformance suite for all of them, and what is special about each.
+
+#![allow(
+    clippy::indexing_slicing,
+    reason = "a test that looks in the wrong place may panic"
+)]
+
+#[cfg(feature = "sled")]
+mod archive;
+mod contract;
+mod fixture;
+mod memory;
+#[cfg(feature = "sled")]
+mod sled;

@@ -267,13 +267,8 @@ impl Core {
         }
         self.directory.pin().clear();
         self.hub.close();
-        if let Some(store) = self.release_store()
-            && let Ok(runtime) = tokio::runtime::Handle::try_current()
-        {
-            runtime.spawn(async move {
-                // Whoever opens the store next finds out if this went wrong.
-                let _ = store.close().await;
-            });
-        }
+        // Not closed, only let go of: with the tasks that end now, its last user is gone. A store
+        // that lives on elsewhere may have its next user already.
+        drop(self.release_store());
     }
 }

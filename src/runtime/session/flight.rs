@@ -498,6 +498,7 @@ impl Session {
                 }
             }
             Refusal::Version { .. }
+            | Refusal::Damaged { .. }
             | Refusal::GenerationEnded
             | Refusal::NameTaken { .. }
             | Refusal::StartKeyTaken { .. } => {

@@ -92,17 +92,14 @@ pub(super) fn session_of(key: &[u8]) -> Option<SessionId> {
 }
 
 /// What a change of rows comes to: keys to write with their values, and keys to remove.
-pub(super) fn difference(old: &Rows, new: Rows) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
-    let gone = old
-        .keys()
-        .filter(|key| !new.contains_key(*key))
-        .map(|key| (key.clone(), None))
-        .collect::<Vec<_>>();
+pub(super) fn difference(old: &Rows, new: &Rows) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
+    let gone = old.keys().filter(|key| !new.contains_key(*key));
     let set = new
-        .into_iter()
-        .filter(|(key, value)| old.get(key) != Some(value))
-        .map(|(key, value)| (key, Some(value)));
-    gone.into_iter().chain(set).collect()
+        .iter()
+        .filter(|(key, value)| old.get(*key) != Some(value));
+    gone.map(|key| (key.clone(), None))
+        .chain(set.map(|(key, value)| (key.clone(), Some(value.clone()))))
+        .collect()
 }
 
 /// The session that holds a name: the one that has it and has not ended.

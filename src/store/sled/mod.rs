@@ -3,7 +3,7 @@
 //! | file | what is in it |
 //! | --- | --- |
 //! | `options`, `open`, `layout` | how a folder is opened, and what is in it |
-//! | `writer`, `plan` | the thread that writes, and what a group of commits comes to |
+//! | `writer`, `plan`, `known` | the thread that writes, what a group of commits comes to, and what it need not read again |
 //! | `shared`, `read` | how reads see only what is durable |
 //! | `table`, `value`, `events`, `meta` | what is in the trees |
 //! | `salvage`, `rebuild` | a store taken apart and put together, for archives and repairs |
@@ -38,6 +38,7 @@ use crate::model::{
 mod damage;
 mod engine;
 mod events;
+mod known;
 mod layout;
 mod mark;
 mod meta;

@@ -177,7 +177,7 @@ impl Builder<'_> {
                     }
                     .into());
                 }
-                self.plan.record(&record, None)?;
+                self.plan.new_record(&record);
             }
             Item::Snapshot {
                 session,

@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::{
     damage,
     engine::{Engine, guarded},
+    known::Cache,
     layout::Layout,
     mark::MarkFile,
     meta::Meta,
@@ -54,6 +55,7 @@ struct Writer {
     meta: Meta,
     /// The generation that may write.
     generation: Option<WorkerGeneration>,
+    known: Cache,
     durability: Durability,
     cache_capacity: u64,
     has_reserve: bool,
@@ -76,6 +78,7 @@ pub(super) fn spawn(
         mark: opened.mark,
         meta: opened.meta,
         generation: None,
+        known: Cache::default(),
         durability: options.durability,
         cache_capacity: options.cache_capacity,
         has_reserve: opened.has_reserve,
@@ -165,6 +168,7 @@ impl Writer {
         let done = guarded(|| action(self, engine))
             .unwrap_or_else(|panic| Err(StoreError::unavailable("writing panicked", panic)));
         if let Err(error) = &done {
+            self.known.clear();
             self.shared.set_health(Health::Failed(chain(error).into()));
         }
         done
@@ -186,7 +190,7 @@ impl Writer {
                 if plan.touches(commit.record.id) || plan.bytes() >= TRANSACTION {
                     plan = self.apply(plan)?;
                 }
-                answers.push(plan.commit(commit)?);
+                answers.push(plan.commit(commit, &mut self.known)?);
             }
             all.push(answers);
         }

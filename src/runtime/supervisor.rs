@@ -238,7 +238,7 @@ impl Sessions {
             ops.append(waiting);
         }
         match after {
-            After::Launch(launch) => self.launch(session, launch, ops),
+            After::Launch(launch) => self.launch(session, *launch, ops),
             After::Backoff(restarting) => self.back_off(session, restarting, ops),
             After::Rest => self.at_rest(session, record, ops),
             After::WaitForPlace(resumes) => {
@@ -285,13 +285,13 @@ impl Sessions {
         });
     }
 
-    fn launch(&mut self, session: SessionId, launch: Box<desk::Prepared>, ops: Vec<Op>) {
+    fn launch(&mut self, session: SessionId, launch: desk::Prepared, ops: Vec<Op>) {
         let desk::Prepared {
             record,
             workload,
             snapshot,
             inputs,
-        } = *launch;
+        } = launch;
         let Some(run) = record.phase.run() else {
             return self.at_rest(session, Some(record), ops);
         };

@@ -10,8 +10,8 @@ use crate::{
         ids::{ExternalId, Kind, Name, RunId, SessionId, StartKey, WorkerGeneration},
         labels::Labels,
         record::{
-            Failures, InHand, Inbox, Lane, Runs, SessionRecord, SnapshotRef, StartRequest,
-            Transition,
+            EndedRun, Failures, InHand, Inbox, Lane, Runs, SessionRecord, SnapshotRef,
+            StartRequest, Transition,
         },
         state::{PauseCause, Phase, State},
         time::{SupervisedTime, Timestamp},
@@ -77,6 +77,10 @@ fn full() -> SessionRecord {
             restarts: 1,
             active_ms: 9_000,
             since: Some(supervised(8_000)),
+            last: Some(EndedRun {
+                run: RunId::from_uuid(Uuid::from_u128(8)),
+                end: RunEnd::Yielded,
+            }),
         },
         failures: Failures {
             recent: vec![supervised(5_000)],

@@ -77,7 +77,7 @@ fn the_active_time_includes_the_present_run() {
     };
     let running = Runs {
         since: Some(SupervisedTime::from_millis(200)),
-        ..ended
+        ..ended.clone()
     };
     let at_the_end = Runs {
         active_ms: END,

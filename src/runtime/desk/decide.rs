@@ -519,32 +519,33 @@ impl<'a> Desk<'a> {
                 self.quarantine(Cause::SuspectedOfCrashes, reason);
                 Recovered::Quarantined
             }
-            Plan::Resume | Plan::ResumeSuspect => match phase {
-                Phase::Active {
+            Plan::Resume | Plan::ResumeSuspect => {
+                if let Phase::Active {
                     restarting: Some(Restarting { due, .. }),
                     ..
-                } if due > self.core.clock.supervised() => {
+                } = phase
+                    && due > self.core.clock.supervised()
+                {
                     draft.adopt();
-                    Recovered::Resumed
+                    return Recovered::Resumed;
                 }
-                _ => {
-                    let was_active = phase.state() == State::Active;
-                    match self.begin(Cause::Recovered, None).await {
-                        Begin::Begun => {
-                            if let (Some(draft), true) = (&mut self.draft, was_active) {
-                                draft.count_recovery();
-                            }
-                            Recovered::Resumed
+                match self.begin(Cause::Recovered, None).await {
+                    Begin::Begun => {
+                        if let Some(draft) = &mut self.draft
+                            && phase.state() == State::Active
+                        {
+                            draft.count_recovery();
                         }
-                        Begin::NoPlace => Recovered::Left,
-                        Begin::Refused(error) => {
-                            // Nothing is changed for a session that cannot be resumed.
-                            self.draft = None;
-                            Recovered::Failed(error)
-                        }
+                        Recovered::Resumed
+                    }
+                    Begin::NoPlace => Recovered::Left,
+                    Begin::Refused(error) => {
+                        // Nothing is changed for a session that cannot be resumed.
+                        self.draft = None;
+                        Recovered::Failed(error)
                     }
                 }
-            },
+            }
         }
     }
 
@@ -558,7 +559,8 @@ impl<'a> Desk<'a> {
         let record = draft.record();
         let mine = record.phase.run() == Some(run) && record.phase.worker() == Some(generation);
         let open = record.runs.since.is_some();
-        if !mine && !(open && record.state().is_terminal()) {
+        let ended = open && record.state().is_terminal();
+        if !(mine || ended) {
             return;
         }
         let message = "its actor ended unexpectedly".to_owned();

@@ -140,22 +140,23 @@ pub(super) async fn serve(
             }
         };
         let after = match (&committed, loaded) {
-            (Some(record), loaded) => match &record.phase {
+            (Some(record), Some(loaded)) => {
+                After::Launch(Box::new(loaded.prepared(record, new_inputs)))
+            }
+            (Some(record), None) => match record.phase {
                 Phase::Active {
                     restarting: Some(restarting),
                     worker,
                     ..
-                } if *worker == core.generation => After::Backoff(*restarting),
-                Phase::Active {
-                    restarting: None,
-                    worker,
-                    ..
-                } if *worker == core.generation => match loaded {
-                    Some(loaded) => After::Launch(loaded.prepared(record, new_inputs)),
-                    None => After::Rest,
-                },
-                _ if !waiting.is_empty() => After::WaitForPlace(waiting),
-                _ => After::Rest,
+                } if worker == core.generation => After::Backoff(restarting),
+                Phase::Pending { .. }
+                | Phase::Active { .. }
+                | Phase::Paused { .. }
+                | Phase::Stopping { .. }
+                | Phase::Stopped
+                | Phase::Completed
+                | Phase::Failed
+                | Phase::Expired => after_waiting(waiting),
             },
             (None, _) => After::Rest,
         };
@@ -166,6 +167,15 @@ pub(super) async fn serve(
             left,
             record: committed,
         };
+    }
+}
+
+/// Resumes that found no place wait for one.
+fn after_waiting(waiting: Vec<Op>) -> After {
+    if waiting.is_empty() {
+        After::Rest
+    } else {
+        After::WaitForPlace(waiting)
     }
 }
 
@@ -417,15 +427,15 @@ impl Loaded {
         }
     }
 
-    fn prepared(self, record: &Arc<SessionRecord>, new: Vec<StoredInput>) -> Box<Prepared> {
+    fn prepared(self, record: &Arc<SessionRecord>, new: Vec<StoredInput>) -> Prepared {
         let mut inputs = self.inputs;
         inputs.extend(new);
-        Box::new(Prepared {
+        Prepared {
             record: Arc::clone(record),
             workload: self.workload,
             snapshot: self.snapshot,
             inputs,
-        })
+        }
     }
 }
 

@@ -368,11 +368,9 @@ impl Session {
             return self.cancel();
         }
         self.ladder.ask(self.core.clock.worker(), grace);
-        if let Some(deadline) = self.ladder.due() {
-            if matches!(self.ladder, Ladder::Asked { .. }) {
-                let request = YieldRequest::new(reason, deadline);
-                self.live.run().set_ask(Ask::Yield(request));
-            }
+        if let Ladder::Asked { cancel_at } = self.ladder {
+            let request = YieldRequest::new(reason, cancel_at);
+            self.live.run().set_ask(Ask::Yield(request));
         }
     }
 

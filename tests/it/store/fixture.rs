@@ -238,7 +238,9 @@ pub(crate) fn messages(events: &[EventRecord]) -> Vec<(u64, String)> {
         .iter()
         .map(|event| match &event.fact {
             Fact::Work(Event::Completion { message, .. }) => (event.sequence, message.clone()),
-            other => panic!("not written by these tests: {other:?}"),
+            other @ (Fact::Work(_) | Fact::Lifecycle(_) | Fact::Usage(_)) => {
+                panic!("not written by these tests: {other:?}")
+            }
         })
         .collect()
 }

@@ -15,10 +15,7 @@ pub(super) struct Stored {
 
 impl Stored {
     pub(super) const fn of(record: &SessionRecord) -> Self {
-        Self {
-            version: record.version,
-            writer: record.writer,
-        }
+        Self { version: record.version, writer: record.writer }
     }
 }
 
@@ -71,16 +68,10 @@ pub(super) fn admit(
         let twin = earlier.filter(|earlier| earlier.id.as_ref() == Some(id));
         let taken = match input(id)? {
             Some(taken) => Some(taken),
-            None => twin
-                .map(|twin| (twin.sequence, crc32fast::hash(&twin.payload)))
-                .next(),
+            None => twin.map(|twin| (twin.sequence, crc32fast::hash(&twin.payload))).next(),
         };
         if let Some((sequence, checksum)) = taken {
-            return Ok(Verdict::Refuse(Refusal::InputTaken {
-                id: id.clone(),
-                sequence,
-                checksum,
-            }));
+            return Ok(Verdict::Refuse(Refusal::InputTaken { id: id.clone(), sequence, checksum }));
         }
     }
     Ok(Verdict::Do)

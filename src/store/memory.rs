@@ -77,10 +77,7 @@ struct Session {
 impl MemoryStore {
     /// An empty store.
     pub fn new() -> Self {
-        Self {
-            data: Arc::default(),
-            stalls: watch::Sender::new(0),
-        }
+        Self { data: Arc::default(), stalls: watch::Sender::new(0) }
     }
 
     fn data(&self) -> MutexGuard<'_, Data> {
@@ -276,9 +273,7 @@ impl Data {
         let id = commit.record.id;
         let entry = self.sessions.get(&id);
         if entry.is_some_and(|entry| entry.damaged.contains(&Part::Record)) {
-            return Ok(Err(Refusal::Damaged {
-                reason: fault::REASON.to_owned(),
-            }));
+            return Ok(Err(Refusal::Damaged { reason: fault::REASON.to_owned() }));
         }
         let old = entry.map(|entry| &entry.record);
         let used =
@@ -295,10 +290,7 @@ impl Data {
                 None => self.index.remove(&key),
             };
         }
-        self.sessions
-            .entry(id)
-            .or_insert_with(|| Session::new(commit.record.clone()))
-            .take(commit);
+        self.sessions.entry(id).or_insert_with(|| Session::new(commit.record.clone())).take(commit);
         Ok(Ok(()))
     }
 
@@ -337,12 +329,7 @@ impl Session {
             self.snapshots.insert(kept.sequence, Arc::clone(bytes));
             self.damaged.remove(&Part::Snapshot(kept.sequence));
         }
-        let named = |sequence: u64| {
-            record
-                .snapshots
-                .iter()
-                .any(|kept| kept.sequence == sequence)
-        };
+        let named = |sequence: u64| record.snapshots.iter().any(|kept| kept.sequence == sequence);
         self.snapshots.retain(|sequence, _| named(*sequence));
         for input in &commit.inputs {
             if let Some(id) = &input.id {

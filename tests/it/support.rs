@@ -215,15 +215,9 @@ impl Worker {
         workload: Scripted,
         set: impl FnOnce(Builder) -> Builder,
     ) -> Self {
-        let builder = Supervisor::builder(store.clone())
-            .workload(workload.clone())
-            .seed(7);
+        let builder = Supervisor::builder(store.clone()).workload(workload.clone()).seed(7);
         let supervisor = set(builder).start().await.unwrap();
-        Self {
-            store,
-            workload,
-            supervisor,
-        }
+        Self { store, workload, supervisor }
     }
 
     /// Drops the supervisor, which equals a crash, and starts the next one.
@@ -232,11 +226,7 @@ impl Worker {
     }
 
     pub(crate) async fn crash_and_restart_with(self, set: impl FnOnce(Builder) -> Builder) -> Self {
-        let Self {
-            store,
-            workload,
-            supervisor,
-        } = self;
+        let Self { store, workload, supervisor } = self;
         drop(supervisor);
         let worker = Self::on(store, workload, set).await;
         worker.supervisor.recovered().await.unwrap();
@@ -265,12 +255,7 @@ impl Worker {
 
     /// The same session, seen by this worker.
     pub(crate) async fn again(&self, session: &SessionHandle<Scripted>) -> SessionHandle<Scripted> {
-        self.supervisor
-            .session(session.id())
-            .await
-            .unwrap()
-            .typed()
-            .unwrap()
+        self.supervisor.session(session.id()).await.unwrap().typed().unwrap()
     }
 }
 

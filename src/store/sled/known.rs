@@ -39,10 +39,8 @@ pub(super) struct Row {
 impl Known {
     /// What is known of a record that was read.
     pub(super) fn read(record: &SessionRecord) -> Self {
-        let snapshots = record.snapshots.iter().map(|kept| Row {
-            sequence: kept.sequence,
-            in_pieces: true,
-        });
+        let snapshots =
+            record.snapshots.iter().map(|kept| Row { sequence: kept.sequence, in_pieces: true });
         Self {
             stored: Stored::of(record),
             rows: index::rows(record),
@@ -60,17 +58,13 @@ impl Known {
             old.and_then(|old| old.snapshots.iter().find(|row| row.sequence == sequence))
                 .is_none_or(|row| row.in_pieces)
         };
-        let snapshots = record
-            .snapshots
-            .iter()
-            .enumerate()
-            .map(|(place, kept)| Row {
-                sequence: kept.sequence,
-                in_pieces: match &commit.snapshot {
-                    Some(bytes) if place == 0 => value::is_in_pieces(bytes),
-                    Some(_) | None => before(kept.sequence),
-                },
-            });
+        let snapshots = record.snapshots.iter().enumerate().map(|(place, kept)| Row {
+            sequence: kept.sequence,
+            in_pieces: match &commit.snapshot {
+                Some(bytes) if place == 0 => value::is_in_pieces(bytes),
+                Some(_) | None => before(kept.sequence),
+            },
+        });
         Self {
             stored: Stored::of(record),
             rows,

@@ -146,12 +146,7 @@ impl<'a> Plan<'a> {
     fn snapshots(&mut self, commit: &Commit, old: Option<&Known>) -> Result<(), StoreError> {
         let record = &commit.record;
         let newest = record.snapshot().zip(commit.snapshot.as_deref());
-        let kept = |sequence| {
-            record
-                .snapshots
-                .iter()
-                .any(|kept| kept.sequence == sequence)
-        };
+        let kept = |sequence| record.snapshots.iter().any(|kept| kept.sequence == sequence);
         for row in old.into_iter().flat_map(|old| &old.snapshots) {
             let key = part_key(record.id, row.sequence);
             let replaced = newest.is_some_and(|(newest, _)| newest.sequence == row.sequence);
@@ -163,11 +158,7 @@ impl<'a> Plan<'a> {
             }
         }
         if let Some((newest, bytes)) = newest {
-            self.put(
-                Table::Snapshots,
-                part_key(record.id, newest.sequence),
-                bytes,
-            );
+            self.put(Table::Snapshots, part_key(record.id, newest.sequence), bytes);
         }
         Ok(())
     }

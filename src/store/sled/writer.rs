@@ -86,9 +86,8 @@ pub(super) fn spawn(
         _lock: opened.lock,
     };
     let (jobs, queue) = mpsc::channel(options.queue);
-    let thread = thread::Builder::new()
-        .name("session-store".to_owned())
-        .spawn(move || writer.run(queue))?;
+    let thread =
+        thread::Builder::new().name("session-store".to_owned()).spawn(move || writer.run(queue))?;
     Ok((shared, jobs, thread))
 }
 
@@ -246,9 +245,7 @@ impl Writer {
         engine.flush()?;
         self.sync(engine)?;
         self.write_mark()?;
-        self.mark
-            .sync()
-            .map_err(|error| StoreError::unavailable("syncing the mark failed", error))
+        self.mark.sync().map_err(|error| StoreError::unavailable("syncing the mark failed", error))
     }
 
     fn begin(&mut self, generation: WorkerGeneration) -> Result<store::Opened, StoreError> {

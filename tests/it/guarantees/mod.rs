@@ -1,0 +1,6 @@
+//! What the library promises, proved by number.
+
+mod g1_durable_before_visible;
+mod g2_full_disk;
+mod g2_nothing_lost;
+mod kit;

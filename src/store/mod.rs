@@ -47,6 +47,8 @@ pub use self::archive::{ArchiveError, Salvaged, export, import, repair};
 pub use self::memory::{Fault, MemoryStore, Part, Stall};
 #[cfg(feature = "sled")]
 pub use self::sled::{Durability, OnDamage, SledOptions, SledStore};
+#[cfg(feature = "sled")]
+use self::sled::{rebuild, salvage};
 
 /// What a store method returns.
 pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;

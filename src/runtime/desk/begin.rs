@@ -29,7 +29,6 @@ impl Desk<'_> {
                 return Begin::Refused(InvalidTransition { session, from, to }.into());
             }
         }
-        self.note_lost_worker();
         let begun = self.begin(Cause::Asked, None).await;
         if let (Begin::Begun, true, Some(draft)) = (&begun, quarantined, &mut self.draft) {
             draft.clear_failures();
@@ -59,8 +58,8 @@ impl Desk<'_> {
         self.begin(cause, None).await
     }
 
-    /// Begins a run, if there is a place, nothing stands against it, and what it needs can be
-    /// read.
+    /// Begins a run, if nothing stands against it, there is a place, and what it needs can be
+    /// read. Else nothing is changed.
     pub(super) async fn begin(&mut self, cause: Cause, reason: Option<String>) -> Begin {
         let Some(draft) = &self.draft else {
             return Begin::NoPlace;
@@ -71,16 +70,17 @@ impl Desk<'_> {
             let session = self.session;
             return Begin::Refused(SessionError::RunStillAlive { session, run });
         }
-        let loaded = match Loaded::load(self.core, draft.record()).await {
-            Ok(loaded) => loaded,
-            Err(error) => return Begin::Refused(error),
-        };
         if !self.has_place && self.place.is_none() {
             self.place = self.try_place();
             if self.place.is_none() {
                 return Begin::NoPlace;
             }
         }
+        let loaded = match Loaded::load(self.core, draft.record()).await {
+            Ok(loaded) => loaded,
+            Err(error) => return Begin::Refused(error),
+        };
+        self.note_lost_worker();
         let Some(draft) = &mut self.draft else {
             return Begin::NoPlace;
         };

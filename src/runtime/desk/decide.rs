@@ -147,7 +147,7 @@ impl<'a> Desk<'a> {
                     Begin::Begun | Begin::NoPlace => Woken::Done,
                     Begin::Refused(error) => {
                         telemetry::session_trouble(self.session, "it cannot be run now", &error);
-                        Woken::CannotRun
+                        not_woken(&error)
                     }
                 };
                 Decided::Wake { done, woken }
@@ -173,11 +173,11 @@ impl<'a> Desk<'a> {
                 self.lost(run);
                 Decided::Quiet(Op::Lost { run })
             }
-            Op::Returned { run } => {
+            Op::Returned { run, done } => {
                 if let Some(draft) = &mut self.draft {
                     draft.returned(run);
                 }
-                Decided::Quiet(Op::Returned { run })
+                Decided::Returned { run, done }
             }
             // Meant for an actor that has ended meanwhile.
             Op::Cancel | Op::Abandon => return,
@@ -275,5 +275,23 @@ impl<'a> Desk<'a> {
             let paused = draft.pause(PauseCause::Shutdown, Cause::Shutdown, None, &policy);
             debug_assert!(paused.is_ok(), "an active session can be paused");
         }
+    }
+}
+
+/// Whether a session that cannot be run now may be tried again by this worker.
+fn not_woken(error: &SessionError) -> Woken {
+    match error {
+        SessionError::NoWorkload { .. }
+        | SessionError::NewerState { .. }
+        | SessionError::Unreadable { .. } => Woken::NotHere,
+        SessionError::NotFound { .. }
+        | SessionError::Refused(_)
+        | SessionError::Superseded { .. }
+        | SessionError::RunStillAlive { .. }
+        | SessionError::WrongKind { .. }
+        | SessionError::Undecodable { .. }
+        | SessionError::ShuttingDown { .. }
+        | SessionError::OutcomeUnknown { .. }
+        | SessionError::Store { .. } => Woken::NotNow,
     }
 }

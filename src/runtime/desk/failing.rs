@@ -44,7 +44,7 @@ pub(super) fn store_failed(
             None
         }
         Op::Wake { done, .. } => {
-            let _ = done.send(Woken::CannotRun);
+            let _ = done.send(Woken::NotNow);
             None
         }
         Op::Recover { done, .. } => {

@@ -57,7 +57,11 @@ impl Desk<'_> {
         let lost = |worker| self.core.is_lost(worker);
         let plan = recovery::plan(record, self.core.recover, registered, lost);
         let (phase, suspect) = (record.phase.clone(), record.recoveries);
-        self.note_lost_worker();
+        match plan {
+            Plan::FinishStop | Plan::Interrupt | Plan::Quarantine => self.note_lost_worker(),
+            // A run that begins notes it; one that cannot changes nothing.
+            Plan::Leave | Plan::Resume | Plan::ResumeSuspect => {}
+        }
         let policy = Arc::clone(&self.policy);
         let Some(draft) = &mut self.draft else {
             return Recovered::Left;
@@ -97,11 +101,7 @@ impl Desk<'_> {
                         Recovered::Resumed
                     }
                     Begin::NoPlace => Recovered::Left,
-                    Begin::Refused(error) => {
-                        // Nothing is changed for a session that cannot be resumed.
-                        self.draft = None;
-                        Recovered::Failed(error)
-                    }
+                    Begin::Refused(error) => Recovered::Failed(error),
                 }
             }
         }

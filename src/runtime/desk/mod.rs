@@ -242,8 +242,8 @@ async fn refused(
     taken: &mut TakenIds,
 ) -> Vec<Op> {
     if refusal == Refusal::GenerationEnded {
-        // Another worker has the store: replies are dropped, and say that nothing is known.
-        core.set_life(super::core::Life::Draining);
+        // Replies are dropped, and say that nothing is known.
+        core.taken_over();
         return Vec::new();
     }
     if let Refusal::InputTaken { id, sequence, checksum } = &refusal {
@@ -270,6 +270,12 @@ async fn refused(
         }
     }
     again
+}
+
+/// A start of a session that is alive: answers it, in a task of its own.
+pub(super) fn exists_already(core: &Arc<Core>, session: SessionId, new: Box<NewSession>) {
+    let core = Arc::clone(core);
+    tokio::spawn(async move { exists(&core, session, *new).await });
 }
 
 /// A session with this id exists: the same start again, or a mistake.

@@ -42,7 +42,6 @@ impl Session {
     pub(super) fn pause_for(&mut self, cause: PauseCause, reason: YieldReason, grace: Duration) {
         self.intent = Intent::Pause { cause };
         self.live.show_pausing(true);
-        self.core.hub.publish(&self.record);
         self.ask(reason, grace);
     }
 

@@ -44,9 +44,6 @@ impl Session {
                 }
                 return;
             }
-            if let Some(error) = self.core.checkpointer.health().error() {
-                self.refuse_callers(&error);
-            }
             let mut draft = Draft::of(&self.record, self.core.moment());
             self.notes.append(&mut self.live.run().take_notes());
             self.notes_since = None;
@@ -87,7 +84,7 @@ impl Session {
     }
 
     /// While the store fails, callers are told so at once; what the run asks for waits.
-    fn refuse_callers(&mut self, error: &Arc<crate::store::StoreError>) {
+    pub(super) fn refuse_callers(&mut self, error: &Arc<crate::store::StoreError>) {
         let (callers, rest): (Vec<_>, Vec<_>) =
             self.queue.drain(..).partition(Task::is_of_a_caller);
         self.queue.extend(rest);
@@ -147,9 +144,9 @@ impl Session {
                 let answer = self.save(draft, &state);
                 Decided::Commit { draft: state, reply, answer }
             }
-            Task::Returned { run } => {
+            Task::Returned { run, done } => {
                 draft.returned(run);
-                Decided::Quiet(Task::Returned { run })
+                Decided::Returned { run, done }
             }
             Task::Expire { cause, reason } => {
                 // Whoever came first has ended it; then there is nothing to expire.
@@ -275,6 +272,9 @@ impl Session {
                     "the session was taken over by another writer; its run ends here",
                     &refusal,
                 );
+                if refusal == Refusal::GenerationEnded {
+                    self.core.taken_over();
+                }
                 self.lose();
             }
         }
@@ -317,6 +317,7 @@ impl Session {
                     // A run that is gone does not wait for its answer.
                     let _ = reply.send(answer);
                 }
+                Decided::Returned { done, .. } => drop(done.send(())),
                 Decided::Quiet(_) => {}
                 Decided::Over(_) => over = true,
             }

@@ -24,7 +24,7 @@ use self::{alarm::Alarm, flight::Flight, task::Task};
 use super::{
     checkpointer::Answer,
     core::Core,
-    drive,
+    desk, drive,
     error::SessionError,
     ladder::Ladder,
     live::{ActorLine, Live, Settlement},
@@ -197,10 +197,7 @@ impl Session {
     fn forward(&self, message: Message) {
         match message {
             Message::Op(op) => self.core.route(self.record.id, op),
-            Message::Over(_) => {
-                self.core.route(self.record.id, Op::Returned { run: self.run });
-            }
-            Message::Request(_) | Message::Answer(_) | Message::Alarm => {}
+            Message::Over(_) | Message::Request(_) | Message::Answer(_) | Message::Alarm => {}
         }
     }
 
@@ -223,6 +220,9 @@ impl Session {
 
     /// Sends the next flight off, and sets the alarm for what comes first.
     fn advance(&mut self) {
+        if let Some(error) = self.core.checkpointer.health().error() {
+            self.refuse_callers(&error);
+        }
         self.take_off();
         if self.settled.is_some() {
             self.alarm.off();
@@ -243,7 +243,7 @@ impl Session {
             Op::Annotate { change, reply } => {
                 self.queue.push_back(Task::Annotate { change, reply });
             }
-            Op::Returned { run } => self.queue.push_back(Task::Returned { run }),
+            Op::Returned { run, done } => self.queue.push_back(Task::Returned { run, done }),
             Op::Pause { reply } => self.on_pause(reply),
             Op::Cancel => self.cancel(),
             Op::Abandon => self.abandon(),
@@ -257,7 +257,8 @@ impl Session {
             Op::Recover { done, .. } => drop(done.send(Recovered::Left)),
             // It runs already: another session, or a request that came too late.
             Op::TimeOut { done } => drop(done),
-            Op::Start(_) | Op::Restart | Op::Lost { .. } => {}
+            Op::Start(new) => desk::exists_already(&self.core, self.record.id, new),
+            Op::Restart | Op::Lost { .. } => {}
         }
     }
 

@@ -38,6 +38,7 @@ pub(super) enum Task {
     },
     Returned {
         run: RunId,
+        done: oneshot::Sender<()>,
     },
     Next {
         draft: Option<workload::Draft>,
@@ -66,7 +67,7 @@ impl Task {
             Self::Complete { reason, reply } => Some(Op::Complete { reason, reply }),
             Self::Fail { reason, reply } => Some(Op::Fail { reason, reply }),
             Self::Annotate { change, reply } => Some(Op::Annotate { change, reply }),
-            Self::Returned { run } => Some(Op::Returned { run }),
+            Self::Returned { run, done } => Some(Op::Returned { run, done }),
             Self::Next { .. }
             | Self::Commit { .. }
             | Self::Expire { .. }
@@ -137,6 +138,10 @@ pub(super) enum Decided {
         reply: oneshot::Sender<Result<SnapshotRef, RunError>>,
         answer: Result<SnapshotRef, RunError>,
     },
+    Returned {
+        run: RunId,
+        done: oneshot::Sender<()>,
+    },
     Quiet(Task),
     Over(Driven),
 }
@@ -164,6 +169,7 @@ impl Decided {
             }
             Self::Next { draft, .. } => Task::Next { draft },
             Self::Commit { draft, reply, .. } => Task::Commit { draft, reply },
+            Self::Returned { run, done } => Task::Returned { run, done },
             Self::Quiet(task) => task,
             Self::Over(driven) => Task::Over(driven),
         }
@@ -183,7 +189,11 @@ impl Decided {
                     | UnitTask::Annotate { reply, .. },
                 ..
             } => reply.tell_store_failed(error),
-            Self::Next { .. } | Self::Commit { .. } | Self::Quiet(_) | Self::Over(_) => {}
+            Self::Next { .. }
+            | Self::Commit { .. }
+            | Self::Returned { .. }
+            | Self::Quiet(_)
+            | Self::Over(_) => {}
         }
     }
 }

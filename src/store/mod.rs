@@ -41,6 +41,8 @@ mod index;
 mod memory;
 #[cfg(feature = "sled")]
 mod sled;
+#[cfg(test)]
+mod tests;
 
 #[cfg(feature = "sled")]
 pub use self::archive::{ArchiveError, Salvaged, export, import, repair};

@@ -51,6 +51,8 @@ mod reserve;
 pub(super) mod salvage;
 mod shared;
 mod table;
+#[cfg(test)]
+mod tests;
 mod value;
 mod writer;
 

@@ -65,8 +65,9 @@ pub(in crate::store) fn in_place(
         Some(number) if layout.aside(number).exists() => number,
         Some(_) | None => set_aside_as(&layout, &mut mark)?,
     };
+    let expected = mark.mark().commit;
     let commit = rebuild(&layout, report, |sink| {
-        salvage::from_aside(&layout, number, sink)
+        salvage::from_aside(&layout, number, expected, sink)
     })?;
     take_place(&layout, &mut mark, commit)?;
     Ok(layout.aside(number))

@@ -46,6 +46,9 @@ pub(super) enum Job {
     Commit(Batch, Reply<Answers>),
     Heal(Reply<()>),
     Close(Reply<()>),
+    /// Fails, as by a full disk.
+    #[cfg(test)]
+    Break(Reply<()>),
 }
 
 struct Writer {
@@ -113,6 +116,11 @@ impl Writer {
                     Job::Heal(reply) => {
                         self.commit(&mut group);
                         let _ = reply.send(self.heal());
+                    }
+                    #[cfg(test)]
+                    Job::Break(reply) => {
+                        self.shared.set_health(Health::Failed("told to".into()));
+                        let _ = reply.send(Ok(()));
                     }
                     Job::Close(reply) => {
                         self.commit(&mut group);

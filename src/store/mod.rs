@@ -36,12 +36,13 @@ use crate::model::{
 mod admit;
 #[cfg(feature = "sled")]
 mod archive;
+#[cfg(feature = "sled")]
 mod codec;
 mod index;
 mod memory;
 #[cfg(feature = "sled")]
 mod sled;
-#[cfg(test)]
+#[cfg(all(test, feature = "sled"))]
 mod tests;
 
 #[cfg(feature = "sled")]

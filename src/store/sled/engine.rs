@@ -5,6 +5,7 @@
 use std::{
     any::Any,
     fs::{self, File},
+    io,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::Arc,
@@ -15,7 +16,7 @@ use ::sled::{
     transaction::{ConflictableTransactionError, TransactionError},
 };
 
-use super::{damage::Damages, layout, table::Table};
+use super::{damage::Damages, layout, reserve, table::Table};
 use crate::store::{BoxError, StoreError};
 
 /// The size of a segment of the log. A page above a quarter of it would become a blob file, which
@@ -129,7 +130,7 @@ impl Engine {
     pub(super) fn sync(&self) -> Result<(), StoreError> {
         self.log
             .sync_data()
-            .map_err(|error| StoreError::unavailable("syncing failed", error))
+            .map_err(|error| StoreError::unavailable("syncing failed", SyncFailed(error)))
     }
 
     /// How many values became blob files. There must be none: sled does not sync them.
@@ -144,6 +145,28 @@ impl std::fmt::Debug for Engine {
             .field("path", &self.path)
             .finish_non_exhaustive()
     }
+}
+
+/// The device did not take what the system had taken.
+#[derive(Debug, thiserror::Error)]
+#[error("the device did not take what was written")]
+struct SyncFailed(#[source] io::Error);
+
+/// Whether after this error of a write nobody knows what is on the device.
+///
+/// Where a device fails to take what was written, the system forgets that it was to be written:
+/// to ask again would only seem to help. A full disk is different, it refuses before.
+pub(super) fn leaves_doubt(error: &StoreError) -> bool {
+    let source = std::error::Error::source(error);
+    let synced = source.and_then(|source| source.downcast_ref::<SyncFailed>());
+    let flushed = source.and_then(|source| match source.downcast_ref::<Error>()? {
+        Error::Io(error) => Some(error),
+        Error::CollectionNotFound(_)
+        | Error::Unsupported(_)
+        | Error::ReportableBug(_)
+        | Error::Corruption { .. } => None,
+    });
+    synced.is_some() || flushed.is_some_and(|error| !reserve::is_full(error))
 }
 
 /// Runs a read, which on damaged files can panic.

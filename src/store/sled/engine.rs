@@ -4,7 +4,7 @@
 
 use std::{
     any::Any,
-    fs::{self, File},
+    fs::{self, File, OpenOptions},
     io,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
@@ -70,7 +70,11 @@ impl Engine {
             Err(panic) => return Err(OpenError::Damaged(panic)),
         };
         let system = |error| OpenError::System(BoxError::from(error));
-        let log = File::open(path.join("db")).map_err(system)?;
+        let log = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(path.join("db"))
+            .map_err(system)?;
         let engine = Self {
             trees,
             db,
@@ -79,8 +83,7 @@ impl Engine {
             damages,
         };
         // Another process may have been killed between its write and its sync.
-        engine.log.sync_data().map_err(system)?;
-        layout::sync_folder(path).map_err(system)?;
+        layout::sync_files(path).map_err(system)?;
         Ok(engine)
     }
 

@@ -24,6 +24,8 @@ use crate::{
 pub(super) struct Flight {
     decided: Vec<Decided>,
     served: Option<InHand>,
+    /// Whether the store failed meanwhile.
+    delayed: bool,
     /// The record, the new inputs and the facts as they will be.
     landed: Landed,
 }
@@ -68,6 +70,7 @@ impl Session {
             self.flight = Some(Flight {
                 decided,
                 served,
+                delayed: false,
                 landed: Landed {
                     record: Arc::new(commit.record.clone()),
                     inputs: commit.inputs.iter().cloned().map(Arc::new).collect(),
@@ -83,6 +86,28 @@ impl Session {
         }
     }
 
+    /// Whether the commit in flight is the last one of this run, so that what follows its end is
+    /// decided.
+    pub(super) fn is_landing(&self) -> bool {
+        self.flight.as_ref().is_some_and(|flight| {
+            flight.decided.iter().any(|decided| matches!(decided, Decided::Over(_)))
+        })
+    }
+
+    /// Whether the run waits for the store, so that it can give no sign of life.
+    pub(super) fn is_parked(&self) -> bool {
+        let asked = self.queue.iter().any(Task::is_of_the_run);
+        asked
+            || self.flight.as_ref().is_some_and(|flight| {
+                let mut decided = flight.decided.iter();
+                flight.delayed
+                    || flight.served.is_some()
+                    || decided.any(|decided| {
+                        matches!(decided, Decided::Next { .. } | Decided::Commit { .. })
+                    })
+            })
+    }
+
     /// While the store fails, callers are told so at once; what the run asks for waits.
     pub(super) fn refuse_callers(&mut self, error: &Arc<crate::store::StoreError>) {
         let (callers, rest): (Vec<_>, Vec<_>) =
@@ -90,6 +115,12 @@ impl Session {
         self.queue.extend(rest);
         for task in callers {
             task.store_failed(error);
+        }
+        for late in self.late.drain(..) {
+            late.store_failed(error);
+        }
+        for mut reply in self.pausers.drain(..) {
+            reply.tell_store_failed(error);
         }
     }
 
@@ -166,7 +197,8 @@ impl Session {
     }
 
     fn decide_end(&mut self, draft: &mut Draft, driven: &Driven) {
-        if let Some(Delivery::Input { .. }) = self.live.run().take_back() {
+        self.take_back();
+        if std::mem::take(&mut self.untaken) {
             draft.give_back();
         }
         let mut end = driven.end.clone();
@@ -188,6 +220,14 @@ impl Session {
             random: self.core.random(),
         };
         ending.settle(draft, &self.policy);
+    }
+
+    /// Takes back an input that the run did not pick up.
+    fn take_back(&mut self) {
+        if let Some(Delivery::Input { .. }) = self.live.run().take_back() {
+            self.given = None;
+            self.untaken = true;
+        }
     }
 
     /// Keeps a state that the run handed over, if the run may and the state is not too large.
@@ -222,7 +262,10 @@ impl Session {
     fn serve(&self, draft: &mut Draft, decided: &[Decided]) -> Option<InHand> {
         let asked =
             decided.iter().any(|decided| matches!(decided, Decided::Next { answer: Ok(()), .. }));
-        let wanted = (self.wants_input || asked) && !self.over;
+        // A run that asks again, because it dropped the future of its first request, may have
+        // got its input meanwhile.
+        let has_one = self.given.is_some_and(|given| given > draft.record().inbox.consumed);
+        let wanted = (self.wants_input || asked) && !has_one && !self.over;
         if wanted && !self.must_yield() && draft.state() == State::Active {
             draft.take_next()
         } else {
@@ -233,8 +276,13 @@ impl Session {
     pub(super) fn on_answer(&mut self, answer: Answer) {
         match answer {
             Answer::Done => {
-                if let Some(Flight { decided, served, landed }) = self.flight.take() {
+                let parked = self.is_parked();
+                if let Some(Flight { decided, served, landed, .. }) = self.flight.take() {
                     self.land(landed);
+                    if parked {
+                        // It could not show that it lives; now it can again.
+                        self.live.run().heartbeat();
+                    }
                     self.carry_out(decided, served);
                 }
             }
@@ -242,6 +290,7 @@ impl Session {
                 let Some(flight) = &mut self.flight else {
                     return;
                 };
+                flight.delayed = true;
                 for decided in &mut flight.decided {
                     decided.store_failed(&error);
                 }
@@ -309,8 +358,12 @@ impl Session {
                     reply.send(answer);
                 }
                 Decided::Unit { task, answer } => self.carry_out_unit(task, answer),
-                Decided::Next { answer: Ok(()), .. } => self.wants_input = true,
+                Decided::Next { answer: Ok(()), .. } => {
+                    let consumed = self.record.inbox.consumed;
+                    self.wants_input = self.given.is_none_or(|given| given <= consumed);
+                }
                 Decided::Next { answer: Err(error), .. } => {
+                    self.take_back();
                     self.live.run().deliver(Delivery::Refused(error));
                 }
                 Decided::Commit { reply, answer, .. } => {
@@ -332,6 +385,7 @@ impl Session {
             } else if let Some(stored) = self.inbox.iter().find(|stored| stored.sequence == input) {
                 self.wants_input = false;
                 let input = Arc::clone(stored);
+                self.given = Some(input.sequence);
                 self.live.run().deliver(Delivery::Input { input, attempt });
             }
         }

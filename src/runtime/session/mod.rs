@@ -20,7 +20,7 @@ use std::{collections::VecDeque, sync::Arc};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 
 pub(super) use self::settle::{Ending, Intent};
-use self::{alarm::Alarm, flight::Flight, task::Task};
+use self::{alarm::Alarm, control::Late, flight::Flight, task::Task};
 use super::{
     checkpointer::Answer,
     core::Core,
@@ -100,6 +100,8 @@ pub(crate) struct Session {
     ladder: Ladder,
     /// Whether the run waits for its next input.
     wants_input: bool,
+    /// The input that the run was given last.
+    given: Option<u64>,
     /// Whether the last attempt was counted for an input that the run never got.
     untaken: bool,
     /// Whether a checkpoint of this run consumed an input.
@@ -108,6 +110,7 @@ pub(crate) struct Session {
     fenced: bool,
     over: bool,
     pausers: Vec<Reply<Rested, SessionError>>,
+    late: Vec<Late>,
     alarm: Alarm,
     started: WorkerTime,
     settled: Option<Settled>,
@@ -176,11 +179,13 @@ impl Session {
             recalled: false,
             ladder: Ladder::Free,
             wants_input: false,
+            given: None,
             untaken: false,
             progressed: false,
             fenced: false,
             over: false,
             pausers: Vec::new(),
+            late: Vec::new(),
             alarm: Alarm::new(core.clock.clone(), line.clone()),
             started,
             settled: None,
@@ -294,6 +299,7 @@ impl Session {
     /// Another worker has the session, or the store says so: nothing more is committed here.
     fn lose(&mut self) {
         self.pausers.clear();
+        self.late.clear();
         self.end(Settled::Well, None);
     }
 
@@ -322,7 +328,9 @@ impl Session {
                     .into())
             });
         }
-        let left = std::mem::take(&mut self.queue).into_iter().filter_map(Task::into_op).collect();
+        let queue = std::mem::take(&mut self.queue).into_iter().filter_map(Task::into_op);
+        let left =
+            std::mem::take(&mut self.late).into_iter().map(Late::into_op).chain(queue).collect();
         let settlement = Settlement { record: Arc::clone(&self.record), left };
         self.end(failed.map_or(Settled::Well, Settled::Failed), Some(settlement));
     }

@@ -109,6 +109,11 @@ impl Ending {
             RunEnd::Cancelled | RunEnd::Abandoned | RunEnd::Interrupted => match self.intent {
                 Intent::Pause { cause } => pause(draft, cause, policy),
                 Intent::Silence(action) => self.after_silence(action, draft, policy, ran_for),
+                Intent::Run if !self.may_run_again(policy) => {
+                    let reason = Some("the run before could not be cancelled".to_owned());
+                    let cause = Cause::RestartsExhausted;
+                    draft.pause(PauseCause::Quarantined, cause, reason, policy)
+                }
                 Intent::Run if self.recalled => self.run_again(draft),
                 Intent::Run => {
                     let end = self.end.clone();
@@ -116,6 +121,11 @@ impl Ending {
                 }
             },
         }
+    }
+
+    /// Whether another run may begin: not while this one is still alive, unless policy allows it.
+    fn may_run_again(&self, policy: &Policy) -> bool {
+        self.end != RunEnd::Abandoned || policy.while_abandoned() == WhileAbandoned::AllowResume
     }
 
     /// Goes on in a new run at once.
@@ -143,9 +153,7 @@ impl Ending {
                 draft.pause(PauseCause::Quarantined, Cause::Silence, Some(reason), policy)
             }
             OnSilence::Restart => {
-                let may_run = self.end != RunEnd::Abandoned
-                    || policy.while_abandoned() == WhileAbandoned::AllowResume;
-                if may_run {
+                if self.may_run_again(policy) {
                     let end = RunEnd::Failed { error: reason };
                     failure(draft, policy, &self, end, ran_for)
                 } else {

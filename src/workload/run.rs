@@ -351,6 +351,12 @@ impl Run {
         self.inner.changed.notify_waiters();
     }
 
+    /// Fences the run and cancels it.
+    pub(crate) fn end(&self) {
+        self.fence();
+        self.set_ask(Ask::Cancel);
+    }
+
     /// Takes all notes, for a commit.
     pub(crate) fn take_notes(&self) -> Vec<Noted> {
         let notes = {

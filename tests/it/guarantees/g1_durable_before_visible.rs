@@ -24,13 +24,43 @@ enum At {
 }
 
 const VERBS: &[(&str, At, Verb)] = &[
-    ("send", At::Active, |s| async move { let _ = s.send(Do::Add(1)).await.unwrap(); }.boxed()),
-    ("send", At::Paused, |s| async move { let _ = s.send(Do::Add(1)).await.unwrap(); }.boxed()),
-    ("pause", At::Active, |s| async move { let _ = s.pause().await.unwrap(); }.boxed()),
+    ("send", At::Active, |s| {
+        async move {
+            let _ = s.send(Do::Add(1)).await.unwrap();
+        }
+        .boxed()
+    }),
+    ("send", At::Paused, |s| {
+        async move {
+            let _ = s.send(Do::Add(1)).await.unwrap();
+        }
+        .boxed()
+    }),
+    ("pause", At::Active, |s| {
+        async move {
+            let _ = s.pause().await.unwrap();
+        }
+        .boxed()
+    }),
     ("resume", At::Paused, |s| async move { s.resume().await.unwrap() }.boxed()),
-    ("stop", At::Active, |s| async move { let _ = s.stop().await.unwrap(); }.boxed()),
-    ("stop", At::Paused, |s| async move { let _ = s.stop().await.unwrap(); }.boxed()),
-    ("kill", At::Active, |s| async move { let _ = s.kill().await.unwrap(); }.boxed()),
+    ("stop", At::Active, |s| {
+        async move {
+            let _ = s.stop().await.unwrap();
+        }
+        .boxed()
+    }),
+    ("stop", At::Paused, |s| {
+        async move {
+            let _ = s.stop().await.unwrap();
+        }
+        .boxed()
+    }),
+    ("kill", At::Active, |s| {
+        async move {
+            let _ = s.kill().await.unwrap();
+        }
+        .boxed()
+    }),
     ("complete", At::Active, |s| async move { s.complete().await.unwrap() }.boxed()),
     ("complete", At::Paused, |s| async move { s.complete().await.unwrap() }.boxed()),
     ("fail", At::Active, |s| async move { s.fail("why").await.unwrap() }.boxed()),

@@ -3,4 +3,6 @@
 mod g1_durable_before_visible;
 mod g2_full_disk;
 mod g2_nothing_lost;
+mod g3_one_run;
+mod g4_exactly_once;
 mod kit;

@@ -134,16 +134,10 @@ impl Builder {
             return Err(error);
         }
         if self.max_active == Some(0) {
-            return Err(BuildError::Invalid {
-                setting: "max_active",
-                must_be: "at least 1",
-            });
+            return Err(BuildError::Invalid { setting: "max_active", must_be: "at least 1" });
         }
         if self.resume_at_once == 0 {
-            return Err(BuildError::Invalid {
-                setting: "resume_at_once",
-                must_be: "at least 1",
-            });
+            return Err(BuildError::Invalid { setting: "resume_at_once", must_be: "at least 1" });
         }
         let generation = clock::new_generation();
         let opened = self.store.begin(generation).await?;
@@ -160,9 +154,7 @@ impl Builder {
             checkpointer,
             store: self.store,
             max_active: self.max_active.unwrap_or(usize::MAX),
-            workloads: self
-                .workloads
-                .unwrap_or_else(tokio::runtime::Handle::current),
+            workloads: self.workloads.unwrap_or_else(tokio::runtime::Handle::current),
             seed: self.seed.unwrap_or_else(|| fastrand::u64(..)),
         }));
         let sentinel = core.clock.clone();
@@ -177,10 +169,7 @@ impl Builder {
         };
         spawn_supervisor(&core).await;
         let (done, recovered) = watch::channel(None);
-        let pace = Pace {
-            at_once: self.resume_at_once,
-            jitter: self.resume_jitter,
-        };
+        let pace = Pace { at_once: self.resume_at_once, jitter: self.resume_jitter };
         let recovering = recovery::recover(Arc::clone(&core), work, pace);
         let recovery = tokio::spawn(async move {
             done.send_replace(Some(Arc::new(recovering.await)));

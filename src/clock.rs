@@ -63,9 +63,7 @@ impl Clock {
         let gap = elapsed.saturating_sub(self.inner.ticked.load(Ordering::Relaxed));
         // `lost` before `ticked`, read in the opposite order: a reader in between sees a time
         // that is too early, never one that is too late.
-        self.inner
-            .lost
-            .fetch_add(gap.saturating_sub(MAX_GAP_MILLIS), Ordering::Release);
+        self.inner.lost.fetch_add(gap.saturating_sub(MAX_GAP_MILLIS), Ordering::Release);
         self.inner.ticked.store(elapsed, Ordering::Release);
     }
 
@@ -89,16 +87,11 @@ impl Clock {
 
     /// Time during which some worker had the store open.
     pub(crate) fn supervised(&self) -> SupervisedTime {
-        self.inner
-            .supervised
-            .after(Duration::from_millis(self.worker().as_millis()))
+        self.inner.supervised.after(Duration::from_millis(self.worker().as_millis()))
     }
 
     /// Wall-clock time, in whole milliseconds.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "this is the one reader of wall-clock time"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "this is the one reader of wall-clock time")]
     pub(crate) fn wall(&self) -> Timestamp {
         Timestamp::from(std::time::SystemTime::now()).trunc_subsecs(3)
     }
@@ -143,10 +136,7 @@ pub(crate) fn new_generation() -> WorkerGeneration {
     WorkerGeneration::from_uuid(new_uuid())
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "ids are made here and nowhere else"
-)]
+#[expect(clippy::disallowed_methods, reason = "ids are made here and nowhere else")]
 fn new_uuid() -> Uuid {
     Uuid::now_v7()
 }
@@ -168,17 +158,9 @@ mod tests {
         assert_eq!(clock.worker(), WorkerTime::from_millis(5_000));
 
         tokio::time::advance(Duration::from_secs(3600)).await;
-        assert_eq!(
-            clock.worker(),
-            WorkerTime::from_millis(7_000),
-            "before the next tick"
-        );
+        assert_eq!(clock.worker(), WorkerTime::from_millis(7_000), "before the next tick");
         clock.tick();
-        assert_eq!(
-            clock.worker(),
-            WorkerTime::from_millis(7_000),
-            "and after it"
-        );
+        assert_eq!(clock.worker(), WorkerTime::from_millis(7_000), "and after it");
 
         tokio::time::advance(Duration::from_millis(10)).await;
         assert_eq!(clock.worker(), WorkerTime::from_millis(7_010));
@@ -196,10 +178,7 @@ mod tests {
         tokio::time::advance(Duration::from_secs(60)).await;
         clock.tick();
         tokio::task::yield_now().await;
-        assert!(
-            !sleeper.is_finished(),
-            "only two seconds of the gap were worker time"
-        );
+        assert!(!sleeper.is_finished(), "only two seconds of the gap were worker time");
         for _ in 0..8 {
             tokio::time::advance(TICK).await;
             clock.tick();

@@ -69,31 +69,19 @@ impl fmt::Display for ShutdownReport {
             writeln!(f, "{line}")?;
         }
         let took = Duration::from_millis(u64::try_from(self.took.as_millis()).unwrap_or(u64::MAX));
-        write!(
-            f,
-            "{} sessions in {}",
-            self.lines.len(),
-            humantime::format_duration(took)
-        )
+        write!(f, "{} sessions in {}", self.lines.len(), humantime::format_duration(took))
     }
 }
 
 impl fmt::Display for ShutdownLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.outcome {
-            ShutdownOutcome::Rested {
-                state,
-                end: Some(end),
-            } => {
+            ShutdownOutcome::Rested { state, end: Some(end) } => {
                 write!(f, "{}  {state}, its run {end}", self.session)
             }
             ShutdownOutcome::Rested { state, end: None } => write!(f, "{}  {state}", self.session),
             ShutdownOutcome::Unsettled => {
-                write!(
-                    f,
-                    "{}  not at rest; resumes from its last checkpoint",
-                    self.session
-                )
+                write!(f, "{}  not at rest; resumes from its last checkpoint", self.session)
             }
         }
     }

@@ -63,14 +63,8 @@ impl Session {
     /// [`SessionError::WrongKind`] if its kind is registered with another type, or not at all.
     pub fn typed<W: Workload>(self) -> Result<SessionHandle<W>, SessionError> {
         match self.core.registry.typed::<W>(&self.kind) {
-            Some(workload) => Ok(SessionHandle {
-                session: self,
-                workload,
-            }),
-            None => Err(SessionError::WrongKind {
-                session: self.id,
-                found: self.kind,
-            }),
+            Some(workload) => Ok(SessionHandle { session: self, workload }),
+            None => Err(SessionError::WrongKind { session: self.id, found: self.kind }),
         }
     }
 
@@ -104,30 +98,13 @@ impl Session {
         let payload = encoded.map_err(|error| SendError::invalid(self.id, error))?;
         let Some(workload) = self.core.registry.get(&self.kind) else {
             let kind = self.kind.clone();
-            return Err(SessionError::NoWorkload {
-                session: self.id,
-                kind,
-            }
-            .into());
+            return Err(SessionError::NoWorkload { session: self.id, kind }.into());
         };
-        workload
-            .check_input(&payload)
-            .map_err(|error| SendError::invalid(self.id, error))?;
-        let input = NewInput {
-            id,
-            payload: payload.into(),
-            state_version: workload.state_version(),
-        };
-        let accepted = self
-            .ask(|reply| Op::Send {
-                input: input.clone(),
-                reply,
-            })
-            .await?;
-        Ok(Receipt {
-            sequence: accepted.sequence,
-            repeated: accepted.repeated,
-        })
+        workload.check_input(&payload).map_err(|error| SendError::invalid(self.id, error))?;
+        let input =
+            NewInput { id, payload: payload.into(), state_version: workload.state_version() };
+        let accepted = self.ask(|reply| Op::Send { input: input.clone(), reply }).await?;
+        Ok(Receipt { sequence: accepted.sequence, repeated: accepted.repeated })
     }
 
     /// Gives a sign of life from outside: one atomic store.
@@ -154,9 +131,7 @@ impl Session {
     /// [`SessionError::Superseded`] if a later resume, or a stop or an end won over it.
     pub async fn pause(&self) -> Result<Paused, SessionError> {
         let rested = self.ask(|reply| Op::Pause { reply }).await?;
-        Ok(Paused {
-            snapshot: rested.snapshot,
-        })
+        Ok(Paused { snapshot: rested.snapshot })
     }
 
     /// Lets the session go on, from its last checkpoint. On return that is durable; the run
@@ -202,10 +177,7 @@ impl Session {
 
     async fn stop_in(&self, grace: Option<Duration>) -> Result<StopTicket, SessionError> {
         let accepted = self.ask(|reply| Op::Stop { grace, reply }).await?;
-        Ok(StopTicket {
-            session: self.clone(),
-            run: accepted.run,
-        })
+        Ok(StopTicket { session: self.clone(), run: accepted.run })
     }
 
     /// Ends the session as completed, by a caller's word. On return that is durable, and its run
@@ -214,11 +186,7 @@ impl Session {
     /// # Errors
     /// The refusals of a session that has ended otherwise.
     pub async fn complete(&self) -> Result<(), SessionError> {
-        self.ask(|reply| Op::Complete {
-            reason: None,
-            reply,
-        })
-        .await
+        self.ask(|reply| Op::Complete { reason: None, reply }).await
     }
 
     /// Ends the session as failed, by a caller's word, see [`complete`](Self::complete).
@@ -227,11 +195,7 @@ impl Session {
     /// The refusals of a session that has ended otherwise.
     pub async fn fail(&self, reason: impl Into<String>) -> Result<(), SessionError> {
         let reason = erased::shorten(reason.into());
-        self.ask(|reply| Op::Fail {
-            reason: reason.clone(),
-            reply,
-        })
-        .await
+        self.ask(|reply| Op::Fail { reason: reason.clone(), reply }).await
     }
 
     /// Replaces the labels. Durable on return.
@@ -259,11 +223,7 @@ impl Session {
     }
 
     async fn annotate(&self, change: Annotation) -> Result<(), SessionError> {
-        self.ask(|reply| Op::Annotate {
-            change: change.clone(),
-            reply,
-        })
-        .await
+        self.ask(|reply| Op::Annotate { change: change.clone(), reply }).await
     }
 
     /// How the session stands, and what it is doing now. Of a live session this is read from
@@ -289,10 +249,7 @@ impl Session {
         // What was published before the first status was read is in it already.
         let seen = first.record().version;
         changes.mark_unchanged();
-        let mut missed = changes
-            .borrow()
-            .as_ref()
-            .is_some_and(|record| record.version > seen);
+        let mut missed = changes.borrow().as_ref().is_some_and(|record| record.version > seen);
         let later = stream::unfold(changes, move |mut changes| {
             let core = Arc::clone(&core);
             let missed = std::mem::take(&mut missed);
@@ -316,8 +273,7 @@ impl Session {
     /// # Cancel safety
     /// Wholly.
     pub async fn wait_for(&self, states: &[State]) -> Result<Status, SessionError> {
-        self.wait_until(|status| states.contains(&status.state()).then_some(status))
-            .await
+        self.wait_until(|status| states.contains(&status.state()).then_some(status)).await
     }
 
     /// Waits until the session is at rest until somebody acts: ended, stopped or quarantined.
@@ -360,20 +316,14 @@ impl Session {
         let mut last = None;
         loop {
             let record = record(&self.core, session).await?;
-            let at = record
-                .snapshot()
-                .copied()
-                .ok_or_else(|| SessionError::Unreadable {
-                    session,
-                    reason: "there is none".to_owned(),
-                })?;
+            let at = record.snapshot().copied().ok_or_else(|| SessionError::Unreadable {
+                session,
+                reason: "there is none".to_owned(),
+            })?;
             match store.snapshot(session, at.sequence).await.map_err(read)? {
                 Some(bytes) => {
                     let envelope = SnapshotEnvelope::decode(&bytes).map_err(|error| {
-                        SessionError::Unreadable {
-                            session,
-                            reason: error.to_string(),
-                        }
+                        SessionError::Unreadable { session, reason: error.to_string() }
                     })?;
                     return Ok((at, envelope));
                 }
@@ -407,10 +357,7 @@ impl Session {
 
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Session")
-            .field("id", &self.id)
-            .field("kind", &self.kind)
-            .finish()
+        f.debug_struct("Session").field("id", &self.id).field("kind", &self.kind).finish()
     }
 }
 
@@ -442,15 +389,8 @@ async fn record(core: &Core, session: SessionId) -> Result<Arc<SessionRecord>, S
         return Ok(live.record());
     }
     let read = |error: StoreError| SessionError::read(session, error);
-    let stored = core
-        .store()
-        .map_err(read)?
-        .load(session)
-        .await
-        .map_err(read)?;
-    stored
-        .map(Arc::new)
-        .ok_or(SessionError::NotFound { session })
+    let stored = core.store().map_err(read)?.load(session).await.map_err(read)?;
+    stored.map(Arc::new).ok_or(SessionError::NotFound { session })
 }
 
 pub(crate) async fn status(core: &Core, session: SessionId) -> Result<Status, SessionError> {
@@ -472,9 +412,7 @@ impl<W: Workload> SessionHandle<W> {
     /// # Errors
     /// [`SendError`]; unless it says otherwise, nothing was accepted.
     pub async fn send(&self, input: W::Input) -> Result<Receipt, SendError> {
-        self.session
-            .send_encoded(None, serde_json::to_vec(&input))
-            .await
+        self.session.send_encoded(None, serde_json::to_vec(&input)).await
     }
 
     /// Sends an input under an id of the caller's: repeated with the same id and content, it is
@@ -483,9 +421,7 @@ impl<W: Workload> SessionHandle<W> {
     /// # Errors
     /// [`SendError`]; unless it says otherwise, nothing was accepted.
     pub async fn send_with_id(&self, id: InputId, input: W::Input) -> Result<Receipt, SendError> {
-        self.session
-            .send_encoded(Some(id), serde_json::to_vec(&input))
-            .await
+        self.session.send_encoded(Some(id), serde_json::to_vec(&input)).await
     }
 
     /// The committed state. One of an older version is [migrated](Workload::migrate) on the way;
@@ -511,10 +447,7 @@ impl<W> Deref for SessionHandle<W> {
 
 impl<W> Clone for SessionHandle<W> {
     fn clone(&self) -> Self {
-        Self {
-            session: self.session.clone(),
-            workload: Arc::clone(&self.workload),
-        }
+        Self { session: self.session.clone(), workload: Arc::clone(&self.workload) }
     }
 }
 

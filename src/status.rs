@@ -149,16 +149,10 @@ impl Activity {
     fn without_run(phase: &Phase) -> Self {
         match phase {
             Phase::Pending { .. } => Self::WaitingForPlace,
-            Phase::Active {
-                restarting: Some(restarting),
-                ..
-            } => Self::Restarting {
-                attempt: restarting.attempt,
-                due: restarting.due,
-            },
-            Phase::Active {
-                restarting: None, ..
-            } => Self::Starting,
+            Phase::Active { restarting: Some(restarting), .. } => {
+                Self::Restarting { attempt: restarting.attempt, due: restarting.due }
+            }
+            Phase::Active { restarting: None, .. } => Self::Starting,
             Phase::Paused { cause, .. } => Self::Paused { cause: *cause },
             Phase::Stopping { .. } => Self::Stopping,
             Phase::Stopped | Phase::Completed | Phase::Failed | Phase::Expired => Self::Ended,
@@ -208,10 +202,7 @@ impl Settled {
             Phase::Failed => Some(Self::Failed(status)),
             Phase::Expired => Some(Self::Expired(status)),
             Phase::Stopped => Some(Self::Stopped(status)),
-            Phase::Paused {
-                cause: PauseCause::Quarantined,
-                ..
-            } => Some(Self::Quarantined(status)),
+            Phase::Paused { cause: PauseCause::Quarantined, .. } => Some(Self::Quarantined(status)),
             Phase::Pending { .. }
             | Phase::Active { .. }
             | Phase::Paused { .. }

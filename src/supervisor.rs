@@ -79,13 +79,7 @@ impl Supervisor {
         recovered: watch::Receiver<Option<Arc<RecoveryReport>>>,
     ) -> Self {
         let shutdown = tokio::sync::Mutex::new(None);
-        Self {
-            owner: Arc::new(Owner {
-                core,
-                recovered,
-                shutdown,
-            }),
-        }
+        Self { owner: Arc::new(Owner { core, recovered, shutdown }) }
     }
 
     fn core(&self) -> &Arc<Core> {
@@ -128,18 +122,14 @@ impl Supervisor {
         };
         let session = start.id.unwrap_or_else(|| self.core().clock.session_id());
         if let Ok(state) = &start.state {
-            workload
-                .check_state(state)
-                .map_err(|error| StartError::Invalid {
-                    session,
-                    kind: kind.clone(),
-                    source: Arc::from(error),
-                })?;
+            workload.check_state(state).map_err(|error| StartError::Invalid {
+                session,
+                kind: kind.clone(),
+                source: Arc::from(error),
+            })?;
         }
         if let Some(Ok(input)) = &start.input {
-            workload
-                .check_input(input)
-                .map_err(|error| SendError::invalid(session, error))?;
+            workload.check_input(input).map_err(|error| SendError::invalid(session, error))?;
         }
         self.start_any(start, kind).await
     }
@@ -155,10 +145,7 @@ impl Supervisor {
             return Err(StartError::NoWorkload { kind });
         };
         let state_version = workload.state_version();
-        let start_key = start.key.clone().map(|key| StartRequest {
-            key,
-            digest: start.digest(),
-        });
+        let start_key = start.key.clone().map(|key| StartRequest { key, digest: start.digest() });
         let state = start.state.map_err(|source| StartError::Invalid {
             session: id,
             kind: kind.clone(),
@@ -166,17 +153,11 @@ impl Supervisor {
         })?;
         let input = match start.input {
             None => None,
-            Some(Ok(payload)) => Some(NewInput {
-                id: start.input_id,
-                payload: payload.into(),
-                state_version,
-            }),
+            Some(Ok(payload)) => {
+                Some(NewInput { id: start.input_id, payload: payload.into(), state_version })
+            }
             Some(Err(source)) => {
-                return Err(SendError::Invalid {
-                    session: id,
-                    source,
-                }
-                .into());
+                return Err(SendError::Invalid { session: id, source }.into());
             }
         };
         let moment = core.moment();
@@ -187,10 +168,7 @@ impl Supervisor {
             writer: core.generation,
             created_at: moment.wall,
             updated_at: moment.wall,
-            phase: Phase::Pending {
-                since: SupervisedTime::default(),
-                until: None,
-            },
+            phase: Phase::Pending { since: SupervisedTime::default(), until: None },
             name: start.name,
             external_id: start.external_id,
             start_key,
@@ -210,11 +188,7 @@ impl Supervisor {
         let limit = core.policy_of(&record).max_snapshot_bytes();
         let bytes = state.len() as u64;
         if bytes > limit {
-            return Err(StartError::SnapshotTooLarge {
-                session: id,
-                bytes,
-                limit,
-            });
+            return Err(StartError::SnapshotTooLarge { session: id, bytes, limit });
         }
         let header = SnapshotHeader {
             kind: kind.clone(),
@@ -248,10 +222,9 @@ impl Supervisor {
         };
         Ok(match started {
             Started::New => (Session::new(Arc::clone(core), id, kind), Origin::New),
-            Started::Repeated(holder) => (
-                Session::new(Arc::clone(core), holder, kind),
-                Origin::Repeated,
-            ),
+            Started::Repeated(holder) => {
+                (Session::new(Arc::clone(core), holder, kind), Origin::Repeated)
+            }
         })
     }
 
@@ -281,11 +254,7 @@ impl Supervisor {
     /// [`SessionError::NotFound`], or a store that fails.
     pub async fn session(&self, id: SessionId) -> Result<Session, SessionError> {
         let status = crate::session::status(self.core(), id).await?;
-        Ok(Session::new(
-            Arc::clone(self.core()),
-            id,
-            status.kind().clone(),
-        ))
+        Ok(Session::new(Arc::clone(self.core()), id, status.kind().clone()))
     }
 
     /// A handle to the session that a key names; where several do, to the newest.
@@ -334,10 +303,7 @@ impl Supervisor {
     /// Wholly.
     pub async fn recovered(&self) -> Result<Arc<RecoveryReport>, ShuttingDown> {
         let mut recovered = self.owner.recovered.clone();
-        let report = recovered
-            .wait_for(Option::is_some)
-            .await
-            .map_err(|_| ShuttingDown)?;
+        let report = recovered.wait_for(Option::is_some).await.map_err(|_| ShuttingDown)?;
         report.as_ref().map(Arc::clone).ok_or(ShuttingDown)
     }
 
@@ -375,17 +341,10 @@ impl Supervisor {
 }
 
 fn no_such_kind<W>() -> StartError {
-    let kind = Kind::new(
-        std::any::type_name::<W>()
-            .rsplit("::")
-            .next()
-            .unwrap_or("workload"),
-    );
+    let kind = Kind::new(std::any::type_name::<W>().rsplit("::").next().unwrap_or("workload"));
     match kind {
         Ok(kind) => StartError::NoWorkload { kind },
-        Err(_) => StartError::NoWorkload {
-            kind: Kind::new("workload").expect("a valid kind"),
-        },
+        Err(_) => StartError::NoWorkload { kind: Kind::new("workload").expect("a valid kind") },
     }
 }
 

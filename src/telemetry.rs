@@ -19,12 +19,7 @@ pub(crate) fn run_span(session: SessionId, run: RunId, kind: &str) -> Span {
 /// Writes a line for each move that a commit made, and one for a session that ended.
 pub(crate) fn committed(record: &SessionRecord, facts: &[crate::model::event::EventRecord]) {
     for event in facts {
-        let Fact::Lifecycle(Lifecycle::StateChanged {
-            from,
-            to,
-            cause,
-            reason,
-        }) = &event.fact
+        let Fact::Lifecycle(Lifecycle::StateChanged { from, to, cause, reason }) = &event.fact
         else {
             continue;
         };

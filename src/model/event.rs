@@ -274,10 +274,7 @@ impl Event {
         iteration: u64,
         tools_used: impl IntoIterator<Item = T>,
     ) -> Self {
-        Self::Thinking {
-            iteration,
-            tools_used: tools_used.into_iter().map(Into::into).collect(),
-        }
+        Self::Thinking { iteration, tools_used: tools_used.into_iter().map(Into::into).collect() }
     }
 
     /// A command that ran, what it printed and how it exited.
@@ -292,34 +289,22 @@ impl Event {
 
     /// A file that was touched.
     pub fn file_change(path: impl Into<String>, action: FileAction) -> Self {
-        Self::FileChange {
-            path: path.into(),
-            action,
-        }
+        Self::FileChange { path: path.into(), action }
     }
 
     /// Something was finished.
     pub fn completion(message: impl Into<String>) -> Self {
-        Self::Completion {
-            message: message.into(),
-            stats: serde_json::Value::Null,
-        }
+        Self::Completion { message: message.into(), stats: serde_json::Value::Null }
     }
 
     /// Something went wrong.
     pub fn error(message: impl Into<String>) -> Self {
-        Self::Error {
-            message: message.into(),
-            stats: serde_json::Value::Null,
-        }
+        Self::Error { message: message.into(), stats: serde_json::Value::Null }
     }
 
     /// Anything else, with data of the caller's own shape.
     pub fn custom(name: impl Into<String>, data: impl Into<serde_json::Value>) -> Self {
-        Self::Custom {
-            name: name.into(),
-            data: data.into(),
-        }
+        Self::Custom { name: name.into(), data: data.into() }
     }
 }
 

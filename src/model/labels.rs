@@ -9,10 +9,7 @@ pub type Metadata = serde_json::Map<String, serde_json::Value>;
 
 /// Indexed key-value pairs on a session, at most [`Labels::MAX`] of them.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
-#[serde(
-    try_from = "BTreeMap<String, String>",
-    into = "BTreeMap<String, String>"
-)]
+#[serde(try_from = "BTreeMap<String, String>", into = "BTreeMap<String, String>")]
 pub struct Labels(BTreeMap<String, String>);
 
 impl Labels {
@@ -30,10 +27,8 @@ impl Labels {
     pub fn new<K: Into<String>, V: Into<String>>(
         pairs: impl IntoIterator<Item = (K, V)>,
     ) -> Result<Self, InvalidLabels> {
-        let map: BTreeMap<String, String> = pairs
-            .into_iter()
-            .map(|(key, value)| (key.into(), value.into()))
-            .collect();
+        let map: BTreeMap<String, String> =
+            pairs.into_iter().map(|(key, value)| (key.into(), value.into())).collect();
         if map.len() > Self::MAX {
             return Err(InvalidLabels::TooMany { count: map.len() });
         }
@@ -41,9 +36,7 @@ impl Labels {
             let bad =
                 |text: &str, max: usize| text.len() > max || text.chars().any(char::is_control);
             if key.is_empty() || bad(key, Self::MAX_KEY) {
-                return Err(InvalidLabels::Key {
-                    key: key.chars().take(40).collect(),
-                });
+                return Err(InvalidLabels::Key { key: key.chars().take(40).collect() });
             }
             if bad(value, Self::MAX_VALUE) {
                 return Err(InvalidLabels::Value { key: key.clone() });
@@ -59,9 +52,7 @@ impl Labels {
 
     /// All pairs, by key.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0
-            .iter()
-            .map(|(key, value)| (key.as_str(), value.as_str()))
+        self.0.iter().map(|(key, value)| (key.as_str(), value.as_str()))
     }
 
     /// Whether there are none.
@@ -98,10 +89,7 @@ pub enum InvalidLabels {
         count: usize,
     },
     /// A key that is empty, too long or has control characters.
-    #[error(
-        "invalid label key {key:?}: 1 to {} bytes without control characters",
-        Labels::MAX_KEY
-    )]
+    #[error("invalid label key {key:?}: 1 to {} bytes without control characters", Labels::MAX_KEY)]
     Key {
         /// The beginning of the key.
         key: String,

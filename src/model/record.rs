@@ -96,11 +96,7 @@ impl SessionRecord {
     /// Inputs up to and including this number are not needed any more: every kept snapshot
     /// covers them.
     pub fn inputs_covered(&self) -> u64 {
-        self.snapshots
-            .iter()
-            .map(|kept| kept.consumed)
-            .min()
-            .unwrap_or(0)
+        self.snapshots.iter().map(|kept| kept.consumed).min().unwrap_or(0)
     }
 
     /// Since when the session could run, if there were a place for it: its due time in

@@ -78,18 +78,13 @@ impl SnapshotEnvelope {
     /// [`SnapshotError`] says what is wrong with the bytes. The checksum is looked at before the
     /// format, so that a damaged envelope never passes for one of a newer version.
     pub fn decode(bytes: &[u8]) -> Result<Self, SnapshotError> {
-        let (magic, rest) = bytes
-            .split_first_chunk::<4>()
-            .ok_or(SnapshotError::Truncated)?;
+        let (magic, rest) = bytes.split_first_chunk::<4>().ok_or(SnapshotError::Truncated)?;
         if magic != MAGIC {
             return Err(SnapshotError::NotASnapshot);
         }
-        let (format, rest) = rest
-            .split_first_chunk::<2>()
-            .ok_or(SnapshotError::Truncated)?;
-        let (rest, checksum) = rest
-            .split_last_chunk::<CHECKSUM>()
-            .ok_or(SnapshotError::Truncated)?;
+        let (format, rest) = rest.split_first_chunk::<2>().ok_or(SnapshotError::Truncated)?;
+        let (rest, checksum) =
+            rest.split_last_chunk::<CHECKSUM>().ok_or(SnapshotError::Truncated)?;
         let covered = bytes.len() - CHECKSUM;
         let sum = bytes.get(..covered).map_or(0, crc32fast::hash);
         if sum != u32::from_le_bytes(*checksum) {
@@ -100,19 +95,12 @@ impl SnapshotEnvelope {
             SNAPSHOT_FORMAT => {}
             found => return Err(SnapshotError::NewerFormat { found }),
         }
-        let (length, body) = rest
-            .split_first_chunk::<4>()
-            .ok_or(SnapshotError::Truncated)?;
+        let (length, body) = rest.split_first_chunk::<4>().ok_or(SnapshotError::Truncated)?;
         let length = usize::try_from(u32::from_le_bytes(*length)).unwrap_or(usize::MAX);
-        let (header, payload) = body
-            .split_at_checked(length)
-            .ok_or(SnapshotError::Truncated)?;
+        let (header, payload) = body.split_at_checked(length).ok_or(SnapshotError::Truncated)?;
         let header =
             serde_json::from_slice(header).map_err(|error| SnapshotError::Header(error.into()))?;
-        Ok(Self {
-            header,
-            payload: payload.into(),
-        })
+        Ok(Self { header, payload: payload.into() })
     }
 }
 

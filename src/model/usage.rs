@@ -24,13 +24,7 @@ pub struct Usage {
 impl Usage {
     /// Tokens read and written.
     pub const fn tokens(input: u64, output: u64) -> Self {
-        Self {
-            input_tokens: input,
-            output_tokens: output,
-            tool_calls: 0,
-            iterations: 0,
-            cost: 0,
-        }
+        Self { input_tokens: input, output_tokens: output, tool_calls: 0, iterations: 0, cost: 0 }
     }
 
     /// Sets the number of tool calls.

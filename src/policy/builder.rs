@@ -105,10 +105,7 @@ impl PolicyBuilder {
         ];
         for (setting, span) in spans {
             if span.is_some_and(|span| span > MAX_SPAN) {
-                return Err(InvalidPolicy::new(
-                    setting,
-                    "at most 100 years; for no limit, never",
-                ));
+                return Err(InvalidPolicy::new(setting, "at most 100 years; for no limit, never"));
             }
         }
         let counts = [

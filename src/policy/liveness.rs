@@ -45,13 +45,7 @@ pub(crate) fn verdict(
         Limit::Never => Verdict::Alive { until: None },
         Limit::After(limit) => {
             let deadline = since.after(limit);
-            if now >= deadline {
-                past
-            } else {
-                Verdict::Alive {
-                    until: Some(deadline),
-                }
-            }
+            if now >= deadline { past } else { Verdict::Alive { until: Some(deadline) } }
         }
     }
 }

@@ -102,12 +102,8 @@ impl Default for Backoff {
 
 impl Backoff {
     /// No wait at all.
-    pub const NONE: Self = Self {
-        initial: Duration::ZERO,
-        factor: 1.0,
-        max: Duration::ZERO,
-        jitter: 0.0,
-    };
+    pub const NONE: Self =
+        Self { initial: Duration::ZERO, factor: 1.0, max: Duration::ZERO, jitter: 0.0 };
 
     /// The wait after `failures` failures in a row; `random` is between 0 and 1.
     fn wait(&self, failures: u32, random: f64) -> Duration {
@@ -128,31 +124,11 @@ const MAX_RESTARTS: u32 = 1000;
 impl RestartPolicy {
     pub(super) fn validate(&self) -> Result<(), InvalidPolicy> {
         let rules = [
-            (
-                self.max_restarts > MAX_RESTARTS,
-                "restart.max_restarts",
-                "at most 1000",
-            ),
-            (
-                self.within.is_zero(),
-                "restart.within",
-                "longer than nothing",
-            ),
-            (
-                self.within > MAX_SPAN,
-                "restart.within",
-                "at most 100 years",
-            ),
-            (
-                self.healthy_after > MAX_SPAN,
-                "restart.healthy_after",
-                "at most 100 years",
-            ),
-            (
-                self.backoff.max > MAX_SPAN,
-                "restart.backoff.max",
-                "at most 100 years",
-            ),
+            (self.max_restarts > MAX_RESTARTS, "restart.max_restarts", "at most 1000"),
+            (self.within.is_zero(), "restart.within", "longer than nothing"),
+            (self.within > MAX_SPAN, "restart.within", "at most 100 years"),
+            (self.healthy_after > MAX_SPAN, "restart.healthy_after", "at most 100 years"),
+            (self.backoff.max > MAX_SPAN, "restart.backoff.max", "at most 100 years"),
             (
                 self.backoff.initial > self.backoff.max,
                 "restart.backoff.initial",
@@ -228,25 +204,15 @@ pub(crate) fn on_failure(
     }
     let in_window = u32::try_from(failures.recent.len()).unwrap_or(u32::MAX);
     let why = if in_window > policy.max_restarts {
-        format!(
-            "{} within {}",
-            counted(in_window),
-            humantime::format_duration(policy.within)
-        )
+        format!("{} within {}", counted(in_window), humantime::format_duration(policy.within))
     } else if failures.without_checkpoint > policy.max_without_checkpoint {
-        format!(
-            "{} without a checkpoint",
-            counted(failures.without_checkpoint)
-        )
+        format!("{} without a checkpoint", counted(failures.without_checkpoint))
     } else {
         let delay = match retry {
             Retry::After(delay) => delay.min(MAX_SPAN),
             Retry::ByPolicy | Retry::Never => policy.backoff.wait(failures.in_a_row, random),
         };
-        return Verdict::Restart {
-            attempt: failures.in_a_row,
-            delay,
-        };
+        return Verdict::Restart { attempt: failures.in_a_row, delay };
     };
     match policy.on_exhausted {
         OnExhausted::Quarantine => Verdict::Quarantine { why },

@@ -47,13 +47,7 @@ pub(crate) async fn fill_places(core: Arc<Core>) {
             }
             let woken = ready.into_iter().zip(places).map(|(session, place)| {
                 let (done, woken) = oneshot::channel();
-                core.route(
-                    session,
-                    Op::Wake {
-                        place: Some(place),
-                        done,
-                    },
-                );
+                core.route(session, Op::Wake { place: Some(place), done });
                 async move { (session, woken.await) }
             });
             for (session, woken) in join_all(woken).await {
@@ -114,10 +108,7 @@ pub(crate) async fn time_out(core: Arc<Core>) {
 async fn earliest(core: &Core) -> Option<Due> {
     loop {
         let store = core.store().ok()?;
-        match store
-            .due(Lane::Timeout, SupervisedTime::from_millis(u64::MAX), 1)
-            .await
-        {
+        match store.due(Lane::Timeout, SupervisedTime::from_millis(u64::MAX), 1).await {
             Ok(due) => return due.first().copied(),
             Err(_) => tokio::time::sleep(RETRY).await,
         }

@@ -81,10 +81,7 @@ impl Health {
         if !self.degraded.load(Ordering::Acquire) {
             return None;
         }
-        self.error
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.error.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn set(&self, error: Option<Arc<StoreError>>) {
@@ -105,24 +102,13 @@ impl Checkpointer {
         let health = Arc::new(Health::default());
         let health_of_task = Arc::clone(&health);
         let waiting = Vec::new();
-        let task = Task {
-            store,
-            generation,
-            clock,
-            inbox,
-            waiting,
-            health: health_of_task,
-        };
+        let task = Task { store, generation, clock, inbox, waiting, health: health_of_task };
         (Self { jobs, health }, task.run())
     }
 
     /// Hands a commit in. Where the worker has ended, nothing answers.
     pub(crate) fn submit(&self, commit: Commit, on_answer: OnAnswer) {
-        let job = Job {
-            commit: Arc::new(commit),
-            on_answer,
-            told: false,
-        };
+        let job = Job { commit: Arc::new(commit), on_answer, told: false };
         let _ = self.jobs.send(Message::Commit(job));
     }
 
@@ -261,17 +247,8 @@ fn batch_end(waiting: &[Message]) -> usize {
     let mut bytes = 0_usize;
     for (index, message) in waiting.iter().enumerate().take(MAX_BATCH) {
         if let Message::Commit(job) = message {
-            bytes += job
-                .commit
-                .snapshot
-                .as_ref()
-                .map_or(0, |snapshot| snapshot.len());
-            bytes += job
-                .commit
-                .inputs
-                .iter()
-                .map(|input| input.payload.len())
-                .sum::<usize>();
+            bytes += job.commit.snapshot.as_ref().map_or(0, |snapshot| snapshot.len());
+            bytes += job.commit.inputs.iter().map(|input| input.payload.len()).sum::<usize>();
         }
         if bytes > MAX_BATCH_BYTES && index > 0 {
             return index;

@@ -117,10 +117,7 @@ impl Core {
 
     /// The store, as long as the worker has it.
     pub(crate) fn store(&self) -> Result<Arc<dyn Store>, StoreError> {
-        self.lock_store()
-            .as_ref()
-            .map(Arc::clone)
-            .ok_or(StoreError::Closed)
+        self.lock_store().as_ref().map(Arc::clone).ok_or(StoreError::Closed)
     }
 
     /// Lets go of the store.
@@ -148,18 +145,15 @@ impl Core {
 
     /// A number between 0 and 1.
     pub(crate) fn random(&self) -> f64 {
-        self.random
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .f64()
+        self.random.lock().unwrap_or_else(PoisonError::into_inner).f64()
     }
 
     /// The policy of a session: its own, or the supervisor's.
     pub(crate) fn policy_of(&self, record: &SessionRecord) -> Arc<Policy> {
-        record.policy.as_ref().map_or_else(
-            || Arc::clone(&self.policy),
-            |own| Arc::new(Policy::clone(own)),
-        )
+        record
+            .policy
+            .as_ref()
+            .map_or_else(|| Arc::clone(&self.policy), |own| Arc::new(Policy::clone(own)))
     }
 
     pub(crate) fn life(&self) -> Life {

@@ -118,13 +118,7 @@ impl Draft {
         self.changed = true;
         self.record.last_event += 1;
         let sequence = self.record.last_event;
-        self.events.push(EventRecord {
-            sequence,
-            at,
-            run,
-            input,
-            fact,
-        });
+        self.events.push(EventRecord { sequence, at, run, input, fact });
     }
 
     /// Takes what a run noted.
@@ -172,31 +166,16 @@ impl Draft {
             from,
             to: trigger.target(),
         })?;
-        debug_assert_eq!(
-            to,
-            phase.state(),
-            "the phase is the one that the table names"
-        );
+        debug_assert_eq!(to, phase.state(), "the phase is the one that the table names");
         let run = phase.run().or_else(|| self.record.phase.run());
         self.record.phase = phase;
         let at = self.moment.wall;
-        let change = Lifecycle::StateChanged {
-            from,
-            to,
-            cause,
-            reason: reason.clone(),
-        };
+        let change = Lifecycle::StateChanged { from, to, cause, reason: reason.clone() };
         self.push(at, run, None, Fact::Lifecycle(change));
         if self.record.history.len() >= SessionRecord::KEPT_HISTORY {
             self.record.history.pop_front();
         }
-        self.record.history.push_back(Transition {
-            at,
-            from,
-            to,
-            cause,
-            reason,
-        });
+        self.record.history.push_back(Transition { at, from, to, cause, reason });
         Ok(())
     }
 
@@ -207,11 +186,7 @@ impl Draft {
         cause: Cause,
         reason: Option<String>,
     ) -> Result<(), InvalidTransition> {
-        let phase = Phase::Active {
-            run,
-            worker: self.moment.worker,
-            restarting: None,
-        };
+        let phase = Phase::Active { run, worker: self.moment.worker, restarting: None };
         self.step(Trigger::Activate, phase, cause, reason)?;
         self.record.runs.count = self.record.runs.count.saturating_add(1);
         self.record.runs.since = Some(self.moment.supervised);
@@ -228,10 +203,7 @@ impl Draft {
             let span = u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
             self.record.runs.active_ms = self.record.runs.active_ms.saturating_add(span);
         }
-        self.record.runs.last = Some(EndedRun {
-            run,
-            end: end.clone(),
-        });
+        self.record.runs.last = Some(EndedRun { run, end: end.clone() });
         if end == RunEnd::Abandoned {
             self.record.abandoned.push(run);
         }
@@ -259,10 +231,7 @@ impl Draft {
     /// Begins the wait of a restart.
     pub(crate) fn schedule_restart(&mut self, attempt: u32, delay: std::time::Duration) {
         let due = self.moment.supervised.after(delay);
-        if let Phase::Active {
-            worker, restarting, ..
-        } = &mut self.record.phase
-        {
+        if let Phase::Active { worker, restarting, .. } = &mut self.record.phase {
             *worker = self.moment.worker;
             *restarting = Some(crate::model::state::Restarting { attempt, due });
         }
@@ -306,11 +275,7 @@ impl Draft {
             }
             return Ok(());
         }
-        let phase = Phase::Paused {
-            cause: pause,
-            since,
-            until,
-        };
+        let phase = Phase::Paused { cause: pause, since, until };
         self.step(Trigger::Pause, phase, cause, reason)
     }
 
@@ -328,12 +293,7 @@ impl Draft {
     }
 
     fn stopping(&mut self, run: RunId, worker: WorkerGeneration) -> Result<(), InvalidTransition> {
-        self.step(
-            Trigger::Stop,
-            Phase::Stopping { run, worker },
-            Cause::Asked,
-            None,
-        )
+        self.step(Trigger::Stop, Phase::Stopping { run, worker }, Cause::Asked, None)
     }
 
     /// Nothing of the stopped run is alive any more.
@@ -379,16 +339,9 @@ impl Draft {
             });
             if let Some((sequence, checksum)) = known {
                 return if checksum == crc32fast::hash(&input.payload) {
-                    Ok(Accepted {
-                        sequence,
-                        repeated: true,
-                    })
+                    Ok(Accepted { sequence, repeated: true })
                 } else {
-                    Err(SendError::InputIdReused {
-                        session,
-                        id: id.clone(),
-                        sequence,
-                    })
+                    Err(SendError::InputIdReused { session, id: id.clone(), sequence })
                 };
             }
         }
@@ -399,24 +352,12 @@ impl Draft {
         let bytes = input.payload.len() as u64;
         let limit = policy.max_input_bytes();
         if bytes > limit {
-            return Err(SendError::TooLarge {
-                session,
-                bytes,
-                limit,
-            });
+            return Err(SendError::TooLarge { session, bytes, limit });
         }
-        let Inbox {
-            accepted,
-            waiting_bytes,
-            ..
-        } = self.record.inbox;
+        let Inbox { accepted, waiting_bytes, .. } = self.record.inbox;
         let waiting = self.record.inbox.waiting();
         if waiting >= u64::from(policy.max_inputs()) || waiting_bytes + bytes > limit {
-            return Err(SendError::Full {
-                session,
-                inputs: waiting,
-                bytes: waiting_bytes,
-            });
+            return Err(SendError::Full { session, inputs: waiting, bytes: waiting_bytes });
         }
         let sequence = accepted + 1;
         self.changed = true;
@@ -429,10 +370,7 @@ impl Draft {
             state_version: input.state_version,
             payload: Arc::clone(&input.payload),
         });
-        Ok(Accepted {
-            sequence,
-            repeated: false,
-        })
+        Ok(Accepted { sequence, repeated: false })
     }
 
     /// Gives the next input to the run, and counts the attempt. `None` if there is none.
@@ -445,10 +383,7 @@ impl Draft {
             Some(InHand { input, attempt }) if input == next => attempt.saturating_add(1),
             Some(_) | None => 1,
         };
-        let in_hand = InHand {
-            input: next,
-            attempt,
-        };
+        let in_hand = InHand { input: next, attempt };
         self.changed = true;
         self.record.inbox.in_hand = Some(in_hand);
         Some(in_hand)
@@ -459,10 +394,7 @@ impl Draft {
         if let Some(InHand { input, attempt }) = self.record.inbox.in_hand.take() {
             self.changed = true;
             if attempt > 1 {
-                self.record.inbox.in_hand = Some(InHand {
-                    input,
-                    attempt: attempt - 1,
-                });
+                self.record.inbox.in_hand = Some(InHand { input, attempt: attempt - 1 });
             }
         }
     }
@@ -475,12 +407,7 @@ impl Draft {
         payload: &[u8],
         covers: Option<Covered>,
     ) -> SnapshotRef {
-        let sequence = self
-            .record
-            .snapshots
-            .first()
-            .map_or(0, |newest| newest.sequence)
-            + 1;
+        let sequence = self.record.snapshots.first().map_or(0, |newest| newest.sequence) + 1;
         if let Some(Covered { input, bytes }) = covers {
             self.record.inbox.consumed = self.record.inbox.consumed.max(input);
             self.record.inbox.waiting_bytes = self.record.inbox.waiting_bytes.saturating_sub(bytes);
@@ -506,9 +433,7 @@ impl Draft {
             self.record.snapshots.remove(0);
         }
         self.record.snapshots.insert(0, snapshot);
-        self.record
-            .snapshots
-            .truncate(SessionRecord::KEPT_SNAPSHOTS);
+        self.record.snapshots.truncate(SessionRecord::KEPT_SNAPSHOTS);
         self.snapshot = Some(bytes.into());
         self.record.recoveries = 0;
         self.record.failures.without_checkpoint = 0;
@@ -527,11 +452,7 @@ impl Draft {
         self.record.inbox.consumed = older.consumed;
         self.record.inbox.waiting_bytes = weigh(older.consumed);
         self.record.inbox.in_hand = None;
-        self.log(Lifecycle::SnapshotFellBack {
-            from: newer.sequence,
-            to: older.sequence,
-            reason,
-        });
+        self.log(Lifecycle::SnapshotFellBack { from: newer.sequence, to: older.sequence, reason });
         true
     }
 
@@ -568,10 +489,7 @@ impl Draft {
     /// Sets the phase of a new session that waits for its place.
     pub(crate) fn wait_for_place(&mut self, policy: &Policy) {
         let since = self.moment.supervised;
-        let until = policy
-            .pending_timeout()
-            .duration()
-            .map(|limit| since.after(limit));
+        let until = policy.pending_timeout().duration().map(|limit| since.after(limit));
         self.record.phase = Phase::Pending { since, until };
     }
 }

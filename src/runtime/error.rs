@@ -119,19 +119,12 @@ pub enum SessionError {
 
 impl SessionError {
     pub(crate) fn undecodable(session: SessionId, error: impl Into<BoxError>) -> Self {
-        Self::Undecodable {
-            session,
-            source: Arc::from(error.into()),
-        }
+        Self::Undecodable { session, source: Arc::from(error.into()) }
     }
 
     /// A read that failed.
     pub(crate) fn read(session: SessionId, error: StoreError) -> Self {
-        Self::Store {
-            session,
-            under_way: false,
-            source: Arc::new(error),
-        }
+        Self::Store { session, under_way: false, source: Arc::new(error) }
     }
 }
 
@@ -195,10 +188,7 @@ pub enum SendError {
 
 impl SendError {
     pub(crate) fn invalid(session: SessionId, error: impl Into<BoxError>) -> Self {
-        Self::Invalid {
-            session,
-            source: Arc::from(error.into()),
-        }
+        Self::Invalid { session, source: Arc::from(error.into()) }
     }
 }
 

@@ -19,10 +19,7 @@ impl Hub {
     /// Begins to watch: sees every version that is published from now on, the newest at least.
     pub(crate) fn watch(&self, session: SessionId) -> watch::Receiver<Option<Arc<SessionRecord>>> {
         let mut sessions = self.lock();
-        sessions
-            .entry(session)
-            .or_insert_with(|| watch::channel(None).0)
-            .subscribe()
+        sessions.entry(session).or_insert_with(|| watch::channel(None).0).subscribe()
     }
 
     /// Shows a committed record to those who watch it.
@@ -35,9 +32,7 @@ impl Hub {
             sessions.remove(&record.id);
         } else {
             sender.send_if_modified(|shown| {
-                let newer = shown
-                    .as_ref()
-                    .is_none_or(|shown| shown.version < record.version);
+                let newer = shown.as_ref().is_none_or(|shown| shown.version < record.version);
                 if newer {
                     *shown = Some(Arc::clone(record));
                 }

@@ -44,9 +44,7 @@ impl Ladder {
     pub(crate) fn cancel(&mut self, now: WorkerTime, grace: Duration) -> bool {
         match self {
             Self::Free | Self::Asked { .. } => {
-                *self = Self::Cancelled {
-                    abandon_at: now.after(grace),
-                };
+                *self = Self::Cancelled { abandon_at: now.after(grace) };
                 true
             }
             Self::Cancelled { .. } | Self::Over => false,

@@ -50,17 +50,8 @@ pub(crate) struct Settlement {
 
 impl Live {
     pub(crate) fn new(run: Run, actor: ActorLine, record: Arc<SessionRecord>) -> Self {
-        let shown = Shown {
-            record,
-            pausing: false,
-            fate: Fate::Alive,
-            settlement: None,
-        };
-        Self {
-            run,
-            actor,
-            shown: Mutex::new(shown),
-        }
+        let shown = Shown { record, pausing: false, fate: Fate::Alive, settlement: None };
+        Self { run, actor, shown: Mutex::new(shown) }
     }
 
     /// The run.

@@ -24,37 +24,19 @@ pub(crate) enum Op {
     /// Make the session.
     Start(Box<NewSession>),
     /// Take an input.
-    Send {
-        input: NewInput,
-        reply: Reply<Accepted, SendError>,
-    },
+    Send { input: NewInput, reply: Reply<Accepted, SendError> },
     /// Come to rest.
     Pause { reply: Reply<Rested, SessionError> },
     /// Go on.
-    Resume {
-        place: Option<Place>,
-        reply: Reply<(), SessionError>,
-    },
+    Resume { place: Option<Place>, reply: Reply<(), SessionError> },
     /// Stop; the grace is the policy's unless it is given.
-    Stop {
-        grace: Option<Duration>,
-        reply: Reply<StopAccepted, SessionError>,
-    },
+    Stop { grace: Option<Duration>, reply: Reply<StopAccepted, SessionError> },
     /// End well, by a caller's word.
-    Complete {
-        reason: Option<String>,
-        reply: Reply<(), SessionError>,
-    },
+    Complete { reason: Option<String>, reply: Reply<(), SessionError> },
     /// End badly, by a caller's word.
-    Fail {
-        reason: String,
-        reply: Reply<(), SessionError>,
-    },
+    Fail { reason: String, reply: Reply<(), SessionError> },
     /// Change what callers write on it.
-    Annotate {
-        change: Annotation,
-        reply: Reply<(), SessionError>,
-    },
+    Annotate { change: Annotation, reply: Reply<(), SessionError> },
     /// Come to rest, the worker shuts down.
     Shutdown,
     /// The budget of the shutdown runs out: be cancelled.
@@ -62,20 +44,13 @@ pub(crate) enum Op {
     /// The budget of the shutdown is over: be abandoned.
     Abandon,
     /// A place became free, or an input came: begin to run if there is reason to.
-    Wake {
-        place: Option<Place>,
-        done: oneshot::Sender<Woken>,
-    },
+    Wake { place: Option<Place>, done: oneshot::Sender<Woken> },
     /// The backoff is over.
     Restart,
     /// Its waiting may have reached its limit.
     TimeOut { done: oneshot::Sender<()> },
     /// Another worker left it like this.
-    Recover {
-        plan: Plan,
-        place: Option<Place>,
-        done: oneshot::Sender<Recovered>,
-    },
+    Recover { plan: Plan, place: Option<Place>, done: oneshot::Sender<Recovered> },
     /// Its actor ended without saying what became of the run.
     Lost { run: RunId },
     /// An abandoned run came back.
@@ -180,14 +155,7 @@ pub(crate) struct Reply<T, E: From<SessionError>> {
 impl<T, E: From<SessionError>> Reply<T, E> {
     pub(crate) fn new(session: SessionId) -> (Self, oneshot::Receiver<Result<T, E>>) {
         let (to, from) = oneshot::channel();
-        (
-            Self {
-                to: Some(to),
-                session,
-                under_way: false,
-            },
-            from,
-        )
+        (Self { to: Some(to), session, under_way: false }, from)
     }
 
     pub(crate) fn send(mut self, answer: Result<T, E>) {
@@ -226,19 +194,14 @@ impl<T, E: From<SessionError>> Drop for Reply<T, E> {
         if self.under_way
             && let Some(to) = self.to.take()
         {
-            let _ = to.send(Err(SessionError::OutcomeUnknown {
-                session: self.session,
-            }
-            .into()));
+            let _ = to.send(Err(SessionError::OutcomeUnknown { session: self.session }.into()));
         }
     }
 }
 
 impl<T, E: From<SessionError>> std::fmt::Debug for Reply<T, E> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Reply")
-            .field("session", &self.session)
-            .finish_non_exhaustive()
+        f.debug_struct("Reply").field("session", &self.session).finish_non_exhaustive()
     }
 }
 

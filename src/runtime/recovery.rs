@@ -56,10 +56,7 @@ pub struct RecoveryReport {
 /// Looks at every session that may need something, and changes nothing.
 pub(crate) async fn survey(core: &Core) -> Result<Work, StoreError> {
     let store = core.store()?;
-    let mut work = Work {
-        damaged: store.damaged().await?,
-        ..Work::default()
-    };
+    let mut work = Work { damaged: store.damaged().await?, ..Work::default() };
     let mut after = None;
     loop {
         let query = Query {
@@ -114,17 +111,8 @@ pub(crate) struct Pace {
 /// Does the work: first what is harmless, as many at once as the pace allows; then the suspects,
 /// one at a time.
 pub(crate) async fn recover(core: Arc<Core>, work: Work, pace: Pace) -> RecoveryReport {
-    let Work {
-        ordinary,
-        suspects,
-        unregistered,
-        damaged,
-    } = work;
-    let mut report = RecoveryReport {
-        unregistered,
-        damaged,
-        ..RecoveryReport::default()
-    };
+    let Work { ordinary, suspects, unregistered, damaged } = work;
+    let mut report = RecoveryReport { unregistered, damaged, ..RecoveryReport::default() };
     let at_once = Arc::new(Semaphore::new(pace.at_once.max(1)));
     let mut tasks = tokio::task::JoinSet::new();
     for (session, plan) in ordinary {

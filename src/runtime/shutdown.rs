@@ -27,12 +27,7 @@ impl Schedule {
         let conclude = end - part(0.05, Duration::from_millis(500));
         let abandon = conclude - part(0.10, Duration::from_secs(1));
         let cancel = abandon - part(0.20, Duration::from_secs(4));
-        Self {
-            cancel,
-            abandon,
-            conclude,
-            end,
-        }
+        Self { cancel, abandon, conclude, end }
     }
 }
 

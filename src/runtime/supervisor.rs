@@ -33,10 +33,7 @@ pub(crate) enum Message {
     /// A desk has done its work.
     Desk(Box<Report>),
     /// A place is free: the resume that waits longest may have it. Without one it comes back.
-    Place {
-        place: Place,
-        back: oneshot::Sender<Option<Place>>,
-    },
+    Place { place: Place, back: oneshot::Sender<Option<Place>> },
     /// The worker shuts down: everybody is asked to yield.
     Drain { done: oneshot::Sender<Vec<Drained>> },
     /// Whatever still runs is cancelled.
@@ -191,10 +188,8 @@ impl Sessions {
 
     /// Later word on a session wins over a resume that waits for its place.
     fn supersede(&mut self, session: SessionId, by: &'static str) {
-        let (superseded, rest): (VecDeque<_>, VecDeque<_>) = self
-            .waiting
-            .drain(..)
-            .partition(|(waiting, _)| *waiting == session);
+        let (superseded, rest): (VecDeque<_>, VecDeque<_>) =
+            self.waiting.drain(..).partition(|(waiting, _)| *waiting == session);
         self.waiting = rest;
         for (_, op) in superseded {
             if let Op::Resume { reply, .. } = op {
@@ -204,13 +199,9 @@ impl Sessions {
     }
 
     fn open_desk(&mut self, session: SessionId, ops: Vec<Op>) {
-        let kept = self.kept.entry(session).or_insert_with(|| Kept {
-            by: By::Backoff,
-            place: None,
-        });
-        kept.by = By::Desk {
-            waiting: Vec::new(),
-        };
+        let kept =
+            self.kept.entry(session).or_insert_with(|| Kept { by: By::Backoff, place: None });
+        kept.by = By::Desk { waiting: Vec::new() };
         let has_place = kept.place.is_some();
         let me = self.me.clone();
         let desk = desk::serve(Arc::clone(&self.core), session, ops, has_place);
@@ -222,13 +213,7 @@ impl Sessions {
     }
 
     fn on_desk(&mut self, report: Report) {
-        let Report {
-            session,
-            place,
-            after,
-            left,
-            record,
-        } = report;
+        let Report { session, place, after, left, record } = report;
         let Some(kept) = self.kept.get_mut(&session) else {
             return;
         };
@@ -238,7 +223,7 @@ impl Sessions {
             ops.append(waiting);
         }
         match after {
-            After::Launch(launch) => self.launch(session, launch, ops),
+            After::Launch(launch) => self.launch(session, *launch, ops),
             After::Backoff(restarting) => self.back_off(session, restarting, ops),
             After::Rest => self.at_rest(session, record, ops),
             After::WaitForPlace(resumes) => {
@@ -285,13 +270,8 @@ impl Sessions {
         });
     }
 
-    fn launch(&mut self, session: SessionId, launch: Box<desk::Prepared>, ops: Vec<Op>) {
-        let desk::Prepared {
-            record,
-            workload,
-            snapshot,
-            inputs,
-        } = *launch;
+    fn launch(&mut self, session: SessionId, launch: desk::Prepared, ops: Vec<Op>) {
+        let desk::Prepared { record, workload, snapshot, inputs } = launch;
         let Some(run) = record.phase.run() else {
             return self.at_rest(session, Some(record), ops);
         };
@@ -322,10 +302,7 @@ impl Sessions {
         line.connect(actor);
         self.core.directory.pin().insert(session, Arc::clone(&live));
         if let Some(kept) = self.kept.get_mut(&session) {
-            kept.by = By::Actor {
-                live,
-                missed: Vec::new(),
-            };
+            kept.by = By::Actor { live, missed: Vec::new() };
         }
         for op in ops {
             self.on_route(session, op);
@@ -340,11 +317,7 @@ impl Sessions {
         let Some(session) = self.actors.remove(&actor) else {
             return;
         };
-        let Some(Kept {
-            by: By::Actor { live, missed },
-            ..
-        }) = self.kept.get_mut(&session)
-        else {
+        let Some(Kept { by: By::Actor { live, missed }, .. }) = self.kept.get_mut(&session) else {
             return;
         };
         let live = Arc::clone(live);
@@ -353,31 +326,17 @@ impl Sessions {
             live.run().fence();
             live.run().set_ask(crate::workload::Ask::Cancel);
             self.core.settled(&live, None);
-            ops.insert(
-                0,
-                Op::Lost {
-                    run: live.run().id(),
-                },
-            );
+            ops.insert(0, Op::Lost { run: live.run().id() });
             return self.open_desk(session, ops);
         };
         let mut left = settlement.left;
         left.append(&mut ops);
         match &settlement.record.phase {
-            Phase::Active {
-                restarting: Some(restarting),
-                ..
-            } => {
+            Phase::Active { restarting: Some(restarting), .. } => {
                 self.back_off(session, *restarting, left);
             }
-            Phase::Active {
-                restarting: None, ..
-            } => {
-                let next = if self.draining.is_some() {
-                    Op::Shutdown
-                } else {
-                    Op::Restart
-                };
+            Phase::Active { restarting: None, .. } => {
+                let next = if self.draining.is_some() { Op::Shutdown } else { Op::Restart };
                 left.insert(0, next);
                 self.open_desk(session, left);
             }
@@ -394,13 +353,7 @@ impl Sessions {
     fn on_place(&mut self, place: Place, back: oneshot::Sender<Option<Place>>) {
         let place = match self.waiting.pop_front() {
             Some((session, Op::Resume { reply, .. })) => {
-                self.on_route(
-                    session,
-                    Op::Resume {
-                        place: Some(place),
-                        reply,
-                    },
-                );
+                self.on_route(session, Op::Resume { place: Some(place), reply });
                 if !self.waiting.is_empty() {
                     self.core.ready.notify_one();
                 }
@@ -418,10 +371,7 @@ impl Sessions {
                 reply.send(Err(SessionError::ShuttingDown { session }));
             }
         }
-        self.draining = Some(Draining {
-            done: Some(done),
-            drained: Vec::new(),
-        });
+        self.draining = Some(Draining { done: Some(done), drained: Vec::new() });
         let sessions: Vec<SessionId> = self.kept.keys().copied().collect();
         for session in sessions {
             self.on_route(session, Op::Shutdown);
@@ -447,10 +397,8 @@ impl Sessions {
         };
         if let Some(done) = draining.done.take() {
             let mut drained = std::mem::take(&mut draining.drained);
-            let unsettled = self.kept.keys().map(|session| Drained {
-                session: *session,
-                record: None,
-            });
+            let unsettled =
+                self.kept.keys().map(|session| Drained { session: *session, record: None });
             drained.extend(unsettled);
             self.core.set_life(Life::Draining);
             let _ = done.send(drained);

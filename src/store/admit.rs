@@ -1,7 +1,23 @@
 //! The one decision whether a commit is done, for every store of the library.
 
 use super::{Commit, Refusal, StoreError, index};
-use crate::model::{ids::InputId, record::SessionRecord};
+use crate::model::{
+    ids::{InputId, WorkerGeneration},
+    record::SessionRecord,
+};
+
+/// The commit that a stored record came with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Stored {
+    version: u64,
+    writer: WorkerGeneration,
+}
+
+impl Stored {
+    pub(super) const fn of(record: &SessionRecord) -> Self {
+        Self { version: record.version, writer: record.writer }
+    }
+}
 
 /// What becomes of a commit.
 #[derive(Debug, PartialEq, Eq)]
@@ -16,17 +32,17 @@ pub(super) enum Verdict {
 
 /// Decides about a commit.
 ///
-/// `old` is the stored record. `input` says what is known of an input id of the same session: its
+/// `old` is what is stored of its session. `input` says what is known of an input id of the same session: its
 /// sequence and the checksum of its payload.
 pub(super) fn admit(
     commit: &Commit,
-    old: Option<&SessionRecord>,
+    old: Option<Stored>,
     index: &impl index::Lookup,
     input: impl Fn(&InputId) -> Result<Option<(u64, u32)>, StoreError>,
 ) -> Result<Verdict, StoreError> {
     let record = &commit.record;
     let found = old.map(|old| old.version);
-    if old.is_some_and(|old| old.version == record.version && old.writer == record.writer) {
+    if old == Some(Stored::of(record)) {
         return Ok(Verdict::AlreadyIn);
     }
     let replaced = record.version.checked_sub(1).filter(|version| *version > 0);
@@ -52,16 +68,10 @@ pub(super) fn admit(
         let twin = earlier.filter(|earlier| earlier.id.as_ref() == Some(id));
         let taken = match input(id)? {
             Some(taken) => Some(taken),
-            None => twin
-                .map(|twin| (twin.sequence, crc32fast::hash(&twin.payload)))
-                .next(),
+            None => twin.map(|twin| (twin.sequence, crc32fast::hash(&twin.payload))).next(),
         };
         if let Some((sequence, checksum)) = taken {
-            return Ok(Verdict::Refuse(Refusal::InputTaken {
-                id: id.clone(),
-                sequence,
-                checksum,
-            }));
+            return Ok(Verdict::Refuse(Refusal::InputTaken { id: id.clone(), sequence, checksum }));
         }
     }
     Ok(Verdict::Do)

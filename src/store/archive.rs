@@ -99,10 +99,7 @@ pub fn import(path: impl AsRef<Path>, reader: impl BufRead) -> Result<Salvaged, 
             sink(item)?;
             last = number;
         }
-        Err(ArchiveError::line(
-            last + 1,
-            "the end of the archive is missing",
-        ))
+        Err(ArchiveError::line(last + 1, "the end of the archive is missing"))
     })?;
     Ok(report)
 }
@@ -181,39 +178,19 @@ pub enum ArchiveError {
 
 impl ArchiveError {
     fn line(line: u64, reason: impl Into<String>) -> Self {
-        Self::Line {
-            line,
-            reason: reason.into(),
-        }
+        Self::Line { line, reason: reason.into() }
     }
 }
 
 /// A part of a store, on its way from one to another. The record of a session comes before the
 /// rest of it, and its events in order.
 pub(super) enum Item {
-    Store {
-        supervised: SupervisedTime,
-    },
+    Store { supervised: SupervisedTime },
     Record(Box<SessionRecord>),
-    Snapshot {
-        session: SessionId,
-        sequence: u64,
-        bytes: Vec<u8>,
-    },
-    Input {
-        session: SessionId,
-        input: StoredInput,
-    },
-    InputId {
-        session: SessionId,
-        id: InputId,
-        sequence: u64,
-        checksum: u32,
-    },
-    Event {
-        session: SessionId,
-        event: Box<EventRecord>,
-    },
+    Snapshot { session: SessionId, sequence: u64, bytes: Vec<u8> },
+    Input { session: SessionId, input: StoredInput },
+    InputId { session: SessionId, id: InputId, sequence: u64, checksum: u32 },
+    Event { session: SessionId, event: Box<EventRecord> },
     Damage(Damage),
 }
 
@@ -268,15 +245,9 @@ impl From<Item> for Line {
         match item {
             Item::Store { supervised } => Self::Store { supervised },
             Item::Record(record) => Self::Record(record),
-            Item::Snapshot {
-                session,
-                sequence,
-                bytes,
-            } => Self::Snapshot {
-                session,
-                sequence,
-                bytes: to_hex(&bytes),
-            },
+            Item::Snapshot { session, sequence, bytes } => {
+                Self::Snapshot { session, sequence, bytes: to_hex(&bytes) }
+            }
             Item::Input { session, input } => Self::Input {
                 session,
                 sequence: input.sequence,
@@ -285,17 +256,9 @@ impl From<Item> for Line {
                 state_version: input.state_version,
                 payload: to_hex(&input.payload),
             },
-            Item::InputId {
-                session,
-                id,
-                sequence,
-                checksum,
-            } => Self::InputId {
-                session,
-                id,
-                sequence,
-                checksum,
-            },
+            Item::InputId { session, id, sequence, checksum } => {
+                Self::InputId { session, id, sequence, checksum }
+            }
             Item::Event { session, event } => Self::Event { session, event },
             Item::Damage(damage) => Self::Damage {
                 session: damage.session,
@@ -314,23 +277,10 @@ impl TryFrom<Line> for Item {
             Line::Archive { .. } | Line::End { .. } => return Err("out of place".to_owned()),
             Line::Store { supervised } => Self::Store { supervised },
             Line::Record(record) => Self::Record(record),
-            Line::Snapshot {
-                session,
-                sequence,
-                bytes,
-            } => Self::Snapshot {
-                session,
-                sequence,
-                bytes: from_hex(&bytes)?,
-            },
-            Line::Input {
-                session,
-                sequence,
-                id,
-                at,
-                state_version,
-                payload,
-            } => Self::Input {
+            Line::Snapshot { session, sequence, bytes } => {
+                Self::Snapshot { session, sequence, bytes: from_hex(&bytes)? }
+            }
+            Line::Input { session, sequence, id, at, state_version, payload } => Self::Input {
                 session,
                 input: StoredInput {
                     sequence,
@@ -340,23 +290,13 @@ impl TryFrom<Line> for Item {
                     payload: from_hex(&payload)?.into(),
                 },
             },
-            Line::InputId {
-                session,
-                id,
-                sequence,
-                checksum,
-            } => Self::InputId {
-                session,
-                id,
-                sequence,
-                checksum,
-            },
+            Line::InputId { session, id, sequence, checksum } => {
+                Self::InputId { session, id, sequence, checksum }
+            }
             Line::Event { session, event } => Self::Event { session, event },
-            Line::Damage {
-                session,
-                reason,
-                bytes,
-            } => Self::Damage(Damage::new(session, reason, &from_hex(&bytes)?)),
+            Line::Damage { session, reason, bytes } => {
+                Self::Damage(Damage::new(session, reason, &from_hex(&bytes)?))
+            }
         })
     }
 }
@@ -377,10 +317,7 @@ impl<W: Write> Lines<W> {
 
 fn to_hex(bytes: &[u8]) -> String {
     let digit = |value: u8| char::from_digit(u32::from(value), 16).unwrap_or_default();
-    bytes
-        .iter()
-        .flat_map(|byte| [digit(byte >> 4), digit(byte & 15)])
-        .collect()
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
 fn from_hex(text: &str) -> Result<Vec<u8>, String> {
@@ -393,8 +330,5 @@ fn from_hex(text: &str) -> Result<Vec<u8>, String> {
         let byte = value(*high)? << 4 | value(*low)?;
         u8::try_from(byte).ok()
     };
-    pairs
-        .iter()
-        .map(|pair| byte(pair).ok_or_else(odd))
-        .collect()
+    pairs.iter().map(|pair| byte(pair).ok_or_else(odd)).collect()
 }

@@ -145,13 +145,7 @@ pub(super) fn read_input(sequence: u64, body: &[u8]) -> Result<StoredInput, Unre
     };
     let at = DateTime::from_timestamp(seconds, nanos)
         .ok_or_else(|| Unreadable::Content("no such time".into()))?;
-    Ok(StoredInput {
-        sequence,
-        id,
-        at,
-        state_version,
-        payload: Arc::from(reader.0),
-    })
+    Ok(StoredInput { sequence, id, at, state_version, payload: Arc::from(reader.0) })
 }
 
 /// The body of what is known of an input id: the number of its input and the checksum of its
@@ -218,10 +212,7 @@ pub(super) struct Reader<'a>(pub(super) &'a [u8]);
 
 impl<'a> Reader<'a> {
     pub(super) fn take(&mut self, length: usize) -> Result<&'a [u8], Unreadable> {
-        let (taken, rest) = self
-            .0
-            .split_at_checked(length)
-            .ok_or(Unreadable::Truncated)?;
+        let (taken, rest) = self.0.split_at_checked(length).ok_or(Unreadable::Truncated)?;
         self.0 = rest;
         Ok(taken)
     }

@@ -92,17 +92,12 @@ pub(super) fn session_of(key: &[u8]) -> Option<SessionId> {
 }
 
 /// What a change of rows comes to: keys to write with their values, and keys to remove.
-pub(super) fn difference(old: &Rows, new: Rows) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
-    let gone = old
-        .keys()
-        .filter(|key| !new.contains_key(*key))
-        .map(|key| (key.clone(), None))
-        .collect::<Vec<_>>();
-    let set = new
-        .into_iter()
-        .filter(|(key, value)| old.get(key) != Some(value))
-        .map(|(key, value)| (key, Some(value)));
-    gone.into_iter().chain(set).collect()
+pub(super) fn difference(old: &Rows, new: &Rows) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
+    let gone = old.keys().filter(|key| !new.contains_key(*key));
+    let set = new.iter().filter(|(key, value)| old.get(*key) != Some(value));
+    gone.map(|key| (key.clone(), None))
+        .chain(set.map(|(key, value)| (key.clone(), Some(value.clone()))))
+        .collect()
 }
 
 /// The session that holds a name: the one that has it and has not ended.
@@ -119,10 +114,8 @@ pub(super) fn started(
     let Some(value) = index.value(&start_key(key))? else {
         return Ok(None);
     };
-    let digest = value
-        .get(16..)
-        .and_then(|digest| digest.try_into().ok())
-        .ok_or_else(|| odd_row(&value))?;
+    let digest =
+        value.get(16..).and_then(|digest| digest.try_into().ok()).ok_or_else(|| odd_row(&value))?;
     Ok(Some((session_at(&value, 0)?, u64::from_be_bytes(digest))))
 }
 
@@ -208,10 +201,9 @@ pub(super) fn list(
             continue;
         }
         if records.len() == limit {
-            let last = records.last().map(|record| Cursor {
-                created_at: record.created_at,
-                session: record.id,
-            });
+            let last = records
+                .last()
+                .map(|record| Cursor { created_at: record.created_at, session: record.id });
             return Ok(Page::new(records, last));
         }
         records.push(record);
@@ -227,10 +219,7 @@ fn sources(query: &Query) -> Vec<Vec<u8>> {
         let mut states = query.states.clone();
         states.sort_unstable();
         states.dedup();
-        states
-            .into_iter()
-            .map(|state| vec![b't', state_byte(state)])
-            .collect()
+        states.into_iter().map(|state| vec![b't', state_byte(state)]).collect()
     } else if let Some(kind) = &query.kind {
         vec![text(b'k', kind.as_str())]
     } else {

@@ -13,7 +13,7 @@ use self::fault::Faults;
 pub use self::fault::{Fault, Part, Stall};
 use super::{
     Batch, Commit, Damage, Due, Key, Opened, Page, Query, Refusal, Store, StoreError, StoreFuture,
-    admit::{Verdict, admit},
+    admit::{Stored, Verdict, admit},
     index::{self, Index, Lookup, Rows},
 };
 use crate::model::{
@@ -77,10 +77,7 @@ struct Session {
 impl MemoryStore {
     /// An empty store.
     pub fn new() -> Self {
-        Self {
-            data: Arc::default(),
-            stalls: watch::Sender::new(0),
-        }
+        Self { data: Arc::default(), stalls: watch::Sender::new(0) }
     }
 
     fn data(&self) -> MutexGuard<'_, Data> {
@@ -276,29 +273,24 @@ impl Data {
         let id = commit.record.id;
         let entry = self.sessions.get(&id);
         if entry.is_some_and(|entry| entry.damaged.contains(&Part::Record)) {
-            return Ok(Err(Refusal::Damaged {
-                reason: fault::REASON.to_owned(),
-            }));
+            return Ok(Err(Refusal::Damaged { reason: fault::REASON.to_owned() }));
         }
         let old = entry.map(|entry| &entry.record);
         let used =
             |input: &InputId| Ok(entry.and_then(|entry| entry.input_ids.get(input).copied()));
-        match admit(commit, old, &self.index, used)? {
+        match admit(commit, old.map(Stored::of), &self.index, used)? {
             Verdict::Refuse(refusal) => return Ok(Err(refusal)),
             Verdict::AlreadyIn => return Ok(Ok(())),
             Verdict::Do => {}
         }
         let before = old.map(index::rows).unwrap_or_default();
-        for (key, value) in index::difference(&before, index::rows(&commit.record)) {
+        for (key, value) in index::difference(&before, &index::rows(&commit.record)) {
             match value {
                 Some(value) => self.index.insert(key, value),
                 None => self.index.remove(&key),
             };
         }
-        self.sessions
-            .entry(id)
-            .or_insert_with(|| Session::new(commit.record.clone()))
-            .take(commit);
+        self.sessions.entry(id).or_insert_with(|| Session::new(commit.record.clone())).take(commit);
         Ok(Ok(()))
     }
 
@@ -337,12 +329,7 @@ impl Session {
             self.snapshots.insert(kept.sequence, Arc::clone(bytes));
             self.damaged.remove(&Part::Snapshot(kept.sequence));
         }
-        let named = |sequence: u64| {
-            record
-                .snapshots
-                .iter()
-                .any(|kept| kept.sequence == sequence)
-        };
+        let named = |sequence: u64| record.snapshots.iter().any(|kept| kept.sequence == sequence);
         self.snapshots.retain(|sequence, _| named(*sequence));
         for input in &commit.inputs {
             if let Some(id) = &input.id {

@@ -230,10 +230,7 @@ impl Query {
     pub fn matches(&self, record: &SessionRecord) -> bool {
         (self.states.is_empty() || self.states.contains(&record.state()))
             && self.kind.as_ref().is_none_or(|kind| *kind == record.kind)
-            && self
-                .labels
-                .iter()
-                .all(|(key, value)| record.labels.get(key) == Some(value))
+            && self.labels.iter().all(|(key, value)| record.labels.get(key) == Some(value))
     }
 }
 
@@ -287,11 +284,7 @@ pub struct Damage {
 impl Damage {
     /// Something that cannot be read.
     pub fn new(session: Option<SessionId>, reason: impl Into<String>, bytes: &[u8]) -> Self {
-        Self {
-            session,
-            reason: reason.into(),
-            bytes: bytes.into(),
-        }
+        Self { session, reason: reason.into(), bytes: bytes.into() }
     }
 }
 
@@ -356,10 +349,7 @@ pub enum StoreError {
 impl StoreError {
     /// An error that may pass.
     pub fn unavailable(what: impl Into<String>, source: impl Into<BoxError>) -> Self {
-        Self::Unavailable {
-            what: what.into(),
-            source: Some(source.into()),
-        }
+        Self::Unavailable { what: what.into(), source: Some(source.into()) }
     }
 
     /// A store that cannot be opened.
@@ -368,10 +358,6 @@ impl StoreError {
         what: impl Into<String>,
         source: impl Into<BoxError>,
     ) -> Self {
-        Self::Open {
-            path: path.into(),
-            what: what.into(),
-            source: Some(source.into()),
-        }
+        Self::Open { path: path.into(), what: what.into(), source: Some(source.into()) }
     }
 }

@@ -40,15 +40,7 @@ pub struct Context<W: Workload> {
 
 impl<W: Workload> Context<W> {
     pub(super) fn new(run: Run, workload: Arc<W>, state: W::State) -> Self {
-        Self {
-            run,
-            workload,
-            state,
-            touched: false,
-            in_hand: None,
-            asked: false,
-            ending: None,
-        }
+        Self { run, workload, state, touched: false, in_hand: None, asked: false, ending: None }
     }
 
     /// The state.
@@ -148,16 +140,11 @@ impl<W: Workload> Context<W> {
 
     async fn commit(&mut self, covers: Option<u64>) -> Result<SnapshotRef, RunError> {
         self.run.heartbeat();
-        let draft = Draft {
-            payload: self.encode()?,
-            covers,
-        };
+        let draft = Draft { payload: self.encode()?, covers };
         let (reply, answer) = oneshot::channel();
         self.run.request(Request::Commit { draft, reply });
         // A session that is gone drops the reply.
-        let committed = answer
-            .await
-            .unwrap_or_else(|_| Err(self.run.fenced_error()))?;
+        let committed = answer.await.unwrap_or_else(|_| Err(self.run.fenced_error()))?;
         self.touched = false;
         self.run.heartbeat();
         Ok(committed)
@@ -168,10 +155,7 @@ impl<W: Workload> Context<W> {
         if self.in_hand.is_none() && !self.touched {
             return Ok(None);
         }
-        let draft = Draft {
-            payload: self.encode()?,
-            covers: self.in_hand,
-        };
+        let draft = Draft { payload: self.encode()?, covers: self.in_hand };
         self.ending = self.in_hand.take();
         self.run.put_in_hand(None);
         self.touched = false;
@@ -179,10 +163,8 @@ impl<W: Workload> Context<W> {
     }
 
     fn encode(&self) -> Result<Vec<u8>, RunError> {
-        serde_json::to_vec(&self.state).map_err(|error| RunError::Encode {
-            session: self.run.session(),
-            source: error.into(),
-        })
+        serde_json::to_vec(&self.state)
+            .map_err(|error| RunError::Encode { session: self.run.session(), source: error.into() })
     }
 
     fn decode(&self, stored: &Arc<StoredInput>, attempt: u32) -> Result<Input<W::Input>, RunError> {
@@ -206,10 +188,7 @@ impl<W: Workload> Context<W> {
     pub(super) fn last_draft(&mut self, completed: bool) -> Result<Option<Draft>, RunError> {
         if completed || self.in_hand.is_none() {
             let covers = self.in_hand.take();
-            return Ok(Some(Draft {
-                payload: self.encode()?,
-                covers,
-            }));
+            return Ok(Some(Draft { payload: self.encode()?, covers }));
         }
         Ok(None)
     }

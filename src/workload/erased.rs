@@ -56,25 +56,15 @@ pub(crate) struct Driven {
 
 impl Driven {
     pub(crate) fn ended(end: RunEnd) -> Self {
-        Self {
-            end,
-            retry: Retry::ByPolicy,
-            draft: None,
-            undecodable: false,
-        }
+        Self { end, retry: Retry::ByPolicy, draft: None, undecodable: false }
     }
 
     fn failed(error: &WorkloadError) -> Self {
         if error.is_fenced() {
             return Self::ended(RunEnd::Cancelled);
         }
-        let end = RunEnd::Failed {
-            error: shorten(error.to_string()),
-        };
-        Self {
-            retry: error.retry(),
-            ..Self::ended(end)
-        }
+        let end = RunEnd::Failed { error: shorten(error.to_string()) };
+        Self { retry: error.retry(), ..Self::ended(end) }
     }
 }
 
@@ -103,10 +93,7 @@ impl<W: Workload> ErasedWorkload for Typed<W> {
                 Ok(Ok(state)) => state,
                 Ok(Err(error)) => {
                     let error = shorten(format!("the state cannot be decoded: {error}"));
-                    return Driven {
-                        undecodable: true,
-                        ..Driven::ended(RunEnd::Failed { error })
-                    };
+                    return Driven { undecodable: true, ..Driven::ended(RunEnd::Failed { error }) };
                 }
                 Err(panic) => {
                     let message = panic_message(&*panic);
@@ -133,9 +120,7 @@ impl<W: Workload> ErasedWorkload for Typed<W> {
             let outcome = match returned {
                 None => return Driven::ended(RunEnd::Cancelled),
                 Some(Err(panic)) => {
-                    return Driven::ended(RunEnd::Panicked {
-                        message: panic_message(&*panic),
-                    });
+                    return Driven::ended(RunEnd::Panicked { message: panic_message(&*panic) });
                 }
                 Some(Ok(Err(error))) => return Driven::failed(&error),
                 Some(Ok(Ok(outcome))) => outcome,
@@ -144,18 +129,12 @@ impl<W: Workload> ErasedWorkload for Typed<W> {
                 Outcome::Yielded => RunEnd::Yielded,
                 Outcome::Completed => RunEnd::Completed,
             };
-            let encoded = catch_unwind(AssertUnwindSafe(|| {
-                cx.last_draft(outcome == Outcome::Completed)
-            }));
+            let encoded =
+                catch_unwind(AssertUnwindSafe(|| cx.last_draft(outcome == Outcome::Completed)));
             match encoded {
-                Ok(Ok(draft)) => Driven {
-                    draft,
-                    ..Driven::ended(end)
-                },
+                Ok(Ok(draft)) => Driven { draft, ..Driven::ended(end) },
                 Ok(Err(error)) => Driven::failed(&error.into()),
-                Err(panic) => Driven::ended(RunEnd::Panicked {
-                    message: panic_message(&*panic),
-                }),
+                Err(panic) => Driven::ended(RunEnd::Panicked { message: panic_message(&*panic) }),
             }
         })
     }
@@ -169,15 +148,11 @@ impl<W: Workload> ErasedWorkload for Typed<W> {
     }
 
     fn check_state(&self, payload: &[u8]) -> Result<(), BoxError> {
-        serde_json::from_slice::<W::State>(payload)
-            .map(drop)
-            .map_err(Into::into)
+        serde_json::from_slice::<W::State>(payload).map(drop).map_err(Into::into)
     }
 
     fn check_input(&self, payload: &[u8]) -> Result<(), BoxError> {
-        serde_json::from_slice::<W::Input>(payload)
-            .map(drop)
-            .map_err(Into::into)
+        serde_json::from_slice::<W::Input>(payload).map(drop).map_err(Into::into)
     }
 }
 
@@ -187,9 +162,7 @@ pub(crate) fn decode_state<W: Workload>(
     stored: &SnapshotEnvelope,
 ) -> Result<W::State, WorkloadError> {
     let found = stored.header.state_version;
-    decode(&stored.payload, found, W::STATE_VERSION, |value| {
-        workload.migrate(found, value)
-    })
+    decode(&stored.payload, found, W::STATE_VERSION, |value| workload.migrate(found, value))
 }
 
 /// Reads an input: as it is, or by way of [`Workload::migrate_input`].
@@ -198,9 +171,7 @@ pub(super) fn decode_input<W: Workload>(
     stored: &StoredInput,
 ) -> Result<W::Input, WorkloadError> {
     let found = stored.state_version;
-    decode(&stored.payload, found, W::STATE_VERSION, |value| {
-        workload.migrate_input(found, value)
-    })
+    decode(&stored.payload, found, W::STATE_VERSION, |value| workload.migrate_input(found, value))
 }
 
 fn decode<T: for<'de> Deserialize<'de>>(
@@ -213,11 +184,7 @@ fn decode<T: for<'de> Deserialize<'de>>(
         return serde_json::from_slice(payload).map_err(Into::into);
     }
     if found > present {
-        return Err(super::UnsupportedVersion {
-            found,
-            supported: present,
-        }
-        .into());
+        return Err(super::UnsupportedVersion { found, supported: present }.into());
     }
     migrate(serde_json::from_slice(payload)?)
 }

@@ -29,19 +29,13 @@ pub struct WorkloadError {
 impl WorkloadError {
     /// An error that would come again: the session fails at once.
     pub fn permanent(error: impl Into<BoxError>) -> Self {
-        Self {
-            source: error.into(),
-            retry: Retry::Never,
-        }
+        Self { source: error.into(), retry: Retry::Never }
     }
 
     /// An error that names its own wait before the next run, instead of the backoff. It still
     /// counts as a failure.
     pub fn retry_after(wait: Duration, error: impl Into<BoxError>) -> Self {
-        Self {
-            source: error.into(),
-            retry: Retry::After(wait),
-        }
+        Self { source: error.into(), retry: Retry::After(wait) }
     }
 
     /// The error inside.
@@ -73,10 +67,7 @@ impl WorkloadError {
 
 impl<E: Into<BoxError>> From<E> for WorkloadError {
     fn from(error: E) -> Self {
-        Self {
-            source: error.into(),
-            retry: Retry::ByPolicy,
-        }
+        Self { source: error.into(), retry: Retry::ByPolicy }
     }
 }
 

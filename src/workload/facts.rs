@@ -50,42 +50,25 @@ impl FactBuffer {
             return Err(NotTaken::Full);
         }
         self.bytes += bytes;
-        self.notes.push(Noted {
-            at,
-            input,
-            note: Note::Event(event.clone()),
-        });
+        self.notes.push(Noted { at, input, note: Note::Event(event.clone()) });
         Ok(())
     }
 
     /// Adds usage. It takes no room: usage in a row for the same input is one note.
     pub(crate) fn push_usage(&mut self, at: Timestamp, input: Option<u64>, usage: Usage) {
-        if let Some(Noted {
-            input: last,
-            note: Note::Usage(sum),
-            ..
-        }) = self.notes.last_mut()
+        if let Some(Noted { input: last, note: Note::Usage(sum), .. }) = self.notes.last_mut()
             && *last == input
         {
             *sum = sum.plus(&usage);
         } else {
-            self.notes.push(Noted {
-                at,
-                input,
-                note: Note::Usage(usage),
-            });
+            self.notes.push(Noted { at, input, note: Note::Usage(usage) });
         }
     }
 
     /// Sets the external id. A later one replaces one that still waits.
     pub(crate) fn push_external_id(&mut self, at: Timestamp, input: Option<u64>, id: ExternalId) {
-        self.notes
-            .retain(|noted| !matches!(noted.note, Note::ExternalId(_)));
-        self.notes.push(Noted {
-            at,
-            input,
-            note: Note::ExternalId(id),
-        });
+        self.notes.retain(|noted| !matches!(noted.note, Note::ExternalId(_)));
+        self.notes.push(Noted { at, input, note: Note::ExternalId(id) });
     }
 
     /// Whether nothing waits.

@@ -26,9 +26,7 @@ impl<T> Held<T> {
 
 impl<T> Clone for Held<T> {
     fn clone(&self) -> Self {
-        Self {
-            resource: Arc::clone(&self.resource),
-        }
+        Self { resource: Arc::clone(&self.resource) }
     }
 }
 

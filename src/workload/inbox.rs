@@ -17,10 +17,7 @@ pub(crate) struct Draft {
 #[derive(Debug)]
 pub(crate) enum Delivery {
     /// An input, and how often it has been given to a run.
-    Input {
-        input: Arc<StoredInput>,
-        attempt: u32,
-    },
+    Input { input: Arc<StoredInput>, attempt: u32 },
     /// The run is to yield.
     Yield,
     /// The state could not be taken; nothing was committed.

@@ -103,11 +103,7 @@ pub trait Workload: Sized + Send + Sync + 'static {
     /// The default knows no older version. An error leaves everything as it is stored.
     fn migrate(&self, from: u32, state: serde_json::Value) -> Result<Self::State, WorkloadError> {
         let _ = state;
-        Err(UnsupportedVersion {
-            found: from,
-            supported: Self::STATE_VERSION,
-        }
-        .into())
+        Err(UnsupportedVersion { found: from, supported: Self::STATE_VERSION }.into())
     }
 
     /// Brings an input that was accepted under an older version to the present one.
@@ -120,11 +116,7 @@ pub trait Workload: Sized + Send + Sync + 'static {
         input: serde_json::Value,
     ) -> Result<Self::Input, WorkloadError> {
         let _ = input;
-        Err(UnsupportedVersion {
-            found: from,
-            supported: Self::STATE_VERSION,
-        }
-        .into())
+        Err(UnsupportedVersion { found: from, supported: Self::STATE_VERSION }.into())
     }
 }
 

@@ -66,10 +66,7 @@ pub(crate) enum Request {
     /// End the turn, commit the draft if there is one, deliver the next input.
     Next(Option<Draft>),
     /// Commit a draft.
-    Commit {
-        draft: Draft,
-        reply: tokio::sync::oneshot::Sender<Result<SnapshotRef, RunError>>,
-    },
+    Commit { draft: Draft, reply: tokio::sync::oneshot::Sender<Result<SnapshotRef, RunError>> },
     /// Notes wait to be committed.
     NotesWaiting,
 }
@@ -174,23 +171,15 @@ impl Run {
         let session = self.session();
         let mut shared = self.lock();
         if shared.fenced {
-            return Err(EmitError::Fenced {
-                session,
-                run: self.id(),
-            });
+            return Err(EmitError::Fenced { session, run: self.id() });
         }
         let input = shared.in_hand;
-        shared
-            .facts
-            .push_event(at, input, event)
-            .map_err(|reason| match reason {
-                NotTaken::Full => EmitError::Full { session },
-                NotTaken::TooLarge { bytes } => EmitError::TooLarge {
-                    session,
-                    bytes,
-                    limit: BUFFER_BYTES,
-                },
-            })?;
+        shared.facts.push_event(at, input, event).map_err(|reason| match reason {
+            NotTaken::Full => EmitError::Full { session },
+            NotTaken::TooLarge { bytes } => {
+                EmitError::TooLarge { session, bytes, limit: BUFFER_BYTES }
+            }
+        })?;
         self.tell_of_notes(shared);
         Ok(())
     }
@@ -235,20 +224,13 @@ impl Run {
     pub fn busy_guard(&self, limit: Duration) -> BusyGuard {
         let until = self.inner.parts.clock.worker().after(limit);
         let token = self.inner.signs.begin_busy(until);
-        BusyGuard {
-            run: self.clone(),
-            token,
-            until,
-        }
+        BusyGuard { run: self.clone(), token, until }
     }
 
     /// Declares that the run waits for a person, until the guard is dropped. That has no limit.
     pub fn awaiting(&self, reason: impl Into<String>) -> AwaitingGuard {
         let token = self.inner.signs.begin_awaiting(reason.into());
-        AwaitingGuard {
-            run: self.clone(),
-            token,
-        }
+        AwaitingGuard { run: self.clone(), token }
     }
 
     /// Gives something outside the run's memory into the run's keeping: however the run ends, it
@@ -256,9 +238,7 @@ impl Run {
     /// closed first.
     pub fn hold<T: Resource>(&self, resource: T) -> Held<T> {
         let resource = Arc::new(resource);
-        self.lock()
-            .held
-            .push(Arc::clone(&resource) as Arc<dyn Closable>);
+        self.lock().held.push(Arc::clone(&resource) as Arc<dyn Closable>);
         Held::new(resource)
     }
 
@@ -325,10 +305,7 @@ impl Run {
     }
 
     fn lock(&self) -> MutexGuard<'_, Shared> {
-        self.inner
-            .shared
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.inner.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -339,10 +316,7 @@ impl Run {
     }
 
     pub(super) fn fenced_error(&self) -> RunError {
-        RunError::Fenced {
-            session: self.session(),
-            run: self.id(),
-        }
+        RunError::Fenced { session: self.session(), run: self.id() }
     }
 
     pub(super) fn take_delivery(&self) -> Option<Delivery> {
@@ -482,10 +456,7 @@ pub struct BusyGuard {
 
 impl Drop for BusyGuard {
     fn drop(&mut self) {
-        self.run
-            .inner
-            .signs
-            .end(self.token, self.run.inner.parts.clock.worker());
+        self.run.inner.signs.end(self.token, self.run.inner.parts.clock.worker());
     }
 }
 
@@ -499,10 +470,7 @@ pub struct AwaitingGuard {
 
 impl Drop for AwaitingGuard {
     fn drop(&mut self) {
-        self.run
-            .inner
-            .signs
-            .end(self.token, self.run.inner.parts.clock.worker());
+        self.run.inner.signs.end(self.token, self.run.inner.parts.clock.worker());
     }
 }
 
@@ -520,9 +488,6 @@ impl<'a> Resting<'a> {
 
 impl Drop for Resting<'_> {
     fn drop(&mut self) {
-        self.run
-            .inner
-            .signs
-            .wake(self.run.inner.parts.clock.worker());
+        self.run.inner.signs.wake(self.run.inner.parts.clock.worker());
     }
 }

@@ -84,17 +84,11 @@ impl Signs {
             return Doing::Awaiting;
         }
         if let Some(until) = declared.busy.values().max() {
-            return Doing::Busy {
-                until: (*until).max(self.last()),
-            };
+            return Doing::Busy { until: (*until).max(self.last()) };
         }
         match declared.resting {
-            Some(since) => Doing::Resting {
-                since: since.max(self.last()),
-            },
-            None => Doing::Working {
-                last_sign: self.last(),
-            },
+            Some(since) => Doing::Resting { since: since.max(self.last()) },
+            None => Doing::Working { last_sign: self.last() },
         }
     }
 
@@ -102,18 +96,12 @@ impl Signs {
     pub(crate) fn declaration(&self) -> Declaration {
         let declared = self.lock();
         if let Some(reason) = declared.awaiting.values().next() {
-            return Declaration::Awaiting {
-                reason: reason.clone(),
-            };
+            return Declaration::Awaiting { reason: reason.clone() };
         }
         if let Some(until) = declared.busy.values().max() {
             return Declaration::Busy { until: *until };
         }
-        if declared.resting.is_some() {
-            Declaration::Resting
-        } else {
-            Declaration::Nothing
-        }
+        if declared.resting.is_some() { Declaration::Resting } else { Declaration::Nothing }
     }
 
     fn lock(&self) -> MutexGuard<'_, Declared> {

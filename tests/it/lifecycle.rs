@@ -31,11 +31,7 @@ async fn a_paused_session_resumes_where_it_was() {
     assert_eq!(status.pause_cause(), Some(PauseCause::Asked));
     session.send(Do::Add(10)).await.unwrap();
     tokio::time::sleep(Duration::from_secs(60)).await;
-    assert_eq!(
-        session.status().await.unwrap().state(),
-        State::Paused,
-        "an input does not wake it"
-    );
+    assert_eq!(session.status().await.unwrap().state(), State::Paused, "an input does not wake it");
     session.resume().await.unwrap();
     assert_eq!(drained(&session).await.sum, 11);
 }
@@ -93,10 +89,7 @@ async fn a_crash_loses_nothing() {
     let worker = Worker::start().await;
     let session = worker.session_with(|start| start.input(Do::Add(5))).await;
     drained(&session).await;
-    session
-        .send(Do::Silent(Duration::from_secs(30)))
-        .await
-        .unwrap();
+    session.send(Do::Silent(Duration::from_secs(30))).await.unwrap();
     session.send(Do::Add(1)).await.unwrap();
     let worker = worker.crash_and_restart().await;
     let session = worker.again(&session).await;

@@ -17,14 +17,14 @@ use sessionkeeper::{
 
 /// What a [`Scripted`] session has done.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Done {
-    pub sum: i64,
-    pub seen: Vec<u64>,
+pub(crate) struct Done {
+    pub(crate) sum: i64,
+    pub(crate) seen: Vec<u64>,
 }
 
 /// What a [`Scripted`] session is told to do.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub enum Do {
+pub(crate) enum Do {
     /// Add to the sum.
     Add(i64),
     /// Add, then fail, on the first attempts.
@@ -63,23 +63,23 @@ pub enum Do {
 
 /// A workload that does what it is told, and counts what becomes of its runs.
 #[derive(Clone, Default)]
-pub struct Scripted {
-    pub probe: Arc<Probe>,
+pub(crate) struct Scripted {
+    pub(crate) probe: Arc<Probe>,
 }
 
 /// What is known about all runs.
 #[derive(Default)]
-pub struct Probe {
-    pub runs: AtomicU32,
-    pub live: AtomicU32,
-    pub most_live: AtomicU32,
-    pub closed: AtomicU32,
-    pub gate: std::sync::Mutex<Option<std::sync::mpsc::Receiver<()>>>,
+pub(crate) struct Probe {
+    pub(crate) runs: AtomicU32,
+    pub(crate) live: AtomicU32,
+    pub(crate) most_live: AtomicU32,
+    pub(crate) closed: AtomicU32,
+    pub(crate) gate: std::sync::Mutex<Option<std::sync::mpsc::Receiver<()>>>,
 }
 
 impl Probe {
     /// Makes a gate; dropping the sender opens it.
-    pub fn close_gate(&self) -> std::sync::mpsc::Sender<()> {
+    pub(crate) fn close_gate(&self) -> std::sync::mpsc::Sender<()> {
         let (open, gate) = std::sync::mpsc::channel();
         *self.gate.lock().unwrap() = Some(gate);
         open
@@ -189,54 +189,44 @@ impl Workload for Scripted {
 }
 
 /// A worker on a store in memory, which survives it.
-pub struct Worker {
-    pub store: MemoryStore,
-    pub workload: Scripted,
-    pub supervisor: Supervisor,
+pub(crate) struct Worker {
+    pub(crate) store: MemoryStore,
+    pub(crate) workload: Scripted,
+    pub(crate) supervisor: Supervisor,
 }
 
-pub const BUDGET: Duration = Duration::from_secs(25);
+pub(crate) const BUDGET: Duration = Duration::from_secs(25);
 
 impl Worker {
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         Self::start_with(|builder| builder).await
     }
 
-    pub async fn with_policy(policy: Policy) -> Self {
+    pub(crate) async fn with_policy(policy: Policy) -> Self {
         Self::start_with(|builder| builder.policy(policy)).await
     }
 
-    pub async fn start_with(set: impl FnOnce(Builder) -> Builder) -> Self {
+    pub(crate) async fn start_with(set: impl FnOnce(Builder) -> Builder) -> Self {
         Self::on(MemoryStore::new(), Scripted::default(), set).await
     }
 
-    pub async fn on(
+    pub(crate) async fn on(
         store: MemoryStore,
         workload: Scripted,
         set: impl FnOnce(Builder) -> Builder,
     ) -> Self {
-        let builder = Supervisor::builder(store.clone())
-            .workload(workload.clone())
-            .seed(7);
+        let builder = Supervisor::builder(store.clone()).workload(workload.clone()).seed(7);
         let supervisor = set(builder).start().await.unwrap();
-        Self {
-            store,
-            workload,
-            supervisor,
-        }
+        Self { store, workload, supervisor }
     }
 
     /// Drops the supervisor, which equals a crash, and starts the next one.
-    pub async fn crash_and_restart(self) -> Self {
+    pub(crate) async fn crash_and_restart(self) -> Self {
         self.crash_and_restart_with(|builder| builder).await
     }
 
-    pub async fn crash_and_restart_with(self, set: impl FnOnce(Builder) -> Builder) -> Self {
-        let Self {
-            store,
-            workload,
-            supervisor,
-        } = self;
+    pub(crate) async fn crash_and_restart_with(self, set: impl FnOnce(Builder) -> Builder) -> Self {
+        let Self { store, workload, supervisor } = self;
         drop(supervisor);
         let worker = Self::on(store, workload, set).await;
         worker.supervisor.recovered().await.unwrap();
@@ -244,18 +234,18 @@ impl Worker {
     }
 
     /// Shuts down and starts the next one.
-    pub async fn replace(self) -> Self {
+    pub(crate) async fn replace(self) -> Self {
         self.supervisor.shutdown(BUDGET).await;
         let worker = Self::on(self.store, self.workload, |builder| builder).await;
         worker.supervisor.recovered().await.unwrap();
         worker
     }
 
-    pub async fn session(&self) -> SessionHandle<Scripted> {
+    pub(crate) async fn session(&self) -> SessionHandle<Scripted> {
         self.session_with(|start| start).await
     }
 
-    pub async fn session_with(
+    pub(crate) async fn session_with(
         &self,
         set: impl FnOnce(Start<Scripted>) -> Start<Scripted>,
     ) -> SessionHandle<Scripted> {
@@ -264,18 +254,13 @@ impl Worker {
     }
 
     /// The same session, seen by this worker.
-    pub async fn again(&self, session: &SessionHandle<Scripted>) -> SessionHandle<Scripted> {
-        self.supervisor
-            .session(session.id())
-            .await
-            .unwrap()
-            .typed()
-            .unwrap()
+    pub(crate) async fn again(&self, session: &SessionHandle<Scripted>) -> SessionHandle<Scripted> {
+        self.supervisor.session(session.id()).await.unwrap().typed().unwrap()
     }
 }
 
 /// Waits until the session has nothing to do: every input is consumed and it is idle or at rest.
-pub async fn drained(session: &SessionHandle<Scripted>) -> Done {
+pub(crate) async fn drained(session: &SessionHandle<Scripted>) -> Done {
     loop {
         let status = session.status().await.unwrap();
         if status.record().inbox.waiting() == 0 {

@@ -82,17 +82,9 @@ const OURS: &str = "tests/it/tidy";
 fn the_source_tree_keeps_the_rules_of_the_house() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let files = FOLDERS.map(|folder| rust_files(root, Path::new(folder)));
-    let broken: Vec<String> = files
-        .iter()
-        .flatten()
-        .flat_map(|(path, text)| broken_rules(path, text))
-        .collect();
-    assert!(
-        broken.is_empty(),
-        "{} broken rules:\n{}",
-        broken.len(),
-        broken.join("\n")
-    );
+    let broken: Vec<String> =
+        files.iter().flatten().flat_map(|(path, text)| broken_rules(path, text)).collect();
+    assert!(broken.is_empty(), "{} broken rules:\n{}", broken.len(), broken.join("\n"));
     assert!(
         files[0].iter().any(|(path, _)| path == "src/lib.rs") && files[0].len() > 10,
         "the source tree was not found under {}",

@@ -16,18 +16,9 @@ use State::{Active, Completed, Expired, Failed, Paused, Pending, Stopped, Stoppi
 
 /// The lifecycle as it is promised: where each state may go, whatever the trigger.
 const LIFECYCLE: [(State, &[State]); 8] = [
-    (
-        Pending,
-        &[Active, Paused, Stopped, Completed, Failed, Expired],
-    ),
-    (
-        Active,
-        &[Active, Paused, Stopping, Completed, Failed, Expired],
-    ),
-    (
-        Paused,
-        &[Active, Stopping, Stopped, Completed, Failed, Expired],
-    ),
+    (Pending, &[Active, Paused, Stopped, Completed, Failed, Expired]),
+    (Active, &[Active, Paused, Stopping, Completed, Failed, Expired]),
+    (Paused, &[Active, Stopping, Stopped, Completed, Failed, Expired]),
     (Stopping, &[Stopped]),
     (Stopped, &[Active, Completed]),
     (Completed, &[]),
@@ -72,10 +63,7 @@ const COLUMNS: [Trigger; 8] = [
 
 /// Where a state may go, by any trigger.
 fn moves_from(from: State) -> BTreeSet<State> {
-    Trigger::ALL
-        .into_iter()
-        .filter_map(|trigger| transition(from, trigger))
-        .collect()
+    Trigger::ALL.into_iter().filter_map(|trigger| transition(from, trigger)).collect()
 }
 
 /// Where the lifecycle lets a state go.
@@ -171,11 +159,7 @@ fn a_stop_wins_over_whatever_arrives_after_it() {
 #[test]
 fn a_refused_move_names_the_session_and_both_states() {
     let session = SessionId::from_uuid(Uuid::from_u128(7));
-    let refused = InvalidTransition {
-        session,
-        from: Completed,
-        to: Active,
-    };
+    let refused = InvalidTransition { session, from: Completed, to: Active };
     assert_eq!(
         refused.to_string(),
         "session 00000000-0000-0000-0000-000000000007: \
@@ -229,16 +213,9 @@ fn phases() -> [Phase; 8] {
         Phase::Active {
             run,
             worker,
-            restarting: Some(Restarting {
-                attempt: 5,
-                due: SupervisedTime::from_millis(6),
-            }),
+            restarting: Some(Restarting { attempt: 5, due: SupervisedTime::from_millis(6) }),
         },
-        Phase::Paused {
-            cause: PauseCause::Idle,
-            since,
-            until,
-        },
+        Phase::Paused { cause: PauseCause::Idle, since, until },
         Phase::Stopping { run, worker },
         Phase::Stopped,
         Phase::Completed,
@@ -262,12 +239,7 @@ fn only_active_and_stopping_sessions_have_a_run_that_may_write() {
     for phase in phases() {
         let expected = [Active, Stopping].contains(&phase.state());
         assert_eq!(phase.run().is_some(), expected, "run of {}", phase.state());
-        assert_eq!(
-            phase.worker().is_some(),
-            expected,
-            "worker of {}",
-            phase.state()
-        );
+        assert_eq!(phase.worker().is_some(), expected, "worker of {}", phase.state());
         assert_eq!(
             phase.pause_cause().is_some(),
             phase.state() == Paused,
@@ -287,10 +259,7 @@ fn a_phase_that_lacks_what_its_state_needs_is_refused() {
         json!({ "state": "sleeping" }),
         json!({}),
     ] {
-        assert!(
-            serde_json::from_value::<Phase>(stored.clone()).is_err(),
-            "{stored} was taken"
-        );
+        assert!(serde_json::from_value::<Phase>(stored.clone()).is_err(), "{stored} was taken");
     }
 }
 

@@ -66,10 +66,7 @@ fn names_are_short_texts_without_control_characters() {
 
 #[test]
 fn the_error_of_a_name_says_which_name_it_is() {
-    assert_eq!(
-        Kind::new("").unwrap_err().to_string(),
-        r#"invalid Kind "": empty"#
-    );
+    assert_eq!(Kind::new("").unwrap_err().to_string(), r#"invalid Kind "": empty"#);
     assert_eq!(
         StartKey::new("a\nb").unwrap_err().to_string(),
         r#"invalid StartKey "a\nb": has a control character"#
@@ -126,9 +123,7 @@ fn check_labels(pairs: Vec<(String, String)>, expected: Judged) {
 fn labels_are_few_and_short() {
     let one = |key: &str, value: &str| vec![(key.to_owned(), value.to_owned())];
     let many = |count: u32| {
-        (0..count)
-            .map(|number| (number.to_string(), String::new()))
-            .collect::<Vec<_>>()
+        (0..count).map(|number| (number.to_string(), String::new())).collect::<Vec<_>>()
     };
     check_labels(many(0), Judged::Taken);
     check_labels(many(8), Judged::Taken);

@@ -10,8 +10,8 @@ use crate::{
         ids::{ExternalId, Kind, Name, RunId, SessionId, StartKey, WorkerGeneration},
         labels::Labels,
         record::{
-            Failures, InHand, Inbox, Lane, Runs, SessionRecord, SnapshotRef, StartRequest,
-            Transition,
+            EndedRun, Failures, InHand, Inbox, Lane, Runs, SessionRecord, SnapshotRef,
+            StartRequest, Transition,
         },
         state::{PauseCause, Phase, State},
         time::{SupervisedTime, Timestamp},
@@ -31,12 +31,8 @@ fn supervised(millis: u64) -> SupervisedTime {
 /// A record in which nothing is left at its default.
 fn full() -> SessionRecord {
     let run = RunId::from_uuid(Uuid::from_u128(2));
-    let snapshot = |sequence, consumed| SnapshotRef {
-        sequence,
-        consumed,
-        bytes: 77,
-        at: at(1_700_000_050),
-    };
+    let snapshot =
+        |sequence, consumed| SnapshotRef { sequence, consumed, bytes: 77, at: at(1_700_000_050) };
     SessionRecord {
         id: SessionId::from_uuid(Uuid::from_u128(1)),
         kind: Kind::new("coder").unwrap(),
@@ -57,18 +53,13 @@ fn full() -> SessionRecord {
         }),
         labels: Labels::new([("repo", "sessionkeeper")]).unwrap(),
         metadata: serde_json::Map::from_iter([("ticket".to_owned(), json!({ "id": 4.25 }))]),
-        policy: Some(Box::new(
-            Policy::builder().max_inputs(3_u32).build().unwrap(),
-        )),
+        policy: Some(Box::new(Policy::builder().max_inputs(3_u32).build().unwrap())),
         last_event: 40,
         inbox: Inbox {
             accepted: 9,
             consumed: 7,
             waiting_bytes: 300,
-            in_hand: Some(InHand {
-                input: 8,
-                attempt: 2,
-            }),
+            in_hand: Some(InHand { input: 8, attempt: 2 }),
         },
         snapshots: vec![snapshot(6, 7), snapshot(5, 4)],
         usage: Usage::tokens(812, 240),
@@ -77,14 +68,16 @@ fn full() -> SessionRecord {
             restarts: 1,
             active_ms: 9_000,
             since: Some(supervised(8_000)),
+            last: Some(EndedRun {
+                run: RunId::from_uuid(Uuid::from_u128(8)),
+                end: RunEnd::Yielded,
+            }),
         },
         failures: Failures {
             recent: vec![supervised(5_000)],
             without_checkpoint: 1,
             in_a_row: 1,
-            last: Some(RunEnd::Panicked {
-                message: "index out of range".to_owned(),
-            }),
+            last: Some(RunEnd::Panicked { message: "index out of range".to_owned() }),
         },
         recoveries: 1,
         abandoned: vec![RunId::from_uuid(Uuid::from_u128(9))],
@@ -106,10 +99,7 @@ fn stored() -> Value {
 #[test]
 fn a_full_record_round_trips() {
     let bytes = serde_json::to_vec(&full()).unwrap();
-    assert_eq!(
-        serde_json::from_slice::<SessionRecord>(&bytes).unwrap(),
-        full()
-    );
+    assert_eq!(serde_json::from_slice::<SessionRecord>(&bytes).unwrap(), full());
 }
 
 #[test]
@@ -123,10 +113,7 @@ fn what_a_newer_version_adds_is_passed_over() {
     newer["phase"]["priority"] = json!("high");
     newer["snapshots"][0]["codec"] = json!("zstd");
     newer["history"][0]["by"] = json!("alice");
-    assert_eq!(
-        serde_json::from_value::<SessionRecord>(newer).unwrap(),
-        full()
-    );
+    assert_eq!(serde_json::from_value::<SessionRecord>(newer).unwrap(), full());
 }
 
 #[test]
@@ -134,17 +121,8 @@ fn what_an_older_version_did_not_write_has_its_default() {
     let mut older = stored();
     let fields = older.as_object_mut().unwrap();
     fields.retain(|field, _| {
-        [
-            "id",
-            "kind",
-            "version",
-            "writer",
-            "created_at",
-            "updated_at",
-            "phase",
-            "last_event",
-        ]
-        .contains(&field.as_str())
+        ["id", "kind", "version", "writer", "created_at", "updated_at", "phase", "last_event"]
+            .contains(&field.as_str())
     });
     let full = full();
     let expected = SessionRecord {
@@ -164,10 +142,7 @@ fn what_an_older_version_did_not_write_has_its_default() {
         history: [].into(),
         ..full
     };
-    assert_eq!(
-        serde_json::from_value::<SessionRecord>(older).unwrap(),
-        expected
-    );
+    assert_eq!(serde_json::from_value::<SessionRecord>(older).unwrap(), expected);
 }
 
 #[test]
@@ -204,13 +179,8 @@ fn inputs_are_kept_until_the_older_kept_snapshot_covers_them() {
     let with = |consumed: &[u64]| {
         let mut record = full();
         let kept = record.snapshots[0];
-        record.snapshots = consumed
-            .iter()
-            .map(|consumed| SnapshotRef {
-                consumed: *consumed,
-                ..kept
-            })
-            .collect();
+        record.snapshots =
+            consumed.iter().map(|consumed| SnapshotRef { consumed: *consumed, ..kept }).collect();
         record.inputs_covered()
     };
     assert_eq!(with(&[]), 0);
@@ -222,11 +192,7 @@ fn inputs_are_kept_until_the_older_kept_snapshot_covers_them() {
 fn check_due(phase: Phase, waiting: u64, ready: Option<u64>, timeout: Option<u64>) {
     let mut record = full();
     record.phase = phase.clone();
-    record.inbox = Inbox {
-        accepted: 5 + waiting,
-        consumed: 5,
-        ..Inbox::default()
-    };
+    record.inbox = Inbox { accepted: 5 + waiting, consumed: 5, ..Inbox::default() };
     assert_eq!(
         record.due(Lane::Ready),
         ready.map(supervised),
@@ -241,10 +207,8 @@ fn check_due(phase: Phase, waiting: u64, ready: Option<u64>, timeout: Option<u64
 
 #[test]
 fn a_session_is_due_when_it_could_run_and_when_its_waiting_ends() {
-    let pending = |until: Option<u64>| Phase::Pending {
-        since: supervised(10),
-        until: until.map(supervised),
-    };
+    let pending =
+        |until: Option<u64>| Phase::Pending { since: supervised(10), until: until.map(supervised) };
     let paused = |cause, until: Option<u64>| Phase::Paused {
         cause,
         since: supervised(20),
@@ -254,32 +218,20 @@ fn a_session_is_due_when_it_could_run_and_when_its_waiting_ends() {
     check_due(pending(Some(99)), 1, Some(10), Some(99));
     check_due(paused(PauseCause::Idle, None), 0, None, None);
     check_due(paused(PauseCause::Idle, Some(99)), 1, Some(20), Some(99));
-    for cause in [
-        PauseCause::Asked,
-        PauseCause::Shutdown,
-        PauseCause::Interrupted,
-        PauseCause::Quarantined,
-    ] {
+    for cause in
+        [PauseCause::Asked, PauseCause::Shutdown, PauseCause::Interrupted, PauseCause::Quarantined]
+    {
         check_due(paused(cause, Some(99)), 1, None, Some(99));
     }
     check_due(full().phase, 1, None, None);
-    for phase in [
-        Phase::Stopped,
-        Phase::Completed,
-        Phase::Failed,
-        Phase::Expired,
-    ] {
+    for phase in [Phase::Stopped, Phase::Completed, Phase::Failed, Phase::Expired] {
         check_due(phase, 1, None, None);
     }
 }
 
 #[test]
 fn an_inbox_never_counts_below_zero() {
-    let odd = Inbox {
-        accepted: 3,
-        consumed: 4,
-        ..Inbox::default()
-    };
+    let odd = Inbox { accepted: 3, consumed: 4, ..Inbox::default() };
     assert_eq!(odd.waiting(), 0);
 }
 
@@ -313,41 +265,27 @@ fn causes_are_stored_under_the_names_they_show() {
 /// One fact of every shape.
 fn facts() -> Vec<Fact> {
     let lifecycle = [
-        Lifecycle::Created {
-            kind: Kind::new("coder").unwrap(),
-        },
+        Lifecycle::Created { kind: Kind::new("coder").unwrap() },
         Lifecycle::StateChanged {
             from: State::Active,
             to: State::Paused,
             cause: Cause::IdleTimeout,
             reason: None,
         },
-        Lifecycle::PauseCauseChanged {
-            from: PauseCause::Idle,
-            to: PauseCause::Asked,
-        },
-        Lifecycle::RestartScheduled {
-            attempt: 2,
-            delay_ms: 2_000,
-        },
+        Lifecycle::PauseCauseChanged { from: PauseCause::Idle, to: PauseCause::Asked },
+        Lifecycle::RestartScheduled { attempt: 2, delay_ms: 2_000 },
         Lifecycle::SnapshotFellBack {
             from: 6,
             to: 5,
             reason: "the checksum of the snapshot does not match".to_owned(),
         },
-        Lifecycle::ExternalIdSet {
-            id: ExternalId::new("agent-7").unwrap(),
-        },
+        Lifecycle::ExternalIdSet { id: ExternalId::new("agent-7").unwrap() },
     ];
     let ends = [
         RunEnd::Yielded,
         RunEnd::Completed,
-        RunEnd::Failed {
-            error: "no route to host".to_owned(),
-        },
-        RunEnd::Panicked {
-            message: String::new(),
-        },
+        RunEnd::Failed { error: "no route to host".to_owned() },
+        RunEnd::Panicked { message: String::new() },
         RunEnd::Cancelled,
         RunEnd::Abandoned,
         RunEnd::Interrupted,

@@ -50,11 +50,7 @@ fn name(result: &Result<SnapshotEnvelope, SnapshotError>) -> &'static str {
 }
 
 fn check(bytes: &[u8], expected: &str) {
-    assert_eq!(
-        name(&SnapshotEnvelope::decode(bytes)),
-        expected,
-        "{bytes:02x?}"
-    );
+    assert_eq!(name(&SnapshotEnvelope::decode(bytes)), expected, "{bytes:02x?}");
 }
 
 #[test]
@@ -85,11 +81,7 @@ fn every_flip_of_a_single_byte_is_refused() {
         for flip in 1..=255 {
             let mut bytes = original.clone();
             bytes[index] ^= flip;
-            let expected = if index < 4 {
-                "not a snapshot"
-            } else {
-                "checksum"
-            };
+            let expected = if index < 4 { "not a snapshot" } else { "checksum" };
             let found = name(&SnapshotEnvelope::decode(&bytes));
             assert_eq!(found, expected, "byte {index} flipped by {flip:#04x}");
         }
@@ -157,16 +149,10 @@ fn a_header_length_that_points_past_the_end_is_refused() {
 #[test]
 fn a_header_that_cannot_be_read_is_refused_with_its_reason() {
     let mut bytes = written();
-    let codec = bytes
-        .windows(6)
-        .position(|window| window == b"\"json\"")
-        .unwrap();
+    let codec = bytes.windows(6).position(|window| window == b"\"json\"").unwrap();
     bytes[codec + 1] = b'x';
     let error = SnapshotEnvelope::decode(&resealed(bytes)).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "the header of the snapshot cannot be read"
-    );
+    assert_eq!(error.to_string(), "the header of the snapshot cannot be read");
     let source = std::error::Error::source(&error).unwrap().to_string();
     assert!(source.contains("xson"), "{source}");
 }

@@ -56,34 +56,19 @@ fn what_lies_ahead_was_no_time_ago() {
 fn a_time_is_stored_as_its_milliseconds() {
     let time = SupervisedTime::from_millis(1_234);
     assert_eq!(serde_json::to_string(&time).unwrap(), "1234");
-    assert_eq!(
-        serde_json::from_str::<SupervisedTime>("1234").unwrap(),
-        time
-    );
+    assert_eq!(serde_json::from_str::<SupervisedTime>("1234").unwrap(), time);
     for wrong in ["-1", "1.5", "\"1234\"", "18446744073709551616"] {
-        assert!(
-            serde_json::from_str::<SupervisedTime>(wrong).is_err(),
-            "{wrong} was taken"
-        );
+        assert!(serde_json::from_str::<SupervisedTime>(wrong).is_err(), "{wrong} was taken");
     }
 }
 
 #[test]
 fn the_active_time_includes_the_present_run() {
     let now = SupervisedTime::from_millis(500);
-    let ended = Runs {
-        active_ms: 40,
-        ..Runs::default()
-    };
-    let running = Runs {
-        since: Some(SupervisedTime::from_millis(200)),
-        ..ended
-    };
-    let at_the_end = Runs {
-        active_ms: END,
-        since: Some(SupervisedTime::default()),
-        ..Runs::default()
-    };
+    let ended = Runs { active_ms: 40, ..Runs::default() };
+    let running = Runs { since: Some(SupervisedTime::from_millis(200)), ..ended.clone() };
+    let at_the_end =
+        Runs { active_ms: END, since: Some(SupervisedTime::default()), ..Runs::default() };
     assert_eq!(ended.active(now), Duration::from_millis(40));
     assert_eq!(running.active(now), Duration::from_millis(340));
     assert!(at_the_end.active(SupervisedTime::from_millis(END)) > Duration::from_millis(END));
@@ -91,35 +76,18 @@ fn the_active_time_includes_the_present_run() {
 
 #[test]
 fn every_field_of_usage_is_summed_for_itself() {
-    let one = Usage::tokens(1, 2)
-        .with_tool_calls(3)
-        .with_iterations(4)
-        .with_cost(5);
-    let other = Usage::tokens(10, 20)
-        .with_tool_calls(30)
-        .with_iterations(40)
-        .with_cost(50);
+    let one = Usage::tokens(1, 2).with_tool_calls(3).with_iterations(4).with_cost(5);
+    let other = Usage::tokens(10, 20).with_tool_calls(30).with_iterations(40).with_cost(50);
     let sum = one.plus(&other);
-    let fields = [
-        sum.input_tokens(),
-        sum.output_tokens(),
-        sum.tool_calls(),
-        sum.iterations(),
-        sum.cost(),
-    ];
+    let fields =
+        [sum.input_tokens(), sum.output_tokens(), sum.tool_calls(), sum.iterations(), sum.cost()];
     assert_eq!(fields, [11, 22, 33, 44, 55]);
 }
 
 #[test]
 fn a_sum_of_usage_stays_at_the_largest_number() {
-    let most = Usage::tokens(END, END)
-        .with_tool_calls(END)
-        .with_iterations(END)
-        .with_cost(END);
-    let one = Usage::tokens(1, 1)
-        .with_tool_calls(1)
-        .with_iterations(1)
-        .with_cost(1);
+    let most = Usage::tokens(END, END).with_tool_calls(END).with_iterations(END).with_cost(END);
+    let one = Usage::tokens(1, 1).with_tool_calls(1).with_iterations(1).with_cost(1);
     assert_eq!(most.plus(&one), most);
     assert_eq!(one.plus(&most), most);
     assert_eq!(most.plus(&most), most);
@@ -127,10 +95,7 @@ fn a_sum_of_usage_stays_at_the_largest_number() {
 
 fn any_usage() -> impl Strategy<Value = Usage> {
     any::<[u64; 5]>().prop_map(|[input, output, tools, rounds, cost]| {
-        Usage::tokens(input, output)
-            .with_tool_calls(tools)
-            .with_iterations(rounds)
-            .with_cost(cost)
+        Usage::tokens(input, output).with_tool_calls(tools).with_iterations(rounds).with_cost(cost)
     })
 }
 

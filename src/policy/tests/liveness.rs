@@ -17,9 +17,7 @@ const fn at(millis: u64) -> WorkerTime {
 }
 
 const fn alive_until(millis: u64) -> Verdict {
-    Verdict::Alive {
-        until: Some(at(millis)),
-    }
+    Verdict::Alive { until: Some(at(millis)) }
 }
 
 const FOR_EVER: Verdict = Verdict::Alive { until: None };
@@ -67,9 +65,7 @@ fn a_run_is_judged_by_what_it_does() {
 
 #[test]
 fn a_limit_at_the_end_of_time_does_not_wrap_around() {
-    let doing = Doing::Busy {
-        until: at(u64::MAX - 1),
-    };
+    let doing = Doing::Busy { until: at(u64::MAX - 1) };
     assert_eq!(
         verdict(at(0), doing, Limit::After(Duration::MAX), Limit::Never),
         alive_until(u64::MAX)
@@ -78,9 +74,7 @@ fn a_limit_at_the_end_of_time_does_not_wrap_around() {
 
 fn any_doing() -> impl Strategy<Value = Doing> {
     prop_oneof![
-        any::<u64>().prop_map(|sign| Doing::Working {
-            last_sign: at(sign)
-        }),
+        any::<u64>().prop_map(|sign| Doing::Working { last_sign: at(sign) }),
         any::<u64>().prop_map(|until| Doing::Busy { until: at(until) }),
         Just(Doing::Awaiting),
         any::<u64>().prop_map(|since| Doing::Resting { since: at(since) }),

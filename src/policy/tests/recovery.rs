@@ -52,19 +52,11 @@ fn record(phase: Phase, recoveries: u32) -> SessionRecord {
 }
 
 const fn active(worker: WorkerGeneration) -> Phase {
-    Phase::Active {
-        run: RUN,
-        worker,
-        restarting: None,
-    }
+    Phase::Active { run: RUN, worker, restarting: None }
 }
 
 const fn paused(cause: PauseCause) -> Phase {
-    Phase::Paused {
-        cause,
-        since: SINCE,
-        until: None,
-    }
+    Phase::Paused { cause, since: SINCE, until: None }
 }
 
 fn check(phase: &Phase, recoveries: u32, what: RecoverWhat, registered: bool, expected: Plan) {
@@ -98,11 +90,7 @@ fn what_was_paused_is_resumed_only_if_its_cause_and_the_choice_say_so() {
         for (what, expected) in CHOICES.into_iter().zip(plans) {
             check(&paused(cause), 0, what, true, expected);
             if !cause.woken_by_start() {
-                assert_eq!(
-                    expected,
-                    Plan::Leave,
-                    "{cause}: the words and the plan differ"
-                );
+                assert_eq!(expected, Plan::Leave, "{cause}: the words and the plan differ");
             }
         }
     }
@@ -110,11 +98,7 @@ fn what_was_paused_is_resumed_only_if_its_cause_and_the_choice_say_so() {
 
 #[test]
 fn a_session_that_took_workers_with_it_is_resumed_last_and_then_quarantined() {
-    let left = [
-        active(LOST),
-        paused(PauseCause::Interrupted),
-        paused(PauseCause::Shutdown),
-    ];
+    let left = [active(LOST), paused(PauseCause::Interrupted), paused(PauseCause::Shutdown)];
     for phase in left {
         check(&phase, 0, All, true, Plan::Resume);
         check(&phase, 1, All, true, Plan::ResumeSuspect);
@@ -136,29 +120,17 @@ fn a_pause_that_no_start_wakes_is_left_alone_even_of_a_suspect() {
 
 #[test]
 fn a_stop_is_finished_whatever_else_holds() {
-    let stopping = Phase::Stopping {
-        run: RUN,
-        worker: LOST,
-    };
+    let stopping = Phase::Stopping { run: RUN, worker: LOST };
     for what in CHOICES {
         for registered in [true, false] {
-            check(
-                &stopping,
-                MAX_RECOVERIES,
-                what,
-                registered,
-                Plan::FinishStop,
-            );
+            check(&stopping, MAX_RECOVERIES, what, registered, Plan::FinishStop);
         }
     }
 }
 
 #[test]
 fn the_sessions_of_a_living_worker_are_not_ours() {
-    let stopping = Phase::Stopping {
-        run: RUN,
-        worker: OTHER,
-    };
+    let stopping = Phase::Stopping { run: RUN, worker: OTHER };
     for what in CHOICES {
         check(&active(OTHER), 0, what, true, Plan::Leave);
         check(&stopping, 0, what, true, Plan::Leave);
@@ -170,23 +142,14 @@ fn a_session_without_a_workload_waits_as_it_is() {
     for what in CHOICES {
         check(&active(LOST), 1, what, false, Plan::Leave);
         check(&paused(PauseCause::Shutdown), 0, what, false, Plan::Leave);
-        check(
-            &paused(PauseCause::Interrupted),
-            0,
-            what,
-            false,
-            Plan::Leave,
-        );
+        check(&paused(PauseCause::Interrupted), 0, what, false, Plan::Leave);
     }
 }
 
 #[test]
 fn what_waits_or_has_ended_is_left_as_it_is() {
     let phases = [
-        Phase::Pending {
-            since: SINCE,
-            until: None,
-        },
+        Phase::Pending { since: SINCE, until: None },
         Phase::Stopped,
         Phase::Completed,
         Phase::Failed,

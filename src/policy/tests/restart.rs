@@ -20,12 +20,7 @@ fn policy() -> RestartPolicy {
         max_restarts: 3,
         within: 10 * SECOND,
         max_without_checkpoint: 100,
-        backoff: Backoff {
-            initial: SECOND,
-            factor: 2.0,
-            max: 8 * SECOND,
-            jitter: 0.0,
-        },
+        backoff: Backoff { initial: SECOND, factor: 2.0, max: 8 * SECOND, jitter: 0.0 },
         healthy_after: 60 * SECOND,
         ..RestartPolicy::default()
     }
@@ -39,10 +34,7 @@ struct Failing {
 
 impl Failing {
     fn new(policy: RestartPolicy) -> Self {
-        Self {
-            policy,
-            failures: Failures::default(),
-        }
+        Self { policy, failures: Failures::default() }
     }
 
     fn fail(&mut self, at_ms: u64, ran_for: Duration, retry: Retry, random: f64) -> Verdict {
@@ -64,16 +56,11 @@ impl Failing {
 }
 
 fn restart(attempt: u32, seconds: u64) -> Verdict {
-    Verdict::Restart {
-        attempt,
-        delay: Duration::from_secs(seconds),
-    }
+    Verdict::Restart { attempt, delay: Duration::from_secs(seconds) }
 }
 
 fn quarantine(why: &str) -> Verdict {
-    Verdict::Quarantine {
-        why: why.to_owned(),
-    }
+    Verdict::Quarantine { why: why.to_owned() }
 }
 
 /// Fails a session at these times and compares what follows.
@@ -100,35 +87,21 @@ fn max_restarts_failures_in_the_window_are_answered_and_the_next_exhausts() {
 #[test]
 fn a_failure_exactly_one_window_back_does_not_count_any_more() {
     let until_the_last = |last, verdict| {
-        [
-            (0, restart(1, 1)),
-            (1_000, restart(2, 2)),
-            (3_000, restart(3, 4)),
-            (last, verdict),
-        ]
+        [(0, restart(1, 1)), (1_000, restart(2, 2)), (3_000, restart(3, 4)), (last, verdict)]
     };
-    check(
-        policy(),
-        &until_the_last(9_999, quarantine("4 failures within 10s")),
-    );
+    check(policy(), &until_the_last(9_999, quarantine("4 failures within 10s")));
     check(policy(), &until_the_last(10_000, restart(4, 8)));
 }
 
 #[test]
 fn with_no_restarts_allowed_the_first_failure_exhausts() {
-    let none = RestartPolicy {
-        max_restarts: 0,
-        ..policy()
-    };
+    let none = RestartPolicy { max_restarts: 0, ..policy() };
     check(none, &[(0, quarantine("1 failure within 10s"))]);
 }
 
 #[test]
 fn failures_without_a_checkpoint_exhaust_however_far_apart_they_are() {
-    let patient = RestartPolicy {
-        max_without_checkpoint: 2,
-        ..policy()
-    };
+    let patient = RestartPolicy { max_without_checkpoint: 2, ..policy() };
     let hour = 3_600_000;
     check(
         patient.clone(),
@@ -149,11 +122,7 @@ fn failures_without_a_checkpoint_exhaust_however_far_apart_they_are() {
 
 #[test]
 fn exhaustion_fails_the_session_where_the_policy_says_so() {
-    let strict = RestartPolicy {
-        max_restarts: 1,
-        on_exhausted: OnExhausted::Fail,
-        ..policy()
-    };
+    let strict = RestartPolicy { max_restarts: 1, on_exhausted: OnExhausted::Fail, ..policy() };
     check(strict, &[(0, restart(1, 1)), (1, Verdict::Fail)]);
 }
 
@@ -161,10 +130,7 @@ fn exhaustion_fails_the_session_where_the_policy_says_so() {
 fn a_permanent_error_and_a_policy_of_never_fail_at_once() {
     let verdict = Failing::new(policy()).fail(0, Duration::ZERO, Retry::Never, 0.0);
     assert_eq!(verdict, Verdict::Fail);
-    let never = RestartPolicy {
-        restart: Restart::Never,
-        ..policy()
-    };
+    let never = RestartPolicy { restart: Restart::Never, ..policy() };
     for retry in [Retry::ByPolicy, Retry::Never, Retry::After(SECOND)] {
         let verdict = Failing::new(never.clone()).fail(0, Duration::ZERO, retry, 0.0);
         assert_eq!(verdict, Verdict::Fail, "{retry:?}");
@@ -191,46 +157,29 @@ fn an_endless_wait_is_cut_to_a_hundred_years() {
 
 /// The waits after failures that are far enough apart not to exhaust anything, in milliseconds.
 fn waits(backoff: Backoff, random: f64, count: u64) -> Vec<u128> {
-    let mut failing = Failing::new(RestartPolicy {
-        backoff,
-        max_without_checkpoint: u32::MAX,
-        ..policy()
-    });
+    let mut failing =
+        Failing::new(RestartPolicy { backoff, max_without_checkpoint: u32::MAX, ..policy() });
     (0..count)
-        .map(
-            |failure| match failing.fail(failure * 20_000, SECOND, Retry::ByPolicy, random) {
-                Verdict::Restart { delay, .. } => delay.as_millis(),
-                other @ (Verdict::Quarantine { .. } | Verdict::Fail) => panic!("{other:?}"),
-            },
-        )
+        .map(|failure| match failing.fail(failure * 20_000, SECOND, Retry::ByPolicy, random) {
+            Verdict::Restart { delay, .. } => delay.as_millis(),
+            other @ (Verdict::Quarantine { .. } | Verdict::Fail) => panic!("{other:?}"),
+        })
         .collect()
 }
 
 #[test]
 fn the_wait_grows_by_its_factor_up_to_the_longest() {
     let by_two = policy().backoff;
-    assert_eq!(
-        waits(by_two, 0.0, 6),
-        [1_000, 2_000, 4_000, 8_000, 8_000, 8_000]
-    );
-    let steady = Backoff {
-        factor: 1.0,
-        ..by_two
-    };
+    assert_eq!(waits(by_two, 0.0, 6), [1_000, 2_000, 4_000, 8_000, 8_000, 8_000]);
+    let steady = Backoff { factor: 1.0, ..by_two };
     assert_eq!(waits(steady, 0.0, 4), [1_000; 4]);
-    let by_half = Backoff {
-        factor: 1.5,
-        ..by_two
-    };
+    let by_half = Backoff { factor: 1.5, ..by_two };
     assert_eq!(waits(by_half, 0.0, 4), [1_000, 1_500, 2_250, 3_375]);
 }
 
 #[test]
 fn jitter_shortens_the_wait_by_its_part_at_most() {
-    let jittered = Backoff {
-        jitter: 0.25,
-        ..policy().backoff
-    };
+    let jittered = Backoff { jitter: 0.25, ..policy().backoff };
     #[rustfmt::skip]
     let table = [
         (0.0,  [1_000, 2_000, 4_000, 8_000]),
@@ -249,19 +198,13 @@ fn jitter_shortens_the_wait_by_its_part_at_most() {
 fn no_backoff_stays_no_backoff_after_any_number_of_failures() {
     assert_eq!(waits(Backoff::NONE, 0.5, 3), [0; 3]);
     // Two to the power of 1,100 is infinite, and zero times infinite is not a number.
-    let zero = Backoff {
-        initial: Duration::ZERO,
-        ..policy().backoff
-    };
+    let zero = Backoff { initial: Duration::ZERO, ..policy().backoff };
     assert_eq!(waits(zero, 0.5, 1_100), [0; 1_100]);
 }
 
 #[test]
 fn a_factor_beyond_all_numbers_gives_the_longest_wait() {
-    let steep = Backoff {
-        factor: f64::MAX,
-        ..policy().backoff
-    };
+    let steep = Backoff { factor: f64::MAX, ..policy().backoff };
     assert_eq!(waits(steep, 0.0, 4), [1_000, 8_000, 8_000, 8_000]);
 }
 
@@ -269,15 +212,8 @@ fn a_factor_beyond_all_numbers_gives_the_longest_wait() {
 fn a_longest_wait_of_decades_is_not_rounded_up() {
     for nanos in 1..100 {
         let max = Duration::new(3_000_000_000, nanos * 1_001);
-        let endless = Backoff {
-            factor: f64::MAX,
-            max,
-            ..policy().backoff
-        };
-        let mut failing = Failing::new(RestartPolicy {
-            backoff: endless,
-            ..policy()
-        });
+        let endless = Backoff { factor: f64::MAX, max, ..policy().backoff };
+        let mut failing = Failing::new(RestartPolicy { backoff: endless, ..policy() });
         failing.failures.in_a_row = 9;
         match failing.fail_at(0) {
             Verdict::Restart { delay, .. } => assert!(delay <= max, "{delay:?} > {max:?}"),
@@ -293,10 +229,7 @@ fn a_healthy_run_makes_the_backoff_start_over() {
     let table = [
         (SECOND, restart(1, 1)),
         (SECOND, restart(2, 2)),
-        (
-            healthy.saturating_sub(Duration::from_millis(1)),
-            restart(3, 4),
-        ),
+        (healthy.saturating_sub(Duration::from_millis(1)), restart(3, 4)),
         (healthy, restart(1, 1)),
         (SECOND, restart(2, 2)),
     ];
@@ -312,28 +245,19 @@ fn a_failure_leaves_what_the_record_shows_of_it() {
     let _ = failing.fail_at(1_000);
     let _ = failing.fail_at(5_000);
     let expected = Failures {
-        recent: vec![
-            SupervisedTime::from_millis(1_000),
-            SupervisedTime::from_millis(5_000),
-        ],
+        recent: vec![SupervisedTime::from_millis(1_000), SupervisedTime::from_millis(5_000)],
         without_checkpoint: 2,
         in_a_row: 2,
         last: Some(RunEnd::Cancelled),
     };
     assert_eq!(failing.failures, expected);
     let _ = failing.fail_at(12_000);
-    assert_eq!(
-        failing.failures.recent,
-        [5_000, 12_000].map(SupervisedTime::from_millis)
-    );
+    assert_eq!(failing.failures.recent, [5_000, 12_000].map(SupervisedTime::from_millis));
 }
 
 #[test]
 fn counters_stay_at_their_end_rather_than_overflow() {
-    let mut failing = Failing::new(RestartPolicy {
-        max_without_checkpoint: u32::MAX,
-        ..policy()
-    });
+    let mut failing = Failing::new(RestartPolicy { max_without_checkpoint: u32::MAX, ..policy() });
     failing.failures.in_a_row = u32::MAX;
     failing.failures.without_checkpoint = u32::MAX;
     assert_eq!(failing.fail_at(0), restart(u32::MAX, 8));

@@ -46,33 +46,21 @@ fn durations_that_make_no_sense_are_refused_with_a_clear_text() {
     for wrong in ["", " ", "-5s", "30", "m", "30 parsecs", "soon", "1h -30m"] {
         let named = format!("invalid duration {wrong:?}");
         check_refused(json!({ "stop_grace": wrong }), &[&named, how]);
-        check_refused(
-            json!({ "idle_timeout": wrong }),
-            &[&named, how, "never for no limit"],
-        );
+        check_refused(json!({ "idle_timeout": wrong }), &[&named, how, "never for no limit"]);
         check_refused(json!({ "restart": { "within": wrong } }), &[&named, how]);
     }
     // A grace cannot be endless.
     check_refused(json!({ "stop_grace": "never" }), &["invalid duration", how]);
     check_refused(json!({ "stop_grace": 30 }), &["integer `30`", "a string"]);
     check_refused(json!({ "idle_timeout": null }), &["null", "a string"]);
-    check_refused(
-        json!({ "idle_timeout": "99999999999999999999y" }),
-        &["invalid duration"],
-    );
+    check_refused(json!({ "idle_timeout": "99999999999999999999y" }), &["invalid duration"]);
 }
 
 #[test]
 fn unknown_fields_and_words_are_refused_by_name() {
     check_refused(json!({ "heartbeet_timeout": "1h" }), &["heartbeet_timeout"]);
-    check_refused(
-        json!({ "restart": { "max_restart": 1 } }),
-        &["max_restart`"],
-    );
-    check_refused(
-        json!({ "restart": { "backoff": { "base": "1s" } } }),
-        &["base"],
-    );
+    check_refused(json!({ "restart": { "max_restart": 1 } }), &["max_restart`"]);
+    check_refused(json!({ "restart": { "backoff": { "base": "1s" } } }), &["base"]);
     check_refused(json!({ "on_silence": "panic" }), &["panic", "expire"]);
     check_refused(json!({ "max_inputs": -1 }), &["-1"]);
 }
@@ -111,32 +99,11 @@ fn values_out_of_range_are_refused_with_their_setting() {
 #[test]
 fn numbers_that_are_none_are_refused() {
     for (setting, backoff) in [
-        (
-            "restart.backoff.factor",
-            Backoff {
-                factor: f64::NAN,
-                ..Backoff::default()
-            },
-        ),
-        (
-            "restart.backoff.factor",
-            Backoff {
-                factor: f64::INFINITY,
-                ..Backoff::default()
-            },
-        ),
-        (
-            "restart.backoff.jitter",
-            Backoff {
-                jitter: f64::NAN,
-                ..Backoff::default()
-            },
-        ),
+        ("restart.backoff.factor", Backoff { factor: f64::NAN, ..Backoff::default() }),
+        ("restart.backoff.factor", Backoff { factor: f64::INFINITY, ..Backoff::default() }),
+        ("restart.backoff.jitter", Backoff { jitter: f64::NAN, ..Backoff::default() }),
     ] {
-        let restart = RestartPolicy {
-            backoff,
-            ..RestartPolicy::default()
-        };
+        let restart = RestartPolicy { backoff, ..RestartPolicy::default() };
         let error = Policy::builder().restart(restart).build().unwrap_err();
         assert_eq!(error.setting(), setting, "{backoff:?}");
     }
@@ -215,82 +182,53 @@ fn any_restart() -> impl Strategy<Value = RestartPolicy> {
         },
     );
     let words = (any::<bool>(), any::<bool>()).prop_map(|(never, fail)| {
-        let restart = if never {
-            Restart::Never
-        } else {
-            Restart::OnFailure
-        };
-        let on_exhausted = if fail {
-            OnExhausted::Fail
-        } else {
-            OnExhausted::Quarantine
-        };
+        let restart = if never { Restart::Never } else { Restart::OnFailure };
+        let on_exhausted = if fail { OnExhausted::Fail } else { OnExhausted::Quarantine };
         (restart, on_exhausted)
     });
-    (
-        0..=1_000_u32,
-        any_span(),
-        any::<u32>(),
-        backoff,
-        any_span(),
-        words,
+    (0..=1_000_u32, any_span(), any::<u32>(), backoff, any_span(), words).prop_map(
+        |(max_restarts, within, without, backoff, healthy_after, (restart, on_exhausted))| {
+            RestartPolicy {
+                restart,
+                max_restarts,
+                within,
+                max_without_checkpoint: without,
+                backoff,
+                healthy_after,
+                on_exhausted,
+            }
+        },
     )
-        .prop_map(
-            |(max_restarts, within, without, backoff, healthy_after, (restart, on_exhausted))| {
-                RestartPolicy {
-                    restart,
-                    max_restarts,
-                    within,
-                    max_without_checkpoint: without,
-                    backoff,
-                    healthy_after,
-                    on_exhausted,
-                }
-            },
-        )
 }
 
 fn any_builder() -> impl Strategy<Value = PolicyBuilder> {
     let limits = [any_limit(), any_limit(), any_limit(), any_limit()];
     let graces = [any_span(), any_span(), any_span()];
     let counts = (1..u32::MAX, 1..u64::MAX, 1..=1_u64 << 30);
-    let silence = proptest::sample::select(vec![
-        OnSilence::Expire,
-        OnSilence::Restart,
-        OnSilence::Pause,
-    ]);
-    (
-        limits,
-        graces,
-        counts,
-        silence,
-        any::<bool>(),
-        any_restart(),
+    let silence =
+        proptest::sample::select(vec![OnSilence::Expire, OnSilence::Restart, OnSilence::Pause]);
+    (limits, graces, counts, silence, any::<bool>(), any_restart()).prop_map(
+        |(limits, graces, (inputs, bytes, snapshot), silence, other, restart)| {
+            let builder = Policy::builder()
+                .heartbeat_timeout(limits[0])
+                .idle_timeout(limits[1])
+                .paused_timeout(limits[2])
+                .pending_timeout(limits[3])
+                .pause_grace(graces[0])
+                .stop_grace(graces[1])
+                .cancel_grace(graces[2])
+                .max_inputs(inputs)
+                .max_input_bytes(bytes)
+                .max_snapshot_bytes(snapshot)
+                .on_silence(silence)
+                .restart(restart);
+            if other {
+                builder.on_idle(OnIdle::Expire).while_abandoned(WhileAbandoned::AllowResume)
+            } else {
+                builder
+            }
+        },
     )
-        .prop_map(
-            |(limits, graces, (inputs, bytes, snapshot), silence, other, restart)| {
-                let builder = Policy::builder()
-                    .heartbeat_timeout(limits[0])
-                    .idle_timeout(limits[1])
-                    .paused_timeout(limits[2])
-                    .pending_timeout(limits[3])
-                    .pause_grace(graces[0])
-                    .stop_grace(graces[1])
-                    .cancel_grace(graces[2])
-                    .max_inputs(inputs)
-                    .max_input_bytes(bytes)
-                    .max_snapshot_bytes(snapshot)
-                    .on_silence(silence)
-                    .restart(restart);
-                if other {
-                    builder
-                        .on_idle(OnIdle::Expire)
-                        .while_abandoned(WhileAbandoned::AllowResume)
-                } else {
-                    builder
-                }
-            },
-        )
 }
 
 proptest! {

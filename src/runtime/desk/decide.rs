@@ -101,18 +101,11 @@ impl<'a> Desk<'a> {
                     // Without a place, or if it cannot run now, the input waits.
                     self.wake().await;
                 }
-                Decided::Send {
-                    input,
-                    reply: reply.begin(),
-                    answer,
-                }
+                Decided::Send { input, reply: reply.begin(), answer }
             }
             Op::Pause { reply } => {
                 let answer = self.pause();
-                Decided::Pause {
-                    reply: reply.begin(),
-                    answer,
-                }
+                Decided::Pause { reply: reply.begin(), answer }
             }
             Op::Resume { place, reply } => {
                 self.place = self.place.take().or(place);
@@ -123,18 +116,11 @@ impl<'a> Desk<'a> {
                         return self.waiting.push(Op::Resume { place: None, reply });
                     }
                 };
-                Decided::Resume {
-                    reply: reply.begin(),
-                    answer,
-                }
+                Decided::Resume { reply: reply.begin(), answer }
             }
             Op::Stop { grace, reply } => {
                 let answer = self.stop();
-                Decided::Stop {
-                    grace,
-                    reply: reply.begin(),
-                    answer,
-                }
+                Decided::Stop { grace, reply: reply.begin(), answer }
             }
             Op::Complete { reason, reply } => {
                 let answer = self.with_draft(|draft| {
@@ -143,11 +129,7 @@ impl<'a> Desk<'a> {
                     }
                     draft.complete(Cause::Asked, reason.clone())
                 });
-                Decided::Complete {
-                    reason,
-                    reply: reply.begin(),
-                    answer,
-                }
+                Decided::Complete { reason, reply: reply.begin(), answer }
             }
             Op::Fail { reason, reply } => {
                 let answer = self.with_draft(|draft| {
@@ -156,22 +138,14 @@ impl<'a> Desk<'a> {
                     }
                     draft.fail(Cause::Asked, reason.clone())
                 });
-                Decided::Fail {
-                    reason,
-                    reply: reply.begin(),
-                    answer,
-                }
+                Decided::Fail { reason, reply: reply.begin(), answer }
             }
             Op::Annotate { change, reply } => {
                 let answer = self.with_draft(|draft| {
                     draft.annotate(change.clone());
                     Ok(())
                 });
-                Decided::Annotate {
-                    change,
-                    reply: reply.begin(),
-                    answer,
-                }
+                Decided::Annotate { change, reply: reply.begin(), answer }
             }
             Op::Wake { place, done } => {
                 self.place = self.place.take().or(place);
@@ -187,11 +161,7 @@ impl<'a> Desk<'a> {
             Op::Recover { plan, place, done } => {
                 self.place = self.place.take().or(place);
                 let recovered = self.recover().await;
-                Decided::Recover {
-                    plan,
-                    done,
-                    recovered,
-                }
+                Decided::Recover { plan, done, recovered }
             }
             Op::TimeOut { done } => {
                 self.time_out();
@@ -222,9 +192,7 @@ impl<'a> Desk<'a> {
     }
 
     fn not_found(&self) -> SessionError {
-        SessionError::NotFound {
-            session: self.session,
-        }
+        SessionError::NotFound { session: self.session }
     }
 
     fn with_draft(
@@ -241,12 +209,8 @@ impl<'a> Desk<'a> {
     /// A run whose worker is gone has ended, whatever follows.
     fn note_lost_worker(&mut self) {
         if let Some(draft) = &mut self.draft
-            && let Phase::Active {
-                run,
-                worker,
-                restarting: None,
-            }
-            | Phase::Stopping { run, worker } = draft.record().phase
+            && let Phase::Active { run, worker, restarting: None } | Phase::Stopping { run, worker } =
+                draft.record().phase
             && self.core.is_lost(worker)
             && draft.record().runs.since.is_some()
         {
@@ -268,25 +232,16 @@ impl<'a> Desk<'a> {
         {
             return new.reply.send(Err(error.into()));
         }
-        self.place = self
-            .place
-            .take()
-            .or_else(|| new.place.take())
-            .or_else(|| self.try_place());
+        self.place = self.place.take().or_else(|| new.place.take()).or_else(|| self.try_place());
         if self.place.is_some()
             && let Some(workload) = self.core.registry.get(&new.record.kind)
             && let Ok(loaded) = Loaded::new(Arc::clone(workload), &snapshot)
-            && draft
-                .activate(self.core.clock.run_id(), Cause::Asked, None)
-                .is_ok()
+            && draft.activate(self.core.clock.run_id(), Cause::Asked, None).is_ok()
         {
             self.loaded = Some(loaded);
         }
         self.draft = Some(draft);
-        let new = NewSession {
-            reply: new.reply.begin(),
-            ..*new
-        };
+        let new = NewSession { reply: new.reply.begin(), ..*new };
         self.decided.push(Decided::Start(Box::new(new)));
     }
 
@@ -316,11 +271,7 @@ impl<'a> Desk<'a> {
         let policy = Arc::clone(&self.policy);
         let generation = self.core.generation;
         if let Some(draft) = &mut self.draft
-            && let Phase::Active {
-                run,
-                worker,
-                restarting,
-            } = draft.record().phase
+            && let Phase::Active { run, worker, restarting } = draft.record().phase
             && worker == generation
         {
             if restarting.is_none() {
@@ -337,10 +288,7 @@ impl<'a> Desk<'a> {
             return Begin::Refused(self.not_found());
         };
         let quarantined = record.phase.pause_cause() == Some(PauseCause::Quarantined);
-        let lost = record
-            .phase
-            .worker()
-            .is_some_and(|worker| self.core.is_lost(worker));
+        let lost = record.phase.worker().is_some_and(|worker| self.core.is_lost(worker));
         match record.state() {
             State::Active if lost => {}
             // It runs, or will in its turn.
@@ -421,10 +369,7 @@ impl<'a> Desk<'a> {
         let Some(draft) = &self.draft else {
             return;
         };
-        let Phase::Active {
-            worker, restarting, ..
-        } = draft.record().phase
-        else {
+        let Phase::Active { worker, restarting, .. } = draft.record().phase else {
             return;
         };
         if worker != self.core.generation {
@@ -467,10 +412,7 @@ impl<'a> Desk<'a> {
     fn time_out(&mut self) {
         let now = self.core.clock.supervised();
         if let Some(draft) = &mut self.draft
-            && draft
-                .record()
-                .waits_until()
-                .is_some_and(|until| until <= now)
+            && draft.record().waits_until().is_some_and(|until| until <= now)
         {
             let cause = match draft.state() {
                 State::Pending => Cause::PendingTimeout,
@@ -519,32 +461,30 @@ impl<'a> Desk<'a> {
                 self.quarantine(Cause::SuspectedOfCrashes, reason);
                 Recovered::Quarantined
             }
-            Plan::Resume | Plan::ResumeSuspect => match phase {
-                Phase::Active {
-                    restarting: Some(Restarting { due, .. }),
-                    ..
-                } if due > self.core.clock.supervised() => {
+            Plan::Resume | Plan::ResumeSuspect => {
+                if let Phase::Active { restarting: Some(Restarting { due, .. }), .. } = phase
+                    && due > self.core.clock.supervised()
+                {
                     draft.adopt();
-                    Recovered::Resumed
+                    return Recovered::Resumed;
                 }
-                _ => {
-                    let was_active = phase.state() == State::Active;
-                    match self.begin(Cause::Recovered, None).await {
-                        Begin::Begun => {
-                            if let (Some(draft), true) = (&mut self.draft, was_active) {
-                                draft.count_recovery();
-                            }
-                            Recovered::Resumed
+                match self.begin(Cause::Recovered, None).await {
+                    Begin::Begun => {
+                        if let Some(draft) = &mut self.draft
+                            && phase.state() == State::Active
+                        {
+                            draft.count_recovery();
                         }
-                        Begin::NoPlace => Recovered::Left,
-                        Begin::Refused(error) => {
-                            // Nothing is changed for a session that cannot be resumed.
-                            self.draft = None;
-                            Recovered::Failed(error)
-                        }
+                        Recovered::Resumed
+                    }
+                    Begin::NoPlace => Recovered::Left,
+                    Begin::Refused(error) => {
+                        // Nothing is changed for a session that cannot be resumed.
+                        self.draft = None;
+                        Recovered::Failed(error)
                     }
                 }
-            },
+            }
         }
     }
 
@@ -558,7 +498,8 @@ impl<'a> Desk<'a> {
         let record = draft.record();
         let mine = record.phase.run() == Some(run) && record.phase.worker() == Some(generation);
         let open = record.runs.since.is_some();
-        if !mine && !(open && record.state().is_terminal()) {
+        let ended = open && record.state().is_terminal();
+        if !(mine || ended) {
             return;
         }
         let message = "its actor ended unexpectedly".to_owned();
@@ -615,11 +556,7 @@ pub(super) fn store_failed(
         }
         Op::Recover { done, .. } => {
             let source = Arc::clone(error);
-            let error = SessionError::Store {
-                session,
-                under_way: false,
-                source,
-            };
+            let error = SessionError::Store { session, under_way: false, source };
             let _ = done.send(Recovered::Failed(error));
             None
         }
@@ -638,7 +575,5 @@ pub(super) fn store_failed(
 
 /// While the store fails, tells callers so at once; gives back what can wait.
 pub(super) fn refuse_callers(ops: Vec<Op>, session: SessionId, error: &Arc<StoreError>) -> Vec<Op> {
-    ops.into_iter()
-        .filter_map(|op| store_failed(op, session, error, false))
-        .collect()
+    ops.into_iter().filter_map(|op| store_failed(op, session, error, false)).collect()
 }

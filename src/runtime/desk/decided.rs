@@ -82,11 +82,7 @@ impl Decided {
             Self::Fail { reason, reply, .. } => Op::Fail { reason, reply },
             Self::Annotate { change, reply, .. } => Op::Annotate { change, reply },
             Self::Wake { done, .. } => Op::Wake { place: None, done },
-            Self::Recover { plan, done, .. } => Op::Recover {
-                plan,
-                place: None,
-                done,
-            },
+            Self::Recover { plan, done, .. } => Op::Recover { plan, place: None, done },
             Self::TimeOut { done } => Op::TimeOut { done },
             Self::Quiet(op) => op,
         }
@@ -110,9 +106,7 @@ impl Decided {
             | Self::Annotate { reply, answer, .. } => reply.send(answer),
             // Those who look after sessions may have ended; then nobody waits.
             Self::Wake { done, woken } => drop(done.send(woken)),
-            Self::Recover {
-                done, recovered, ..
-            } => drop(done.send(recovered)),
+            Self::Recover { done, recovered, .. } => drop(done.send(recovered)),
             Self::TimeOut { done } => drop(done.send(())),
             Self::Quiet(_) => {}
         }

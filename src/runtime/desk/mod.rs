@@ -72,13 +72,7 @@ pub(super) async fn serve(
     let mut ops = ops;
     let mut taken = TakenIds::new();
     let mut place = None;
-    let rest = |place, left| Report {
-        session,
-        place,
-        after: After::Rest,
-        left,
-        record: None,
-    };
+    let rest = |place, left| Report { session, place, after: After::Rest, left, record: None };
     loop {
         if let Some(error) = core.checkpointer.health().error() {
             ops = decide::refuse_callers(ops, session, &error);
@@ -95,24 +89,11 @@ pub(super) async fn serve(
                 Err(Unloadable) => return rest(place, Vec::new()),
             }
         };
-        let mut desk = Desk::new(
-            &core,
-            session,
-            record.as_ref(),
-            has_place,
-            taken,
-            place.take(),
-        );
+        let mut desk = Desk::new(&core, session, record.as_ref(), has_place, taken, place.take());
         let left = desk.decide_all(ops).await;
         taken = std::mem::take(&mut desk.taken);
         place = desk.place.take();
-        let Desk {
-            draft,
-            decided,
-            loaded,
-            waiting,
-            ..
-        } = desk;
+        let Desk { draft, decided, loaded, waiting, .. } = desk;
         let (committed, new_inputs) = match draft.filter(Draft::is_changed) {
             None => {
                 let record = record.map(Arc::new);
@@ -140,33 +121,33 @@ pub(super) async fn serve(
             }
         };
         let after = match (&committed, loaded) {
-            (Some(record), loaded) => match &record.phase {
-                Phase::Active {
-                    restarting: Some(restarting),
-                    worker,
-                    ..
-                } if *worker == core.generation => After::Backoff(*restarting),
-                Phase::Active {
-                    restarting: None,
-                    worker,
-                    ..
-                } if *worker == core.generation => match loaded {
-                    Some(loaded) => After::Launch(loaded.prepared(record, new_inputs)),
-                    None => After::Rest,
-                },
-                _ if !waiting.is_empty() => After::WaitForPlace(waiting),
-                _ => After::Rest,
+            (Some(record), Some(loaded)) => {
+                After::Launch(Box::new(loaded.prepared(record, new_inputs)))
+            }
+            (Some(record), None) => match record.phase {
+                Phase::Active { restarting: Some(restarting), worker, .. }
+                    if worker == core.generation =>
+                {
+                    After::Backoff(restarting)
+                }
+                Phase::Pending { .. }
+                | Phase::Active { .. }
+                | Phase::Paused { .. }
+                | Phase::Stopping { .. }
+                | Phase::Stopped
+                | Phase::Completed
+                | Phase::Failed
+                | Phase::Expired => after_waiting(waiting),
             },
             (None, _) => After::Rest,
         };
-        return Report {
-            session,
-            place,
-            after,
-            left,
-            record: committed,
-        };
+        return Report { session, place, after, left, record: committed };
     }
+}
+
+/// Resumes that found no place wait for one.
+fn after_waiting(waiting: Vec<Op>) -> After {
+    if waiting.is_empty() { After::Rest } else { After::WaitForPlace(waiting) }
 }
 
 /// Loads the record. Where it cannot be read, callers are told; what the supervisor itself wants
@@ -261,12 +242,7 @@ async fn refused(
         core.set_life(super::core::Life::Draining);
         return Vec::new();
     }
-    if let Refusal::InputTaken {
-        id,
-        sequence,
-        checksum,
-    } = &refusal
-    {
+    if let Refusal::InputTaken { id, sequence, checksum } = &refusal {
         taken.insert(id.clone(), (*sequence, *checksum));
     }
     let mut again = Vec::new();
@@ -281,11 +257,7 @@ async fn refused(
             (Op::Start(new), Refusal::NameTaken { holder }) => {
                 let name = new.record.name.clone();
                 new.reply.send(Err(match name {
-                    Some(name) => StartError::NameTaken {
-                        session,
-                        name,
-                        holder: *holder,
-                    },
+                    Some(name) => StartError::NameTaken { session, name, holder: *holder },
                     None => StartError::Exists { session: *holder },
                 }));
             }
@@ -302,11 +274,7 @@ async fn exists(core: &Core, session: SessionId, new: NewSession) {
         && let Ok(store) = core.store()
         && let Ok(Some(stored)) = store.load(session).await
         && let Some(known) = stored.start_key
-        && new
-            .record
-            .start_key
-            .as_ref()
-            .is_some_and(|mine| mine.key == known.key)
+        && new.record.start_key.as_ref().is_some_and(|mine| mine.key == known.key)
     {
         return repeated(new, session, known.digest);
     }
@@ -316,10 +284,9 @@ async fn exists(core: &Core, session: SessionId, new: NewSession) {
 /// The start key is known: the same request again, or another one.
 fn repeated(new: NewSession, holder: SessionId, digest: u64) {
     let answer = match new.record.start_key {
-        Some(mine) if mine.digest != digest => Err(StartError::KeyReused {
-            session: holder,
-            key: mine.key,
-        }),
+        Some(mine) if mine.digest != digest => {
+            Err(StartError::KeyReused { session: holder, key: mine.key })
+        }
         Some(_) | None => Ok(Started::Repeated(holder)),
     };
     new.reply.send(answer);
@@ -347,10 +314,7 @@ impl Loaded {
     async fn load(core: &Core, record: &SessionRecord) -> Result<Self, SessionError> {
         let session = record.id;
         let Some(workload) = core.registry.get(&record.kind) else {
-            return Err(SessionError::NoWorkload {
-                session,
-                kind: record.kind.clone(),
-            });
+            return Err(SessionError::NoWorkload { session, kind: record.kind.clone() });
         };
         let read = |error| SessionError::read(session, error);
         let store = core.store().map_err(read)?;
@@ -367,15 +331,10 @@ impl Loaded {
                     let found = envelope.header.state_version;
                     let supported = workload.state_version();
                     if found > supported {
-                        return Err(SessionError::NewerState {
-                            session,
-                            found,
-                            supported,
-                        });
+                        return Err(SessionError::NewerState { session, found, supported });
                     }
-                    let inputs = load_inputs(&*store, session, kept.consumed)
-                        .await
-                        .map_err(read)?;
+                    let inputs =
+                        load_inputs(&*store, session, kept.consumed).await.map_err(read)?;
                     return Ok(Self {
                         workload: Arc::clone(workload),
                         snapshot: Arc::new(envelope),
@@ -395,12 +354,7 @@ impl Loaded {
     /// What a new session's run needs, which is not in the store yet.
     fn new(workload: Arc<dyn ErasedWorkload>, snapshot: &[u8]) -> Result<Self, SnapshotError> {
         let snapshot = Arc::new(SnapshotEnvelope::decode(snapshot)?);
-        Ok(Self {
-            workload,
-            snapshot,
-            inputs: Vec::new(),
-            fell_back: None,
-        })
+        Ok(Self { workload, snapshot, inputs: Vec::new(), fell_back: None })
     }
 
     /// Tells the draft if the older snapshot serves.
@@ -417,15 +371,15 @@ impl Loaded {
         }
     }
 
-    fn prepared(self, record: &Arc<SessionRecord>, new: Vec<StoredInput>) -> Box<Prepared> {
+    fn prepared(self, record: &Arc<SessionRecord>, new: Vec<StoredInput>) -> Prepared {
         let mut inputs = self.inputs;
         inputs.extend(new);
-        Box::new(Prepared {
+        Prepared {
             record: Arc::clone(record),
             workload: self.workload,
             snapshot: self.snapshot,
             inputs,
-        })
+        }
     }
 }
 

@@ -15,11 +15,7 @@ pub(super) struct Alarm {
 
 impl Alarm {
     pub(super) fn new(clock: Clock, line: ActorLine) -> Self {
-        Self {
-            clock,
-            line,
-            set: None,
-        }
+        Self { clock, line, set: None }
     }
 
     /// The way to the actor.

@@ -151,18 +151,9 @@ enum Decided {
 }
 
 enum UnitTask {
-    Complete {
-        reason: Option<String>,
-        reply: Reply<(), SessionError>,
-    },
-    Fail {
-        reason: String,
-        reply: Reply<(), SessionError>,
-    },
-    Annotate {
-        change: Annotation,
-        reply: Reply<(), SessionError>,
-    },
+    Complete { reason: Option<String>, reply: Reply<(), SessionError> },
+    Fail { reason: String, reply: Reply<(), SessionError> },
+    Annotate { change: Annotation, reply: Reply<(), SessionError> },
 }
 
 impl Decided {
@@ -171,18 +162,15 @@ impl Decided {
         match self {
             Self::Send { input, reply, .. } => Task::Send { input, reply },
             Self::Stop { grace, reply, .. } => Task::Stop { grace, reply },
-            Self::Unit {
-                task: UnitTask::Complete { reason, reply },
-                ..
-            } => Task::Complete { reason, reply },
-            Self::Unit {
-                task: UnitTask::Fail { reason, reply },
-                ..
-            } => Task::Fail { reason, reply },
-            Self::Unit {
-                task: UnitTask::Annotate { change, reply },
-                ..
-            } => Task::Annotate { change, reply },
+            Self::Unit { task: UnitTask::Complete { reason, reply }, .. } => {
+                Task::Complete { reason, reply }
+            }
+            Self::Unit { task: UnitTask::Fail { reason, reply }, .. } => {
+                Task::Fail { reason, reply }
+            }
+            Self::Unit { task: UnitTask::Annotate { change, reply }, .. } => {
+                Task::Annotate { change, reply }
+            }
             Self::Next { draft, .. } => Task::Next { draft },
             Self::Commit { draft, reply, .. } => Task::Commit { draft, reply },
             Self::Quiet(task) => task,
@@ -271,11 +259,7 @@ impl Session {
         match task {
             Task::Send { input, reply } => {
                 let answer = draft.accept(&input, &self.taken, &self.policy);
-                Decided::Send {
-                    input,
-                    reply: reply.begin(),
-                    answer,
-                }
+                Decided::Send { input, reply: reply.begin(), answer }
             }
             Task::Stop { grace, reply } => {
                 let answer = if draft.state() == State::Stopping {
@@ -284,28 +268,17 @@ impl Session {
                     draft.stop(RunAlive::Yes)
                 };
                 let answer = answer
-                    .map(|()| StopAccepted {
-                        run: Some(self.run),
-                    })
+                    .map(|()| StopAccepted { run: Some(self.run) })
                     .map_err(SessionError::from);
-                Decided::Stop {
-                    grace,
-                    reply: reply.begin(),
-                    answer,
-                }
+                Decided::Stop { grace, reply: reply.begin(), answer }
             }
             Task::Complete { reason, reply } => {
                 let answer = if draft.state() == State::Completed {
                     Ok(())
                 } else {
-                    draft
-                        .complete(Cause::Asked, reason.clone())
-                        .map_err(Into::into)
+                    draft.complete(Cause::Asked, reason.clone()).map_err(Into::into)
                 };
-                let task = UnitTask::Complete {
-                    reason,
-                    reply: reply.begin(),
-                };
+                let task = UnitTask::Complete { reason, reply: reply.begin() };
                 Decided::Unit { task, answer }
             }
             Task::Fail { reason, reply } => {
@@ -314,43 +287,24 @@ impl Session {
                 } else {
                     draft.fail(Cause::Asked, reason.clone()).map_err(Into::into)
                 };
-                let task = UnitTask::Fail {
-                    reason,
-                    reply: reply.begin(),
-                };
+                let task = UnitTask::Fail { reason, reply: reply.begin() };
                 Decided::Unit { task, answer }
             }
             Task::Annotate { change, reply } => {
                 draft.annotate(change.clone());
-                let task = UnitTask::Annotate {
-                    change,
-                    reply: reply.begin(),
-                };
-                Decided::Unit {
-                    task,
-                    answer: Ok(()),
-                }
+                let task = UnitTask::Annotate { change, reply: reply.begin() };
+                Decided::Unit { task, answer: Ok(()) }
             }
             Task::Next { draft: state } => {
                 let answer = match &state {
                     Some(state) => self.save(draft, state).map(drop),
                     None => Ok(()),
                 };
-                Decided::Next {
-                    draft: state,
-                    answer,
-                }
+                Decided::Next { draft: state, answer }
             }
-            Task::Commit {
-                draft: state,
-                reply,
-            } => {
+            Task::Commit { draft: state, reply } => {
                 let answer = self.save(draft, &state);
-                Decided::Commit {
-                    draft: state,
-                    reply,
-                    answer,
-                }
+                Decided::Commit { draft: state, reply, answer }
             }
             Task::Returned { run } => {
                 draft.returned(run);
@@ -382,9 +336,7 @@ impl Session {
             && let Err(error) = self.save(draft, state)
             && !matches!(error, RunError::Fenced { .. })
         {
-            end = crate::model::event::RunEnd::Failed {
-                error: error.to_string(),
-            };
+            end = crate::model::event::RunEnd::Failed { error: error.to_string() };
         }
         let ending = Ending {
             run: self.run,
@@ -409,31 +361,16 @@ impl Session {
         let session = self.record.id;
         let may_write = !self.fenced && matches!(draft.state(), State::Active | State::Stopping);
         if !may_write {
-            return Err(RunError::Fenced {
-                session,
-                run: self.run,
-            });
+            return Err(RunError::Fenced { session, run: self.run });
         }
         let bytes = state.payload.len() as u64;
         let limit = self.policy.max_snapshot_bytes();
         if bytes > limit {
-            return Err(RunError::SnapshotTooLarge {
-                session,
-                bytes,
-                limit,
-            });
+            return Err(RunError::SnapshotTooLarge { session, bytes, limit });
         }
-        let covers = state.covers.map(|input| Covered {
-            input,
-            bytes: self.weight_of(input),
-        });
+        let covers = state.covers.map(|input| Covered { input, bytes: self.weight_of(input) });
         self.progressed |= covers.is_some();
-        Ok(draft.save(
-            self.run,
-            self.workload.state_version(),
-            &state.payload,
-            covers,
-        ))
+        Ok(draft.save(self.run, self.workload.state_version(), &state.payload, covers))
     }
 
     fn weight_of(&self, input: u64) -> u64 {
@@ -445,9 +382,8 @@ impl Session {
 
     /// If the run waits for an input and there is one, gives it out in the same commit.
     fn serve(&self, draft: &mut Draft, decided: &[Decided]) -> Option<InHand> {
-        let asked = decided
-            .iter()
-            .any(|decided| matches!(decided, Decided::Next { answer: Ok(()), .. }));
+        let asked =
+            decided.iter().any(|decided| matches!(decided, Decided::Next { answer: Ok(()), .. }));
         let wanted = (self.wants_input || asked) && !self.over;
         if wanted && !self.must_yield() && draft.state() == State::Active {
             draft.take_next()
@@ -459,12 +395,7 @@ impl Session {
     pub(super) fn on_answer(&mut self, answer: Answer) {
         match answer {
             Answer::Done => {
-                if let Some(Flight {
-                    decided,
-                    served,
-                    landed,
-                }) = self.flight.take()
-                {
+                if let Some(Flight { decided, served, landed }) = self.flight.take() {
                     self.land(landed);
                     self.carry_out(decided, served);
                 }
@@ -486,11 +417,7 @@ impl Session {
             return;
         };
         match refusal {
-            Refusal::InputTaken {
-                id,
-                sequence,
-                checksum,
-            } => {
+            Refusal::InputTaken { id, sequence, checksum } => {
                 // Nothing was done: everything is decided again, with this id known.
                 self.taken.insert(id, (sequence, checksum));
                 for decided in flight.decided.into_iter().rev() {
@@ -514,20 +441,12 @@ impl Session {
 
     /// The commit is durable: publishes it.
     fn land(&mut self, landed: Landed) {
-        let Landed {
-            record,
-            inputs,
-            events,
-        } = landed;
+        let Landed { record, inputs, events } = landed;
         self.notes.clear();
         self.record = record;
         self.inbox.extend(inputs);
         let consumed = self.record.inbox.consumed;
-        while self
-            .inbox
-            .front()
-            .is_some_and(|input| input.sequence <= consumed)
-        {
+        while self.inbox.front().is_some_and(|input| input.sequence <= consumed) {
             self.inbox.pop_front();
         }
         self.core.publish(&self.live, &self.record, &events);
@@ -539,11 +458,7 @@ impl Session {
         for decided in decided {
             match decided {
                 Decided::Send { reply, answer, .. } => reply.send(answer),
-                Decided::Stop {
-                    grace,
-                    reply,
-                    answer,
-                } => {
+                Decided::Stop { grace, reply, answer } => {
                     if answer.is_ok() {
                         self.supersede_pausers("stop");
                         self.live.show_pausing(false);
@@ -554,9 +469,7 @@ impl Session {
                 }
                 Decided::Unit { task, answer } => self.carry_out_unit(task, answer),
                 Decided::Next { answer: Ok(()), .. } => self.wants_input = true,
-                Decided::Next {
-                    answer: Err(error), ..
-                } => {
+                Decided::Next { answer: Err(error), .. } => {
                     self.live.run().deliver(Delivery::Refused(error));
                 }
                 Decided::Commit { reply, answer, .. } => {

@@ -167,14 +167,7 @@ impl Actor for SessionActor {
 
 impl Session {
     fn begin(launch: Launch) -> Self {
-        let Launch {
-            core,
-            live,
-            line,
-            workload,
-            snapshot,
-            inputs,
-        } = launch;
+        let Launch { core, live, line, workload, snapshot, inputs } = launch;
         let record = live.record();
         let started = core.clock.worker();
         let session = Self {
@@ -203,14 +196,7 @@ impl Session {
             core: Arc::clone(&core),
             live: Arc::clone(&live),
         };
-        drive::spawn(
-            core,
-            live,
-            line,
-            workload,
-            snapshot,
-            session.policy.cancel_grace(),
-        );
+        drive::spawn(core, live, line, workload, snapshot, session.policy.cancel_grace());
         session
     }
 
@@ -219,8 +205,7 @@ impl Session {
         match message {
             Message::Op(op) => self.core.route(self.record.id, op),
             Message::Over(_) => {
-                self.core
-                    .route(self.record.id, Op::Returned { run: self.run });
+                self.core.route(self.record.id, Op::Returned { run: self.run });
             }
             Message::Request(_) | Message::Answer(_) | Message::Alarm => {}
         }
@@ -311,15 +296,8 @@ impl Session {
 
     fn on_resume(&mut self, reply: Reply<(), SessionError>) {
         match (self.record.state(), &self.intent) {
-            (
-                State::Active,
-                Intent::Pause {
-                    cause: PauseCause::Shutdown,
-                },
-            ) => {
-                reply.send(Err(SessionError::ShuttingDown {
-                    session: self.record.id,
-                }));
+            (State::Active, Intent::Pause { cause: PauseCause::Shutdown }) => {
+                reply.send(Err(SessionError::ShuttingDown { session: self.record.id }));
             }
             (State::Active, Intent::Pause { .. }) => {
                 self.supersede_pausers("resume");
@@ -350,12 +328,7 @@ impl Session {
             (State::Active, Intent::Run) => {
                 self.pause_for(PauseCause::Shutdown, YieldReason::Shutdown, UNTIL_TOLD);
             }
-            (
-                State::Active,
-                Intent::Pause {
-                    cause: PauseCause::Idle,
-                },
-            ) => {
+            (State::Active, Intent::Pause { cause: PauseCause::Idle }) => {
                 // It still wakes for an input; that is decided by the next worker.
             }
             (_, Intent::Run | Intent::Pause { .. } | Intent::Silence(_)) => {}
@@ -368,19 +341,14 @@ impl Session {
             return self.cancel();
         }
         self.ladder.ask(self.core.clock.worker(), grace);
-        if let Some(deadline) = self.ladder.due() {
-            if matches!(self.ladder, Ladder::Asked { .. }) {
-                let request = YieldRequest::new(reason, deadline);
-                self.live.run().set_ask(Ask::Yield(request));
-            }
+        if let Ladder::Asked { cancel_at } = self.ladder {
+            let request = YieldRequest::new(reason, cancel_at);
+            self.live.run().set_ask(Ask::Yield(request));
         }
     }
 
     fn cancel(&mut self) {
-        if self
-            .ladder
-            .cancel(self.core.clock.worker(), self.policy.cancel_grace())
-        {
+        if self.ladder.cancel(self.core.clock.worker(), self.policy.cancel_grace()) {
             self.live.run().set_ask(Ask::Cancel);
         }
     }
@@ -394,8 +362,7 @@ impl Session {
         self.over = true;
         self.ladder = Ladder::Over;
         self.fenced = true;
-        self.queue
-            .push_back(Task::Over(Driven::ended(RunEnd::Abandoned)));
+        self.queue.push_back(Task::Over(Driven::ended(RunEnd::Abandoned)));
     }
 
     fn on_request(&mut self, request: Request) {
@@ -451,10 +418,7 @@ impl Session {
         let reason = format!("no sign of life for {limit}");
         self.intent = Intent::Silence(self.policy.on_silence());
         if self.policy.on_silence() == OnSilence::Expire {
-            self.queue.push_back(Task::Expire {
-                cause: Cause::Silence,
-                reason,
-            });
+            self.queue.push_back(Task::Expire { cause: Cause::Silence, reason });
         }
         self.cancel();
     }
@@ -468,10 +432,7 @@ impl Session {
             OnIdle::Expire => {
                 self.fenced = true;
                 let reason = format!("nothing to do for {}", self.policy.idle_timeout());
-                self.queue.push_back(Task::Expire {
-                    cause: Cause::IdleTimeout,
-                    reason,
-                });
+                self.queue.push_back(Task::Expire { cause: Cause::IdleTimeout, reason });
                 self.cancel();
             }
         }
@@ -496,15 +457,10 @@ impl Session {
         } else {
             None
         };
-        [
-            self.ladder.due(),
-            self.notes_due(),
-            self.proven_due(),
-            liveness,
-        ]
-        .into_iter()
-        .flatten()
-        .min()
+        [self.ladder.due(), self.notes_due(), self.proven_due(), liveness]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     fn notes_due(&self) -> Option<WorkerTime> {
@@ -561,26 +517,13 @@ impl Session {
             reply.send(if paused {
                 Ok(Rested { snapshot })
             } else {
-                Err(InvalidTransition {
-                    session,
-                    from: self.record.state(),
-                    to: State::Paused,
-                }
-                .into())
+                Err(InvalidTransition { session, from: self.record.state(), to: State::Paused }
+                    .into())
             });
         }
-        let left = std::mem::take(&mut self.queue)
-            .into_iter()
-            .filter_map(Task::into_op)
-            .collect();
-        let settlement = Settlement {
-            record: Arc::clone(&self.record),
-            left,
-        };
-        self.end(
-            failed.map_or(Settled::Well, Settled::Failed),
-            Some(settlement),
-        );
+        let left = std::mem::take(&mut self.queue).into_iter().filter_map(Task::into_op).collect();
+        let settlement = Settlement { record: Arc::clone(&self.record), left };
+        self.end(failed.map_or(Settled::Well, Settled::Failed), Some(settlement));
     }
 
     fn end(&mut self, how: Settled, settlement: Option<Settlement>) {

@@ -49,9 +49,7 @@ impl Ending {
     pub(in crate::runtime) fn settle(self, draft: &mut Draft, policy: &Policy) {
         let state = draft.state();
         let began = draft.record().runs.since;
-        let ran_for = began.map_or(Duration::ZERO, |since| {
-            draft.moment().supervised.since(since)
-        });
+        let ran_for = began.map_or(Duration::ZERO, |since| draft.moment().supervised.since(since));
         draft.end_run(self.run, self.end.clone());
         let moved = match state {
             State::Stopping => draft.settle_stop(),
@@ -64,10 +62,7 @@ impl Ending {
             | State::Failed
             | State::Expired => Ok(()),
         };
-        debug_assert!(
-            moved.is_ok(),
-            "the table allows every move out of active: {moved:?}"
-        );
+        debug_assert!(moved.is_ok(), "the table allows every move out of active: {moved:?}");
     }
 
     fn settle_active(
@@ -85,9 +80,7 @@ impl Ending {
                 Intent::Run if draft.record().inbox.waiting() > 0 && !self.progressed => {
                     // Waking it at once would go round for ever.
                     let error = "it yielded though nobody had asked, and an input waits";
-                    let end = RunEnd::Failed {
-                        error: error.to_owned(),
-                    };
+                    let end = RunEnd::Failed { error: error.to_owned() };
                     failure(draft, policy, &self, end, ran_for)
                 }
                 Intent::Run => draft.pause(PauseCause::Idle, Cause::Returned, None, policy),
@@ -146,12 +139,9 @@ impl Ending {
         let reason = format!("no sign of life for {}", policy.heartbeat_timeout());
         match action {
             OnSilence::Expire => draft.expire(Cause::Silence, Some(reason)),
-            OnSilence::Pause => draft.pause(
-                PauseCause::Quarantined,
-                Cause::Silence,
-                Some(reason),
-                policy,
-            ),
+            OnSilence::Pause => {
+                draft.pause(PauseCause::Quarantined, Cause::Silence, Some(reason), policy)
+            }
             OnSilence::Restart => {
                 let may_run = self.end != RunEnd::Abandoned
                     || policy.while_abandoned() == WhileAbandoned::AllowResume;
@@ -160,12 +150,7 @@ impl Ending {
                     failure(draft, policy, &self, end, ran_for)
                 } else {
                     let reason = format!("{reason}, and the run could not be cancelled");
-                    draft.pause(
-                        PauseCause::Quarantined,
-                        Cause::Silence,
-                        Some(reason),
-                        policy,
-                    )
+                    draft.pause(PauseCause::Quarantined, Cause::Silence, Some(reason), policy)
                 }
             }
         }
@@ -211,12 +196,7 @@ fn failure(
         }
         Verdict::Quarantine { why } => {
             let reason = Some(format!("{why}; the last: {reason}"));
-            draft.pause(
-                PauseCause::Quarantined,
-                Cause::RestartsExhausted,
-                reason,
-                policy,
-            )
+            draft.pause(PauseCause::Quarantined, Cause::RestartsExhausted, reason, policy)
         }
         Verdict::Fail => {
             let cause = match ending.retry {

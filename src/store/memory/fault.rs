@@ -156,9 +156,6 @@ impl Faults {
             Fault::NothingDone => "it was told to fail",
             Fault::AnswerLost => "it was told to lose its answer",
         };
-        StoreError::Unavailable {
-            what: what.to_owned(),
-            source: None,
-        }
+        StoreError::Unavailable { what: what.to_owned(), source: None }
     }
 }

@@ -18,9 +18,7 @@ pub(super) struct Damages(Mutex<BTreeMap<(Option<SessionId>, String), Damage>>);
 impl Damages {
     pub(super) fn note(&self, damage: Damage) {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known
-            .entry((damage.session, damage.reason.clone()))
-            .or_insert(damage);
+        known.entry((damage.session, damage.reason.clone())).or_insert(damage);
     }
 
     /// Notes that a value cannot be read and gives the error for it.
@@ -36,17 +34,11 @@ impl Damages {
         let number = key.get(16..24).and_then(|number| number.try_into().ok());
         let number = number
             .filter(|_| key.len() == 24)
-            .map_or_else(String::new, |number| {
-                format!(" {}", u64::from_be_bytes(number))
-            });
+            .map_or_else(String::new, |number| format!(" {}", u64::from_be_bytes(number)));
         let reason = format!("its {what}{number} cannot be read: {why}");
         self.note(Damage::new(session, reason, bytes));
         match session {
-            Some(session) => StoreError::Damaged {
-                session,
-                what,
-                reason: why.to_string(),
-            },
+            Some(session) => StoreError::Damaged { session, what, reason: why.to_string() },
             None => StoreError::Unavailable {
                 what: format!("the {what} cannot be read: {why}"),
                 source: None,

@@ -70,13 +70,7 @@ impl Engine {
         };
         let system = |error| OpenError::System(BoxError::from(error));
         let log = File::open(path.join("db")).map_err(system)?;
-        let engine = Self {
-            trees,
-            db,
-            log,
-            path: path.to_owned(),
-            damages,
-        };
+        let engine = Self { trees, db, log, path: path.to_owned(), damages };
         // Another process may have been killed between its write and its sync.
         engine.log.sync_data().map_err(system)?;
         layout::sync_folder(path).map_err(system)?;
@@ -85,9 +79,7 @@ impl Engine {
 
     pub(super) fn tree(&self, table: Table) -> &Tree {
         let place = Table::ALL.iter().position(|other| *other == table);
-        place
-            .and_then(|place| self.trees.get(place))
-            .expect("every table has a tree")
+        place.and_then(|place| self.trees.get(place)).expect("every table has a tree")
     }
 
     /// What is stored at a key, as it is.
@@ -127,9 +119,7 @@ impl Engine {
 
     /// Waits until everything that was flushed is on the device: it survives the machine.
     pub(super) fn sync(&self) -> Result<(), StoreError> {
-        self.log
-            .sync_data()
-            .map_err(|error| StoreError::unavailable("syncing failed", error))
+        self.log.sync_data().map_err(|error| StoreError::unavailable("syncing failed", error))
     }
 
     /// How many values became blob files. There must be none: sled does not sync them.
@@ -140,9 +130,7 @@ impl Engine {
 
 impl std::fmt::Debug for Engine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Engine")
-            .field("path", &self.path)
-            .finish_non_exhaustive()
+        f.debug_struct("Engine").field("path", &self.path).finish_non_exhaustive()
     }
 }
 

@@ -74,10 +74,8 @@ pub(super) fn read(
     }
     let tree = engine.tree(Table::Events);
     // The row that holds the first event begins at or before it.
-    let begin = row_before(tree, session, range.start().saturating_add(1))?.map_or_else(
-        || part_key(session, *range.start()),
-        |(key, _)| key.to_vec(),
-    );
+    let begin = row_before(tree, session, range.start().saturating_add(1))?
+        .map_or_else(|| part_key(session, *range.start()), |(key, _)| key.to_vec());
     let mut rows = tree.range(begin..=part_key(session, *range.end()));
     while found.len() < limit
         && let Some((key, raw)) = reading(|| rows.next().transpose())?

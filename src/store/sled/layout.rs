@@ -26,9 +26,7 @@ pub(super) struct Layout {
 
 impl Layout {
     pub(super) fn new(root: &Path) -> Self {
-        Self {
-            root: root.to_owned(),
-        }
+        Self { root: root.to_owned() }
     }
 
     pub(super) fn sled(&self) -> PathBuf {
@@ -59,9 +57,7 @@ impl Layout {
 
     /// The first number that no damaged database has yet.
     pub(super) fn free_aside(&self) -> u32 {
-        (1..)
-            .find(|number| !self.aside(*number).exists())
-            .unwrap_or(u32::MAX)
+        (1..).find(|number| !self.aside(*number).exists()).unwrap_or(u32::MAX)
     }
 
     /// Makes the folder, if it is not there, and takes its lock.
@@ -81,9 +77,7 @@ impl Layout {
             .map_err(|error| self.refused("write in the folder", error))?;
         match lock.try_lock() {
             Ok(()) => Ok(lock),
-            Err(TryLockError::WouldBlock) => Err(StoreError::InUse {
-                path: self.root.clone(),
-            }),
+            Err(TryLockError::WouldBlock) => Err(StoreError::InUse { path: self.root.clone() }),
             Err(TryLockError::Error(error)) => Err(self.refused("lock the folder", error)),
         }
     }

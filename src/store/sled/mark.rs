@@ -56,12 +56,8 @@ pub(super) enum Found {
 impl MarkFile {
     /// Opens the mark, or makes one that says nothing.
     pub(super) fn open(path: &Path) -> io::Result<(Self, Found)> {
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(path)?;
+        let mut file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes)?;
         let second = bytes.get(usize::try_from(SLOT).unwrap_or(usize::MAX)..);
@@ -107,9 +103,7 @@ fn encode(mark: &Mark) -> Vec<u8> {
         body.extend_from_slice(&mark.turn.to_le_bytes());
         body.extend_from_slice(&mark.commit.to_le_bytes());
         body.extend_from_slice(&mark.aside.unwrap_or(0).to_le_bytes());
-        let generation = mark
-            .generation
-            .map_or([0; 16], |id| id.as_uuid().into_bytes());
+        let generation = mark.generation.map_or([0; 16], |id| id.as_uuid().into_bytes());
         body.extend_from_slice(&generation);
     });
     debug_assert_eq!(body.len(), LENGTH);
@@ -128,9 +122,7 @@ fn decode(slot: &[u8]) -> Result<Mark, Unreadable> {
     Ok(Mark {
         turn,
         commit,
-        generation: Some(generation)
-            .filter(|id| !id.is_nil())
-            .map(WorkerGeneration::from_uuid),
+        generation: Some(generation).filter(|id| !id.is_nil()).map(WorkerGeneration::from_uuid),
         aside,
     })
 }

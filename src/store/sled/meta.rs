@@ -35,9 +35,7 @@ impl Meta {
     }
 
     pub(super) fn encode(&self) -> Vec<u8> {
-        let generation = self
-            .generation
-            .map_or([0; 16], |id| id.as_uuid().into_bytes());
+        let generation = self.generation.map_or([0; 16], |id| id.as_uuid().into_bytes());
         let mut body = self.commit.to_le_bytes().to_vec();
         body.extend_from_slice(&self.supervised.as_millis().to_le_bytes());
         body.extend_from_slice(&generation);
@@ -52,9 +50,7 @@ impl Meta {
         Ok(Self {
             commit,
             supervised,
-            generation: Some(generation)
-                .filter(|id| !id.is_nil())
-                .map(WorkerGeneration::from_uuid),
+            generation: Some(generation).filter(|id| !id.is_nil()).map(WorkerGeneration::from_uuid),
         })
     }
 }

@@ -3,7 +3,7 @@
 //! | file | what is in it |
 //! | --- | --- |
 //! | `options`, `open`, `layout` | how a folder is opened, and what is in it |
-//! | `writer`, `plan` | the thread that writes, and what a group of commits comes to |
+//! | `writer`, `plan`, `known` | the thread that writes, what a group of commits comes to, and what it need not read again |
 //! | `shared`, `read` | how reads see only what is durable |
 //! | `table`, `value`, `events`, `meta` | what is in the trees |
 //! | `salvage`, `rebuild` | a store taken apart and put together, for archives and repairs |
@@ -38,6 +38,7 @@ use crate::model::{
 mod damage;
 mod engine;
 mod events;
+mod known;
 mod layout;
 mod mark;
 mod meta;
@@ -122,12 +123,7 @@ impl SledStore {
         let (shared, jobs, writer) = writer::spawn(opened, &options).map_err(|error| {
             StoreError::open(&options.path, "no thread could be started", error)
         })?;
-        Ok(Self {
-            path: options.path,
-            shared,
-            jobs: Some(jobs),
-            writer: Some(writer),
-        })
+        Ok(Self { path: options.path, shared, jobs: Some(jobs), writer: Some(writer) })
     }
 
     /// Asks the writer and waits for its answer.
@@ -137,9 +133,7 @@ impl SledStore {
     ) -> Result<T, StoreError> {
         let (reply, answer) = oneshot::channel();
         let jobs = self.jobs.as_ref().ok_or(StoreError::Closed)?;
-        jobs.send(job(reply))
-            .await
-            .map_err(|_| StoreError::Closed)?;
+        jobs.send(job(reply)).await.map_err(|_| StoreError::Closed)?;
         answer.await.map_err(|_| StoreError::Closed)?
     }
 }
@@ -174,10 +168,7 @@ impl Store for SledStore {
     }
 
     fn load(&self, session: SessionId) -> StoreFuture<'_, Option<SessionRecord>> {
-        Box::pin(
-            self.shared
-                .read(move |engine| read::record(engine, session)),
-        )
+        Box::pin(self.shared.read(move |engine| read::record(engine, session)))
     }
 
     fn find(&self, key: Key) -> StoreFuture<'_, Option<SessionId>> {
@@ -186,20 +177,15 @@ impl Store for SledStore {
 
     fn list(&self, query: Query) -> StoreFuture<'_, Page> {
         Box::pin(self.shared.read(move |engine| {
-            index::list(engine, &query, |session| {
-                match read::record(engine, session) {
-                    Err(StoreError::Damaged { .. }) => Ok(None),
-                    answer => answer,
-                }
+            index::list(engine, &query, |session| match read::record(engine, session) {
+                Err(StoreError::Damaged { .. }) => Ok(None),
+                answer => answer,
             })
         }))
     }
 
     fn due(&self, lane: Lane, until: SupervisedTime, limit: usize) -> StoreFuture<'_, Vec<Due>> {
-        Box::pin(
-            self.shared
-                .read(move |engine| index::due(engine, lane, until, limit)),
-        )
+        Box::pin(self.shared.read(move |engine| index::due(engine, lane, until, limit)))
     }
 
     fn snapshot(&self, session: SessionId, sequence: u64) -> StoreFuture<'_, Option<Arc<[u8]>>> {
@@ -215,10 +201,7 @@ impl Store for SledStore {
         after: u64,
         limit: usize,
     ) -> StoreFuture<'_, Vec<StoredInput>> {
-        Box::pin(
-            self.shared
-                .read(move |engine| read::inputs(engine, session, after, limit)),
-        )
+        Box::pin(self.shared.read(move |engine| read::inputs(engine, session, after, limit)))
     }
 
     fn events(
@@ -227,10 +210,7 @@ impl Store for SledStore {
         range: RangeInclusive<u64>,
         limit: usize,
     ) -> StoreFuture<'_, Vec<EventRecord>> {
-        Box::pin(
-            self.shared
-                .read(move |engine| events::read(engine, session, &range, limit)),
-        )
+        Box::pin(self.shared.read(move |engine| events::read(engine, session, &range, limit)))
     }
 
     fn damaged(&self) -> StoreFuture<'_, Vec<Damage>> {

@@ -63,15 +63,7 @@ pub(super) fn open(options: &SledOptions) -> Result<Opened, StoreError> {
     let has_reserve = reserve::make(&layout.reserve())
         .map_err(|error| layout.refused("reserve some space", error))?;
     layout::sync_folder(&layout.root).map_err(|error| layout.refused("sync the folder", error))?;
-    Ok(Opened {
-        layout,
-        lock,
-        mark,
-        engine,
-        meta,
-        damages,
-        has_reserve,
-    })
+    Ok(Opened { layout, lock, mark, engine, meta, damages, has_reserve })
 }
 
 /// A store that was found damaged as a whole, and is set aside.

@@ -4,13 +4,14 @@
 //! whole plan is written in one transaction. A session is in a plan at most once, so only the
 //! rows that sessions share, those of the index, are looked for in the plan itself.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use ::sled::Batch;
 
 use super::{
     engine::Engine,
     events,
+    known::{Cache, Known},
     meta::Meta,
     read,
     table::{META, Table, input_id_key, part_key, session_key},
@@ -25,17 +26,17 @@ use crate::{
         Commit, Refusal, StoreError,
         admit::{Verdict, admit},
         codec,
-        index::{self, Lookup},
+        index::{self, Lookup, Rows},
     },
 };
-
-type Writes = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
 
 pub(super) struct Plan<'a> {
     pub(super) engine: &'a Engine,
     /// The number that the commits of this plan will have.
     pub(super) number: u64,
-    writes: BTreeMap<Table, Writes>,
+    writes: BTreeMap<Table, Batch>,
+    /// What is planned for the index, by its keys.
+    index: HashMap<Vec<u8>, Option<Vec<u8>>>,
     sessions: HashSet<SessionId>,
     bytes: usize,
 }
@@ -46,6 +47,7 @@ impl<'a> Plan<'a> {
             engine,
             number,
             writes: BTreeMap::new(),
+            index: HashMap::new(),
             sessions: HashSet::new(),
             bytes: 0,
         }
@@ -67,90 +69,108 @@ impl<'a> Plan<'a> {
     /// Writes the plan, wholly or not at all.
     pub(super) fn apply(mut self, meta: &Meta) -> Result<(), StoreError> {
         self.put(Table::Meta, META.to_vec(), &meta.encode());
-        let writes = self.writes.into_iter().map(|(table, writes)| {
-            let mut batch = Batch::default();
-            for (key, value) in writes {
-                match value {
-                    Some(value) => batch.insert(key, value),
-                    None => batch.remove(key),
-                }
-            }
-            (table, batch)
-        });
-        self.engine.apply(writes.collect())
+        self.engine.apply(self.writes.into_iter().collect())
     }
 
     /// Plans a commit.
-    pub(super) fn commit(&mut self, commit: &Commit) -> Result<Result<(), Refusal>, StoreError> {
-        let session = commit.record.id;
-        let old = match read::record(self.engine, session) {
-            Ok(old) => old,
-            Err(StoreError::Damaged { reason, .. }) => {
-                return Ok(Err(Refusal::Damaged { reason }));
-            }
-            Err(error) => return Err(error),
-        };
-        let used = |id: &InputId| read::input_id(self.engine, session, id);
-        match admit(commit, old.as_ref(), self, used)? {
-            Verdict::Refuse(refusal) => return Ok(Err(refusal)),
-            Verdict::AlreadyIn => return Ok(Ok(())),
-            Verdict::Do => {}
-        }
-        self.sessions.insert(session);
-        self.snapshots(commit, old.as_ref())?;
-        self.inputs(commit, old.as_ref())?;
-        events::append(self, session, &commit.events)?;
-        self.record(&commit.record, old.as_ref())?;
-        Ok(Ok(()))
-    }
-
-    /// Plans a record and its index rows.
-    pub(super) fn record(
-        &mut self,
-        record: &SessionRecord,
-        old: Option<&SessionRecord>,
-    ) -> Result<(), StoreError> {
-        let before = old.map(index::rows).unwrap_or_default();
-        for (key, value) in index::difference(&before, index::rows(record)) {
-            match value {
-                Some(value) => self.put(Table::Index, key, &value),
-                None => self.write(Table::Index, key, None),
-            }
-        }
-        let key = session_key(record.id);
-        self.replace(Table::Records, &key, &codec::record(record))
-    }
-
-    fn snapshots(
+    pub(super) fn commit(
         &mut self,
         commit: &Commit,
-        old: Option<&SessionRecord>,
-    ) -> Result<(), StoreError> {
-        let record = &commit.record;
-        let kept = |sequence| {
-            record
-                .snapshots
-                .iter()
-                .any(|kept| kept.sequence == sequence)
+        cache: &mut Cache,
+    ) -> Result<Result<(), Refusal>, StoreError> {
+        let session = commit.record.id;
+        let old = match cache.take(session) {
+            Some(known) => Some(known),
+            None => match read::record(self.engine, session) {
+                Ok(old) => old.as_ref().map(Known::read),
+                Err(StoreError::Damaged { reason, .. }) => {
+                    return Ok(Err(Refusal::Damaged { reason }));
+                }
+                Err(error) => return Err(error),
+            },
         };
-        for gone in old.into_iter().flat_map(|old| &old.snapshots) {
-            if !kept(gone.sequence) {
-                self.remove(Table::Snapshots, &part_key(record.id, gone.sequence))?;
+        let stored = old.as_ref().map(|old| old.stored);
+        let used = |id: &InputId| match stored {
+            Some(_) => read::input_id(self.engine, session, id),
+            None => Ok(None),
+        };
+        let answer = match admit(commit, stored, self, used)? {
+            Verdict::Refuse(refusal) => Err(refusal),
+            Verdict::AlreadyIn => Ok(()),
+            Verdict::Do => {
+                self.sessions.insert(session);
+                self.snapshots(commit, old.as_ref())?;
+                self.inputs(commit, old.as_ref())?;
+                events::append(self, session, &commit.events)?;
+                let known = self.record(commit, old.as_ref())?;
+                cache.put(session, known);
+                return Ok(Ok(()));
+            }
+        };
+        if let Some(old) = old {
+            cache.put(session, old);
+        }
+        Ok(answer)
+    }
+
+    /// Plans a record where none is, and its index rows.
+    pub(super) fn new_record(&mut self, record: &SessionRecord) {
+        self.index_rows(&Rows::new(), &index::rows(record));
+        let key = session_key(record.id).to_vec();
+        self.put(Table::Records, key, &codec::record(record));
+    }
+
+    fn record(&mut self, commit: &Commit, old: Option<&Known>) -> Result<Known, StoreError> {
+        let rows = index::rows(&commit.record);
+        let none = Rows::new();
+        self.index_rows(old.map_or(&none, |old| &old.rows), &rows);
+        let key = session_key(commit.record.id);
+        let body = codec::record(&commit.record);
+        if old.is_some_and(|old| old.in_pieces) {
+            self.remove_pieces(Table::Records, &key)?;
+        }
+        self.put(Table::Records, key.to_vec(), &body);
+        Ok(Known::written(commit, &body, rows, old))
+    }
+
+    fn index_rows(&mut self, old: &Rows, new: &Rows) {
+        for (key, value) in index::difference(old, new) {
+            match &value {
+                Some(value) => self.put(Table::Index, key.clone(), value),
+                None => self.write(Table::Index, key.clone(), None),
+            }
+            self.index.insert(key, value);
+        }
+    }
+
+    fn snapshots(&mut self, commit: &Commit, old: Option<&Known>) -> Result<(), StoreError> {
+        let record = &commit.record;
+        let newest = record.snapshot().zip(commit.snapshot.as_deref());
+        let kept = |sequence| record.snapshots.iter().any(|kept| kept.sequence == sequence);
+        for row in old.into_iter().flat_map(|old| &old.snapshots) {
+            let key = part_key(record.id, row.sequence);
+            let replaced = newest.is_some_and(|(newest, _)| newest.sequence == row.sequence);
+            if row.in_pieces && (replaced || !kept(row.sequence)) {
+                self.remove_pieces(Table::Snapshots, &key)?;
+            }
+            if !kept(row.sequence) {
+                self.write(Table::Snapshots, key, None);
             }
         }
-        if let (Some(newest), Some(bytes)) = (record.snapshot(), &commit.snapshot) {
-            let key = part_key(record.id, newest.sequence);
-            self.replace(Table::Snapshots, &key, bytes)?;
+        if let Some((newest, bytes)) = newest {
+            self.put(Table::Snapshots, part_key(record.id, newest.sequence), bytes);
         }
         Ok(())
     }
 
-    fn inputs(&mut self, commit: &Commit, old: Option<&SessionRecord>) -> Result<(), StoreError> {
+    fn inputs(&mut self, commit: &Commit, old: Option<&Known>) -> Result<(), StoreError> {
         let record = &commit.record;
         let covered = record.inputs_covered();
         if let Some(old) = old {
-            for sequence in old.inputs_covered() + 1..=covered.min(old.inbox.accepted) {
-                self.remove(Table::Inputs, &part_key(record.id, sequence))?;
+            for sequence in old.covered + 1..=covered.min(old.accepted) {
+                let key = part_key(record.id, sequence);
+                self.remove_pieces(Table::Inputs, &key)?;
+                self.write(Table::Inputs, key, None);
             }
         }
         for input in &commit.inputs {
@@ -166,7 +186,7 @@ impl<'a> Plan<'a> {
         Ok(())
     }
 
-    /// Writes a value where nothing is, or something small.
+    /// Writes a value. Where one was that may be in pieces, [`replace`](Self::replace) it.
     pub(super) fn put(&mut self, table: Table, key: Vec<u8>, body: &[u8]) {
         let value = value::encode(table, &key, self.number, body);
         for (key, piece) in value.pieces {
@@ -187,13 +207,6 @@ impl<'a> Plan<'a> {
         Ok(())
     }
 
-    /// Removes a value with its pieces.
-    fn remove(&mut self, table: Table, key: &[u8]) -> Result<(), StoreError> {
-        self.remove_pieces(table, key)?;
-        self.write(table, key.to_vec(), None);
-        Ok(())
-    }
-
     fn remove_pieces(&mut self, table: Table, key: &[u8]) -> Result<(), StoreError> {
         if let Some(raw) = self.engine.raw(table, key)? {
             for piece in value::piece_keys(self.engine, table, key, &raw)? {
@@ -205,22 +218,18 @@ impl<'a> Plan<'a> {
 
     fn write(&mut self, table: Table, key: Vec<u8>, value: Option<Vec<u8>>) {
         self.bytes += key.len() + value.as_ref().map_or(0, Vec::len);
-        self.writes.entry(table).or_default().insert(key, value);
+        let batch = self.writes.entry(table).or_default();
+        match value {
+            Some(value) => batch.insert(key, value),
+            None => batch.remove(key),
+        }
     }
 }
 
 impl Lookup for Plan<'_> {
     fn value(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        let planned = self
-            .writes
-            .get(&Table::Index)
-            .and_then(|writes| writes.get(key));
-        match planned {
-            Some(None) => Ok(None),
-            Some(Some(raw)) => {
-                let body = codec::unseal(Table::Index.frame(), raw);
-                Ok(Some(body.expect("it was sealed in this plan").to_vec()))
-            }
+        match self.index.get(key) {
+            Some(planned) => Ok(planned.clone()),
             None => value::read(self.engine, Table::Index, key),
         }
     }

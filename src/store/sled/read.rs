@@ -45,10 +45,8 @@ pub(super) fn inputs(
     after: u64,
     limit: usize,
 ) -> Result<Vec<StoredInput>, StoreError> {
-    let range = (
-        Bound::Excluded(part_key(session, after)),
-        Bound::Included(part_key(session, u64::MAX)),
-    );
+    let range =
+        (Bound::Excluded(part_key(session, after)), Bound::Included(part_key(session, u64::MAX)));
     let mut found = Vec::new();
     if after == u64::MAX {
         return Ok(found);

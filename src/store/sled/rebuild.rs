@@ -43,9 +43,7 @@ pub(in crate::store) fn into_empty(
     let refused = |error| layout.refused("read the mark of the store", error);
     let (mut mark, _) = MarkFile::open(&layout.mark()).map_err(refused)?;
     if mark.mark().commit > 0 || mark.mark().aside.is_some() || !is_empty(&layout)? {
-        return Err(ArchiveError::NotEmpty {
-            path: path.to_owned(),
-        });
+        return Err(ArchiveError::NotEmpty { path: path.to_owned() });
     }
     let commit = rebuild(&layout, report, source)?;
     take_place(&layout, &mut mark, commit)
@@ -65,9 +63,7 @@ pub(in crate::store) fn in_place(
         Some(number) if layout.aside(number).exists() => number,
         Some(_) | None => set_aside_as(&layout, &mut mark)?,
     };
-    let commit = rebuild(&layout, report, |sink| {
-        salvage::from_aside(&layout, number, sink)
-    })?;
+    let commit = rebuild(&layout, report, |sink| salvage::from_aside(&layout, number, sink))?;
     take_place(&layout, &mut mark, commit)?;
     Ok(layout.aside(number))
 }
@@ -177,13 +173,9 @@ impl Builder<'_> {
                     }
                     .into());
                 }
-                self.plan.record(&record, None)?;
+                self.plan.new_record(&record);
             }
-            Item::Snapshot {
-                session,
-                sequence,
-                bytes,
-            } => {
+            Item::Snapshot { session, sequence, bytes } => {
                 let key = part_key(session, sequence);
                 self.plan.put(Table::Snapshots, key, &bytes);
             }
@@ -191,12 +183,7 @@ impl Builder<'_> {
                 let key = part_key(session, input.sequence);
                 self.plan.put(Table::Inputs, key, &codec::input(&input));
             }
-            Item::InputId {
-                session,
-                id,
-                sequence,
-                checksum,
-            } => {
+            Item::InputId { session, id, sequence, checksum } => {
                 let known = codec::input_id(sequence, checksum);
                 let key = input_id_key(session, &id);
                 self.plan.put(Table::InputIds, key, &known);
@@ -213,10 +200,7 @@ impl Builder<'_> {
 
     fn event(&mut self, session: SessionId, event: EventRecord) -> Result<(), ArchiveError> {
         let follows = self.whose == Some(session)
-            && self
-                .events
-                .last()
-                .is_none_or(|last| last.sequence + 1 == event.sequence);
+            && self.events.last().is_none_or(|last| last.sequence + 1 == event.sequence);
         if !follows || self.events.len() >= 1024 {
             self.plan_events()?;
         }

@@ -38,11 +38,7 @@ pub(super) fn give_back(path: &Path) -> io::Result<()> {
 }
 
 fn fill(path: &Path, probe: usize) -> io::Result<()> {
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .open(path)?;
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).open(path)?;
     // A file system that compresses or leaves out zeros would reserve nothing.
     let mut noise = fastrand::Rng::with_seed(1);
     let mut block = vec![0; 64 << 10];

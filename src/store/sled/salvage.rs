@@ -110,11 +110,7 @@ fn parts(engine: &Engine, session: SessionId, sink: Sink<'_>) -> Result<(), Arch
             return Ok(());
         };
         let bytes = body.to_vec();
-        sink(Item::Snapshot {
-            session,
-            sequence,
-            bytes,
-        })
+        sink(Item::Snapshot { session, sequence, bytes })
     })?;
     rows(engine, Table::Inputs, session, &mut |key, body| {
         let sequence = part_number(session, key).unwrap_or(0);
@@ -134,12 +130,7 @@ fn parts(engine: &Engine, session: SessionId, sink: Sink<'_>) -> Result<(), Arch
             engine.damages.value(Table::InputIds, key, &why, body);
             return Ok(());
         };
-        sink(Item::InputId {
-            session,
-            id,
-            sequence,
-            checksum,
-        })
+        sink(Item::InputId { session, id, sequence, checksum })
     })?;
     rows(engine, Table::Events, session, &mut |key, body| {
         let first = part_number(session, key).unwrap_or(0);

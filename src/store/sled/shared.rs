@@ -48,10 +48,9 @@ impl Health {
     pub(super) fn check(&self) -> Result<(), StoreError> {
         match self {
             Self::Well => Ok(()),
-            Self::Failed(what) => Err(StoreError::Unavailable {
-                what: what.to_string(),
-                source: None,
-            }),
+            Self::Failed(what) => {
+                Err(StoreError::Unavailable { what: what.to_string(), source: None })
+            }
             Self::Closed => Err(StoreError::Closed),
         }
     }
@@ -62,10 +61,7 @@ impl Shared {
         Self {
             engine: RwLock::new(Some(engine)),
             applied: AtomicU64::new(durable),
-            progress: watch::Sender::new(Progress {
-                durable,
-                health: Health::Well,
-            }),
+            progress: watch::Sender::new(Progress { durable, health: Health::Well }),
             damages,
         }
     }
@@ -89,13 +85,11 @@ impl Shared {
     }
 
     pub(super) fn durable(&self, number: u64) {
-        self.progress
-            .send_modify(|progress| progress.durable = number);
+        self.progress.send_modify(|progress| progress.durable = number);
     }
 
     pub(super) fn set_health(&self, health: Health) {
-        self.progress
-            .send_modify(|progress| progress.health = health);
+        self.progress.send_modify(|progress| progress.health = health);
     }
 
     /// Reads off the async threads, and waits until what was read is durable.

@@ -29,9 +29,14 @@ pub(super) struct Encoded {
     pub(super) pieces: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
+/// Whether a value with this body takes more than its own row.
+pub(super) const fn is_in_pieces(body: &[u8]) -> bool {
+    body.len() + codec::OVERHEAD > ROW
+}
+
 /// Puts the body of a value into rows.
 pub(super) fn encode(table: Table, key: &[u8], generation: u64, body: &[u8]) -> Encoded {
-    if body.len() + codec::OVERHEAD <= ROW {
+    if !is_in_pieces(body) {
         return Encoded {
             row: codec::seal(table.frame(), |row| row.extend_from_slice(body)),
             pieces: Vec::new(),

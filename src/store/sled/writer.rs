@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::{
     damage,
     engine::{Engine, guarded},
+    known::Cache,
     layout::Layout,
     mark::MarkFile,
     meta::Meta,
@@ -54,6 +55,7 @@ struct Writer {
     meta: Meta,
     /// The generation that may write.
     generation: Option<WorkerGeneration>,
+    known: Cache,
     durability: Durability,
     cache_capacity: u64,
     has_reserve: bool,
@@ -76,6 +78,7 @@ pub(super) fn spawn(
         mark: opened.mark,
         meta: opened.meta,
         generation: None,
+        known: Cache::default(),
         durability: options.durability,
         cache_capacity: options.cache_capacity,
         has_reserve: opened.has_reserve,
@@ -83,9 +86,8 @@ pub(super) fn spawn(
         _lock: opened.lock,
     };
     let (jobs, queue) = mpsc::channel(options.queue);
-    let thread = thread::Builder::new()
-        .name("session-store".to_owned())
-        .spawn(move || writer.run(queue))?;
+    let thread =
+        thread::Builder::new().name("session-store".to_owned()).spawn(move || writer.run(queue))?;
     Ok((shared, jobs, thread))
 }
 
@@ -165,6 +167,7 @@ impl Writer {
         let done = guarded(|| action(self, engine))
             .unwrap_or_else(|panic| Err(StoreError::unavailable("writing panicked", panic)));
         if let Err(error) = &done {
+            self.known.clear();
             self.shared.set_health(Health::Failed(chain(error).into()));
         }
         done
@@ -186,7 +189,7 @@ impl Writer {
                 if plan.touches(commit.record.id) || plan.bytes() >= TRANSACTION {
                     plan = self.apply(plan)?;
                 }
-                answers.push(plan.commit(commit)?);
+                answers.push(plan.commit(commit, &mut self.known)?);
             }
             all.push(answers);
         }
@@ -242,9 +245,7 @@ impl Writer {
         engine.flush()?;
         self.sync(engine)?;
         self.write_mark()?;
-        self.mark
-            .sync()
-            .map_err(|error| StoreError::unavailable("syncing the mark failed", error))
+        self.mark.sync().map_err(|error| StoreError::unavailable("syncing the mark failed", error))
     }
 
     fn begin(&mut self, generation: WorkerGeneration) -> Result<store::Opened, StoreError> {

@@ -40,11 +40,7 @@ async fn filled() -> Folder {
         let mut stored = put(&store, with_inputs(first, &inputs)).await;
         for round in 0..3 {
             let bytes = noise(round, 50_000 * usize::try_from(round).expect("small"));
-            stored = put(
-                &store,
-                with_snapshot(next(&stored, |_| ()), round.min(1), &bytes),
-            )
-            .await;
+            stored = put(&store, with_snapshot(next(&stored, |_| ()), round.min(1), &bytes)).await;
             let texts: Vec<_> = (0..70).map(|event| format!("{round}-{event}")).collect();
             let commit = with_events(next(&stored, |_| ()), texts.iter().map(String::as_str));
             stored = put(&store, commit).await;
@@ -74,18 +70,12 @@ async fn an_archive_makes_an_equal_store() {
     let (old, new) = (place.open().await, copy.open().await);
     let opened = new.begin(worker(2)).await.expect("begin");
     assert_eq!(opened.supervised, supervised(5_000));
-    let all = Query {
-        limit: 9,
-        ..Query::default()
-    };
+    let all = Query { limit: 9, ..Query::default() };
     let page = old.list(all.clone()).await.expect("a page");
     assert_eq!(new.list(all).await.expect("a page"), page);
     let key = Key::Start("start 3".parse().expect("a key"));
     assert_eq!(new.find(key).await.expect("find"), Some(session(3)));
-    let due = new
-        .due(sessionkeeper::Lane::Timeout, supervised(90), 9)
-        .await
-        .expect("due");
+    let due = new.due(sessionkeeper::Lane::Timeout, supervised(90), 9).await.expect("due");
     assert_eq!(due.len(), 5);
     for sequence in [2, 3] {
         let read = new.snapshot(session(4), sequence).await.expect("snapshot");
@@ -100,36 +90,19 @@ async fn an_archive_that_is_not_whole_leaves_nothing() {
     let copy = Folder::new();
     let lines = archive.lines().count();
     let without = |gone: usize| {
-        let kept = archive
-            .lines()
-            .enumerate()
-            .filter(|(line, _)| *line != gone);
-        kept.map(|(_, line)| format!("{line}\n"))
-            .collect::<String>()
+        let kept = archive.lines().enumerate().filter(|(line, _)| *line != gone);
+        kept.map(|(_, line)| format!("{line}\n")).collect::<String>()
     };
     let half = archive.split_at(archive.len() / 2).0.to_owned();
     let future = archive.replacen("\"format\":1", "\"format\":2", 1);
-    let broken = [
-        String::new(),
-        without(0),
-        without(lines / 2),
-        without(lines - 1),
-        half,
-        future,
-    ];
+    let broken = [String::new(), without(0), without(lines / 2), without(lines - 1), half, future];
     for (number, text) in broken.iter().enumerate() {
         let error = import(copy.path(), text.as_bytes()).expect_err("not whole");
-        assert!(
-            matches!(error, ArchiveError::Line { .. }),
-            "{number}: {error:?}"
-        );
+        assert!(matches!(error, ArchiveError::Line { .. }), "{number}: {error:?}");
     }
     let store = copy.open().await;
     store.begin(worker(1)).await.expect("begin");
-    assert_eq!(
-        store.list(Query::default()).await.expect("a page").records,
-        []
-    );
+    assert_eq!(store.list(Query::default()).await.expect("a page").records, []);
 }
 
 #[tokio::test]
@@ -146,9 +119,7 @@ async fn an_open_store_is_neither_exported_nor_repaired() {
     let (place, _store) = opened::<Folder>().await;
     let in_use =
         |error: &ArchiveError| matches!(error, ArchiveError::Store(StoreError::InUse { .. }));
-    assert!(in_use(
-        &export(place.path(), Vec::new()).expect_err("in use")
-    ));
+    assert!(in_use(&export(place.path(), Vec::new()).expect_err("in use")));
     assert!(in_use(&repair(place.path()).expect_err("in use")));
     assert!(in_use(
         &import(place.path(), b"{\"archive\":{\"format\":1}}".as_slice()).expect_err("in use")
@@ -171,14 +142,8 @@ async fn a_repair_of_a_sound_store_loses_nothing() {
     let stored = store.load(session(1)).await.expect("load").expect("there");
     put(&store, with_events(next(&stored, |_| ()), ["after"])).await;
     let store = reopened(&place, store, 2).await;
-    let events = store
-        .events(session(1), 210..=999, 9)
-        .await
-        .expect("events");
-    assert_eq!(
-        messages(&events),
-        [(210, "2-69".to_owned()), (211, "after".to_owned())]
-    );
+    let events = store.events(session(1), 210..=999, 9).await.expect("events");
+    assert_eq!(messages(&events), [(210, "2-69".to_owned()), (211, "after".to_owned())]);
 }
 
 #[tokio::test]
@@ -189,8 +154,7 @@ async fn a_repair_keeps_what_can_be_read_and_names_the_rest() {
     key.extend_from_slice(&1_u64.to_be_bytes());
     raw(place.path(), |db| {
         let tree = db.open_tree("events").expect("a tree");
-        tree.insert(key, b"E\x01 spoiled".as_slice())
-            .expect("insert");
+        tree.insert(key, b"E\x01 spoiled".as_slice()).expect("insert");
     });
     let report = repair(place.path()).expect("repair");
     assert_eq!(report.sessions, 4);
@@ -202,10 +166,7 @@ async fn a_repair_keeps_what_can_be_read_and_names_the_rest() {
     store.begin(worker(1)).await.expect("begin");
     assert_eq!(store.damaged().await.expect("damaged"), []);
     assert_eq!(store.load(session(2)).await.expect("load"), None);
-    let events = store
-        .events(session(4), 1..=999, 999)
-        .await
-        .expect("events");
+    let events = store.events(session(4), 1..=999, 999).await.expect("events");
     let first = events[0].sequence;
     assert!(first > 1 && first < 100, "{first}");
     assert_eq!(messages(&events).last().expect("one").1, "2-69");
@@ -244,11 +205,7 @@ async fn a_store_that_was_set_aside_is_repaired_from_there() {
     let store = place.open().await;
     store.begin(worker(1)).await.expect("begin");
     let stored = store.load(session(1)).await.expect("load").expect("there");
-    put(
-        &store,
-        super::fixture::only(next(&stored, |record| record.phase = Phase::Stopped)),
-    )
-    .await;
+    put(&store, super::fixture::only(next(&stored, |record| record.phase = Phase::Stopped))).await;
     drop(store);
     fs::remove_dir_all(&sled).expect("removed");
     super::sled::copy(&older.path().join("sled"), &sled);
@@ -267,25 +224,14 @@ async fn a_repair_that_ended_half_way_is_begun_again() {
     let archive = exported(&place);
     repair(place.path()).expect("repair");
     // As if it had ended before the mark was written: the one that was kept says `set aside`.
-    fs::copy(
-        place.path().join("damaged-1/MARK"),
-        place.path().join("MARK"),
-    )
-    .expect("the mark");
+    fs::copy(place.path().join("damaged-1/MARK"), place.path().join("MARK")).expect("the mark");
     SledStore::open(place.path()).expect_err("not decided");
     repair(place.path()).expect("repair");
     assert_eq!(exported(&place), archive);
 
-    fs::copy(
-        place.path().join("damaged-1/MARK"),
-        place.path().join("MARK"),
-    )
-    .expect("the mark");
+    fs::copy(place.path().join("damaged-1/MARK"), place.path().join("MARK")).expect("the mark");
     let options = SledStore::options(place.path()).on_damage(OnDamage::StartFresh);
     let store = options.open().expect("fresh");
     store.begin(worker(1)).await.expect("begin");
-    assert_eq!(
-        store.list(Query::default()).await.expect("a page").records,
-        []
-    );
+    assert_eq!(store.list(Query::default()).await.expect("a page").records, []);
 }

@@ -85,26 +85,15 @@ pub(crate) fn record(number: u128) -> SessionRecord {
 }
 
 pub(crate) fn active(by: u128) -> Phase {
-    Phase::Active {
-        run: run(by),
-        worker: worker(by),
-        restarting: None,
-    }
+    Phase::Active { run: run(by), worker: worker(by), restarting: None }
 }
 
 pub(crate) fn pending(since: u64, until: Option<u64>) -> Phase {
-    Phase::Pending {
-        since: supervised(since),
-        until: until.map(supervised),
-    }
+    Phase::Pending { since: supervised(since), until: until.map(supervised) }
 }
 
 pub(crate) fn paused(cause: PauseCause, since: u64, until: Option<u64>) -> Phase {
-    Phase::Paused {
-        cause,
-        since: supervised(since),
-        until: until.map(supervised),
-    }
+    Phase::Paused { cause, since: supervised(since), until: until.map(supervised) }
 }
 
 pub(crate) fn kind(text: &str) -> Kind {
@@ -136,12 +125,7 @@ pub(crate) fn next(
 
 /// A commit of a record and nothing else.
 pub(crate) fn only(record: SessionRecord) -> Commit {
-    Commit {
-        record,
-        events: Vec::new(),
-        inputs: Vec::new(),
-        snapshot: None,
-    }
+    Commit { record, events: Vec::new(), inputs: Vec::new(), snapshot: None }
 }
 
 /// A commit with inputs that continue the inbox.
@@ -158,10 +142,7 @@ pub(crate) fn with_inputs(mut record: SessionRecord, new: &[(Option<&str>, &[u8]
             payload: (*payload).into(),
         });
     }
-    Commit {
-        inputs,
-        ..only(record)
-    }
+    Commit { inputs, ..only(record) }
 }
 
 pub(crate) fn input_id(text: &str) -> InputId {
@@ -184,30 +165,18 @@ pub(crate) fn with_events<'a>(
             fact: Fact::Work(Event::completion(message)),
         });
     }
-    Commit {
-        events,
-        ..only(record)
-    }
+    Commit { events, ..only(record) }
 }
 
 /// A commit with a new snapshot that covers the inputs up to `consumed`.
 pub(crate) fn with_snapshot(mut record: SessionRecord, consumed: u64, bytes: &[u8]) -> Commit {
     let sequence = record.snapshot().map_or(1, |newest| newest.sequence + 1);
     record.inbox.consumed = consumed;
-    record.snapshots.insert(
-        0,
-        SnapshotRef {
-            sequence,
-            consumed,
-            bytes: bytes.len() as u64,
-            at: at(9),
-        },
-    );
+    record
+        .snapshots
+        .insert(0, SnapshotRef { sequence, consumed, bytes: bytes.len() as u64, at: at(9) });
     record.snapshots.truncate(SessionRecord::KEPT_SNAPSHOTS);
-    Commit {
-        snapshot: Some(bytes.into()),
-        ..only(record)
-    }
+    Commit { snapshot: Some(bytes.into()), ..only(record) }
 }
 
 pub(crate) fn batch(by: u128, commits: impl IntoIterator<Item = Commit>) -> Batch {
@@ -238,7 +207,9 @@ pub(crate) fn messages(events: &[EventRecord]) -> Vec<(u64, String)> {
         .iter()
         .map(|event| match &event.fact {
             Fact::Work(Event::Completion { message, .. }) => (event.sequence, message.clone()),
-            other => panic!("not written by these tests: {other:?}"),
+            other @ (Fact::Work(_) | Fact::Lifecycle(_) | Fact::Usage(_)) => {
+                panic!("not written by these tests: {other:?}")
+            }
         })
         .collect()
 }

@@ -40,26 +40,17 @@ async fn a_clone_begins_again_after_a_close() {
 
     other.begin(worker(2)).await.expect("begin");
     assert_eq!(other.load(session(1)).await.expect("load"), Some(record(1)));
-    assert_eq!(
-        answer(&store, only(record(2))).await,
-        Err(Refusal::GenerationEnded)
-    );
+    assert_eq!(answer(&store, only(record(2))).await, Err(Refusal::GenerationEnded));
 }
 
 #[tokio::test]
 async fn a_full_disk_takes_nothing_until_it_is_mended_and_healed() {
     let (_, store) = opened::<Shared>().await;
     store.fail(Fault::NothingDone);
-    store
-        .commit(batch(1, [only(record(1))]))
-        .await
-        .expect_err("full");
+    store.commit(batch(1, [only(record(1))])).await.expect_err("full");
     store.heal().await.expect_err("still full");
     store.mend();
-    store
-        .commit(batch(1, [only(record(1))]))
-        .await
-        .expect_err("not healed");
+    store.commit(batch(1, [only(record(1))])).await.expect_err("not healed");
     assert_eq!(store.load(session(1)).await.expect("load"), None);
 
     store.heal().await.expect("heal");
@@ -71,10 +62,7 @@ async fn a_lost_answer_is_given_when_the_commit_is_repeated() {
     let (_, store) = opened::<Shared>().await;
     store.fail_next(1, Fault::AnswerLost);
     let commit = with_events(record(1), ["once"]);
-    store
-        .commit(batch(1, [commit.clone()]))
-        .await
-        .expect_err("lost");
+    store.commit(batch(1, [commit.clone()])).await.expect_err("lost");
     store.heal().await.expect("heal");
 
     assert_eq!(answer(&store, commit).await, Ok(()));
@@ -87,10 +75,7 @@ async fn a_count_of_faults_runs_out() {
     let (_, store) = opened::<Shared>().await;
     store.fail_next(2, Fault::NothingDone);
     for _ in 0..2 {
-        store
-            .commit(batch(1, [only(record(1))]))
-            .await
-            .expect_err("told to");
+        store.commit(batch(1, [only(record(1))])).await.expect_err("told to");
         store.heal().await.expect("heal");
     }
     assert_eq!(answer(&store, only(record(1))).await, Ok(()));
@@ -121,10 +106,7 @@ async fn damage_is_reported_and_stays_with_its_session() {
     store.damage(session(2), Part::Snapshot(7));
 
     let error = store.load(session(1)).await.expect_err("damaged");
-    assert!(
-        matches!(error, StoreError::Damaged { what: "record", .. }),
-        "{error}"
-    );
+    assert!(matches!(error, StoreError::Damaged { what: "record", .. }), "{error}");
     store.snapshot(session(2), 1).await.expect_err("damaged");
     assert_eq!(store.load(session(2)).await.expect("load"), Some(second));
     let damaged = store.damaged().await.expect("damaged");
@@ -139,10 +121,7 @@ async fn a_damaged_record_refuses_its_commits_only() {
     store.damage(session(1), Part::Record);
     let commits = [with_inputs(record(1), &[(None, b"x")]), only(record(2))];
     let answers = store.commit(batch(1, commits)).await.expect("answers");
-    assert!(
-        matches!(answers[0], Err(Refusal::Damaged { .. })),
-        "{answers:?}"
-    );
+    assert!(matches!(answers[0], Err(Refusal::Damaged { .. })), "{answers:?}");
     assert_eq!(answers[1], Ok(()));
 }
 

@@ -1,9 +1,6 @@
 //! The stores: one conformance suite for all of them, and what is special about each.
 
-#![allow(
-    clippy::indexing_slicing,
-    reason = "a test that looks in the wrong place may panic"
-)]
+#![allow(clippy::indexing_slicing, reason = "a test that looks in the wrong place may panic")]
 
 #[cfg(feature = "sled")]
 mod archive;

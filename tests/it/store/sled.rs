@@ -43,10 +43,7 @@ conformance!(Folder);
 async fn a_second_opener_is_told_who_is_in_the_way() {
     let (place, store) = opened::<Folder>().await;
     let error = SledStore::open(place.path()).expect_err("in use");
-    assert!(
-        matches!(&error, StoreError::InUse { path } if path == place.path()),
-        "{error}"
-    );
+    assert!(matches!(&error, StoreError::InUse { path } if path == place.path()), "{error}");
     let text = error.to_string();
     assert!(text.contains(&place.path().display().to_string()), "{text}");
     drop(store);
@@ -90,10 +87,7 @@ async fn a_folder_without_permission_is_refused_with_advice() {
     match SledStore::open(&folder) {
         Err(error) => {
             assert!(matches!(error, StoreError::Open { .. }), "{error:?}");
-            assert!(
-                error.to_string().contains("the right to read and write"),
-                "{error}"
-            );
+            assert!(error.to_string().contains("the right to read and write"), "{error}");
         }
         // The superuser may write everywhere: then the store must simply work.
         Ok(store) => {
@@ -107,19 +101,12 @@ async fn a_folder_without_permission_is_refused_with_advice() {
 #[tokio::test]
 async fn no_value_ever_becomes_a_blob() {
     let (place, store) = opened::<Folder>().await;
-    let blobs = || {
-        fs::read_dir(place.path().join("sled/blobs"))
-            .expect("a folder")
-            .count()
-    };
+    let blobs = || fs::read_dir(place.path().join("sled/blobs")).expect("a folder").count();
     let mut stored = put(&store, with_snapshot(record(1), 0, &noise(1, 5 << 20))).await;
     let text = "x".repeat(300_000);
     for round in 0..4 {
         let mut commit = with_events(next(&stored, |_| ()), [text.as_str(); 3]);
-        commit
-            .record
-            .metadata
-            .insert("text".to_owned(), text.clone().into());
+        commit.record.metadata.insert("text".to_owned(), text.clone().into());
         stored = put(&store, commit).await;
         let bytes = noise(round, 700_000);
         stored = put(&store, with_snapshot(next(&stored, |_| ()), 0, &bytes)).await;
@@ -131,11 +118,7 @@ async fn no_value_ever_becomes_a_blob() {
     }
     let store = reopened(&place, store, 2).await;
     assert_eq!(blobs(), 0);
-    let read = store
-        .snapshot(session(1), 5)
-        .await
-        .expect("snapshot")
-        .expect("kept");
+    let read = store.snapshot(session(1), 5).await.expect("snapshot").expect("kept");
     assert!(*read == *noise(3, 700_000));
 }
 
@@ -159,10 +142,7 @@ async fn small_events_share_rows_across_commits() {
         let text = format!("event {number}");
         stored = put(&store, with_events(next(&stored, |_| ()), [text.as_str()])).await;
     }
-    let events = store
-        .events(session(1), 1..=999, 999)
-        .await
-        .expect("events");
+    let events = store.events(session(1), 1..=999, 999).await.expect("events");
     assert_eq!(events.len(), 200);
     store.close().await.expect("close");
     // Some 150 bytes each: a row of 4 KiB has room for about 28 of them.
@@ -179,10 +159,7 @@ async fn an_emptied_store_is_not_taken_for_a_new_one() {
     // Not even when it is tried again.
     for _ in 0..2 {
         let error = SledStore::open(place.path()).expect_err("emptied");
-        assert!(
-            matches!(error, StoreError::StoreDamaged { .. }),
-            "{error:?}"
-        );
+        assert!(matches!(error, StoreError::StoreDamaged { .. }), "{error:?}");
     }
 }
 
@@ -222,14 +199,8 @@ async fn a_damaged_database_is_set_aside_and_named() {
         panic!("{error:?}");
     };
     assert_eq!(path, place.path());
-    assert!(
-        aside.starts_with(place.path()) && aside.join("db").exists(),
-        "{error}"
-    );
-    assert!(
-        error.to_string().contains(&aside.display().to_string()),
-        "{error}"
-    );
+    assert!(aside.starts_with(place.path()) && aside.join("db").exists(), "{error}");
+    assert!(error.to_string().contains(&aside.display().to_string()), "{error}");
     let kept = fs::metadata(aside.join("db")).expect("the file").len();
     assert!(kept >= bytes / 2, "{kept} of {bytes} bytes");
     // It stays so until somebody decides.
@@ -249,11 +220,7 @@ async fn a_fresh_start_after_damage_is_made_only_where_it_was_asked_for() {
     assert_eq!(store.load(session(1)).await.expect("load"), None);
     let damaged = store.damaged().await.expect("damaged");
     assert_eq!(damaged.len(), 1);
-    assert!(
-        damaged[0].reason.contains("damaged-1"),
-        "{}",
-        damaged[0].reason
-    );
+    assert!(damaged[0].reason.contains("damaged-1"), "{}", damaged[0].reason);
     drop(store);
     let store = place.open().await;
     assert_eq!(store.damaged().await.expect("damaged"), []);
@@ -266,12 +233,7 @@ async fn one_damaged_record_harms_no_other() {
         put(&store, only(record(number))).await;
     }
     drop(store);
-    overwrite(
-        place.path(),
-        "records",
-        session(2),
-        b"R\x01 not what was written",
-    );
+    overwrite(place.path(), "records", session(2), b"R\x01 not what was written");
 
     let store = place.open().await;
     store.begin(worker(2)).await.expect("begin");
@@ -281,21 +243,12 @@ async fn one_damaged_record_harms_no_other() {
     assert_eq!(&*damaged[0].bytes, b"R\x01 not what was written");
     let error = store.load(session(2)).await.expect_err("damaged");
     assert!(matches!(error, StoreError::Damaged { .. }), "{error:?}");
-    let all = Query {
-        limit: 9,
-        ..Query::default()
-    };
+    let all = Query { limit: 9, ..Query::default() };
     let page = store.list(all).await.expect("a page");
     assert_eq!(page.records, [record(3), record(1)]);
-    let commits = [
-        only(next(&record(2), |_| ())),
-        only(next(&record(3), |_| ())),
-    ];
+    let commits = [only(next(&record(2), |_| ())), only(next(&record(3), |_| ()))];
     let answers = store.commit(batch(2, commits)).await.expect("answers");
-    assert!(
-        matches!(answers[0], Err(Refusal::Damaged { .. })),
-        "{answers:?}"
-    );
+    assert!(matches!(answers[0], Err(Refusal::Damaged { .. })), "{answers:?}");
     assert_eq!(answers[1], Ok(()));
 }
 
@@ -304,12 +257,7 @@ async fn a_value_of_a_newer_version_is_an_error_and_kept() {
     let (place, store) = opened::<Folder>().await;
     put(&store, only(record(1))).await;
     drop(store);
-    overwrite(
-        place.path(),
-        "records",
-        session(1),
-        b"R\x02 from the future",
-    );
+    overwrite(place.path(), "records", session(1), b"R\x02 from the future");
     let store = place.open().await;
     let error = store.load(session(1)).await.expect_err("newer");
     assert!(error.to_string().contains("format 2"), "{error}");
@@ -324,16 +272,12 @@ async fn a_damaged_row_of_events_does_not_stop_the_log() {
     key.extend_from_slice(&1_u64.to_be_bytes());
     raw(place.path(), |db| {
         let tree = db.open_tree("events").expect("a tree");
-        tree.insert(key.as_slice(), b"E\x01 spoiled".as_slice())
-            .expect("insert");
+        tree.insert(key.as_slice(), b"E\x01 spoiled".as_slice()).expect("insert");
     });
     let store = place.open().await;
     store.begin(worker(1)).await.expect("begin");
     put(&store, with_events(next(&first, |_| ()), ["kept"])).await;
-    store
-        .events(session(1), 1..=9, 9)
-        .await
-        .expect_err("damaged");
+    store.events(session(1), 1..=9, 9).await.expect_err("damaged");
     let events = store.events(session(1), 2..=9, 9).await.expect("events");
     assert_eq!(messages(&events), [(2, "kept".to_owned())]);
     assert_eq!(store.damaged().await.expect("damaged").len(), 1);
@@ -390,9 +334,7 @@ fn spoil(file: &Path) -> u64 {
 
 /// Opens the database of a closed store behind its back.
 pub(crate) fn raw<T>(store: &Path, action: impl FnOnce(&sled::Db) -> T) -> T {
-    let config = sled::Config::new()
-        .path(store.join("sled"))
-        .segment_size(4 << 20);
+    let config = sled::Config::new().path(store.join("sled")).segment_size(4 << 20);
     let db = config.flush_every_ms(None).open().expect("open");
     let result = action(&db);
     db.flush().expect("flush");
@@ -406,8 +348,7 @@ fn rows(store: &Path, tree: &str) -> usize {
 pub(crate) fn overwrite(store: &Path, tree: &str, session: SessionId, bytes: &[u8]) {
     raw(store, |db| {
         let tree = db.open_tree(tree).expect("a tree");
-        tree.insert(session.as_uuid().as_bytes(), bytes)
-            .expect("insert");
+        tree.insert(session.as_uuid().as_bytes(), bytes).expect("insert");
     });
 }
 

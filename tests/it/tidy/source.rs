@@ -236,9 +236,7 @@ fn comment(text: &str) -> Option<usize> {
 
 /// The length of the literal that a text begins with, its prefix included.
 fn literal(text: &str) -> Option<usize> {
-    let prefix = text
-        .find(|letter: char| !letter.is_ascii_lowercase())
-        .unwrap_or(text.len());
+    let prefix = text.find(|letter: char| !letter.is_ascii_lowercase()).unwrap_or(text.len());
     if !["", "b", "c", "r", "br", "cr"].contains(&&text[..prefix]) {
         return None;
     }
@@ -247,15 +245,10 @@ fn literal(text: &str) -> Option<usize> {
         let hashes = quoted.len() - quoted.trim_start_matches('#').len();
         let inside = quoted[hashes..].strip_prefix('"')?;
         let close = format!("\"{}", "#".repeat(hashes));
-        let end = inside
-            .find(&close)
-            .map_or(inside.len(), |end| end + close.len());
+        let end = inside.find(&close).map_or(inside.len(), |end| end + close.len());
         return Some(prefix + hashes + 1 + end);
     }
-    let quote = quoted
-        .chars()
-        .next()
-        .filter(|quote| "\"'".contains(*quote))?;
+    let quote = quoted.chars().next().filter(|quote| "\"'".contains(*quote))?;
     let mut letters = quoted.char_indices().skip(1);
     let mut count = 0;
     while let Some((at, letter)) = letters.next() {

@@ -28,14 +28,8 @@ pub(crate) async fn what_was_committed_is_there_after_a_crash<P: Place>() {
 
     let store = reopened(&place, store, 2).await;
     assert_eq!(store.load(session(1)).await.expect("load"), Some(stored));
-    assert_eq!(
-        store.inputs(session(1), 0, 9).await.expect("inputs"),
-        inputs
-    );
-    assert_eq!(
-        store.events(session(1), 1..=9, 9).await.expect("events"),
-        events
-    );
+    assert_eq!(store.inputs(session(1), 0, 9).await.expect("inputs"), inputs);
+    assert_eq!(store.events(session(1), 1..=9, 9).await.expect("events"), events);
     let snapshot = store.snapshot(session(1), 1).await.expect("snapshot");
     assert_eq!(snapshot.as_deref(), Some(b"state".as_slice()));
 }
@@ -57,27 +51,14 @@ pub(crate) async fn a_wrong_version_is_refused_and_named<P: Place>() {
     let (_place, store) = opened::<P>().await;
     let first = put(&store, only(record(1))).await;
     let second = put(&store, only(next(&first, |_| ()))).await;
-    let stale = SessionRecord {
-        version: 2,
-        writer: worker(9),
-        ..first.clone()
-    };
-    let ahead = SessionRecord {
-        version: 4,
-        ..second.clone()
-    };
-    let none = SessionRecord {
-        version: 0,
-        ..second
-    };
+    let stale = SessionRecord { version: 2, writer: worker(9), ..first.clone() };
+    let ahead = SessionRecord { version: 4, ..second.clone() };
+    let none = SessionRecord { version: 0, ..second };
     for wrong in [stale, ahead, none] {
         let refusal = Refusal::Version { found: Some(2) };
         assert_eq!(answer(&store, only(wrong)).await, Err(refusal));
     }
-    let unknown = SessionRecord {
-        version: 2,
-        ..record(2)
-    };
+    let unknown = SessionRecord { version: 2, ..record(2) };
     let refusal = Refusal::Version { found: None };
     assert_eq!(answer(&store, only(unknown)).await, Err(refusal));
 }
@@ -101,31 +82,15 @@ pub(crate) async fn a_repeated_commit_is_answered_and_changes_nothing<P: Place>(
     }
     let store = reopened(&place, store, 1).await;
     assert_eq!(answer(&store, commit.clone()).await, Ok(()));
-    assert_eq!(
-        store.load(session(1)).await.expect("load"),
-        Some(commit.record)
-    );
-    assert_eq!(
-        store.inputs(session(1), 0, 9).await.expect("inputs").len(),
-        1
-    );
-    assert_eq!(
-        store
-            .events(session(1), 1..=9, 9)
-            .await
-            .expect("events")
-            .len(),
-        1
-    );
+    assert_eq!(store.load(session(1)).await.expect("load"), Some(commit.record));
+    assert_eq!(store.inputs(session(1), 0, 9).await.expect("inputs").len(), 1);
+    assert_eq!(store.events(session(1), 1..=9, 9).await.expect("events").len(), 1);
 }
 
 pub(crate) async fn the_same_version_of_another_writer_is_refused<P: Place>() {
     let (_place, store) = opened::<P>().await;
     put(&store, only(record(1))).await;
-    let other = SessionRecord {
-        writer: worker(2),
-        ..record(1)
-    };
+    let other = SessionRecord { writer: worker(2), ..record(1) };
     let refusal = Refusal::Version { found: Some(1) };
     assert_eq!(answer(&store, only(other)).await, Err(refusal));
 }
@@ -133,14 +98,7 @@ pub(crate) async fn the_same_version_of_another_writer_is_refused<P: Place>() {
 pub(crate) async fn a_refused_commit_leaves_nothing_behind<P: Place>() {
     let (_place, store) = opened::<P>().await;
     let name = Some("taken".parse().expect("a name"));
-    put(
-        &store,
-        only(SessionRecord {
-            name: name.clone(),
-            ..record(1)
-        }),
-    )
-    .await;
+    put(&store, only(SessionRecord { name: name.clone(), ..record(1) })).await;
     let mut refused = with_inputs(record(2), &[(Some("id"), b"x")]);
     refused.events = with_events(record(2), ["never"]).events;
     refused.record.last_event = 1;
@@ -151,10 +109,7 @@ pub(crate) async fn a_refused_commit_leaves_nothing_behind<P: Place>() {
 
     assert_eq!(store.load(session(2)).await.expect("load"), None);
     assert_eq!(store.inputs(session(2), 0, 9).await.expect("inputs"), []);
-    assert_eq!(
-        store.events(session(2), 1..=9, 9).await.expect("events"),
-        []
-    );
+    assert_eq!(store.events(session(2), 1..=9, 9).await.expect("events"), []);
     let outside = Key::ExternalId("outside".parse().expect("an id"));
     assert_eq!(store.find(outside).await.expect("find"), None);
     refused.record.name = None;
@@ -164,27 +119,19 @@ pub(crate) async fn a_refused_commit_leaves_nothing_behind<P: Place>() {
 pub(crate) async fn a_refused_commit_hinders_no_other_of_its_batch<P: Place>() {
     let (_place, store) = opened::<P>().await;
     put(&store, only(record(2))).await;
-    let wrong = SessionRecord {
-        version: 7,
-        ..record(2)
-    };
+    let wrong = SessionRecord { version: 7, ..record(2) };
     let commits = [only(record(1)), only(wrong), only(record(3))];
     let answers = store.commit(batch(1, commits)).await.expect("answers");
     let refusal = Refusal::Version { found: Some(1) };
     assert_eq!(answers, [Ok(()), Err(refusal), Ok(())]);
-    let all = Query {
-        limit: 9,
-        ..Query::default()
-    };
+    let all = Query { limit: 9, ..Query::default() };
     assert_eq!(listed(&store, all).await, [3, 2, 1]);
 }
 
 pub(crate) async fn commits_of_one_batch_see_each_other<P: Place>() {
     let (_place, store) = opened::<P>().await;
-    let named = |number| SessionRecord {
-        name: Some("one".parse().expect("a name")),
-        ..record(number)
-    };
+    let named =
+        |number| SessionRecord { name: Some("one".parse().expect("a name")), ..record(number) };
     let commits = [only(named(1)), only(named(2))];
     let answers = store.commit(batch(1, commits)).await.expect("answers");
     let refusal = Refusal::NameTaken { holder: session(1) };
@@ -199,10 +146,7 @@ pub(crate) async fn commits_of_one_batch_see_each_other<P: Place>() {
 pub(crate) async fn an_empty_batch_moves_the_supervised_time_forward_only<P: Place>() {
     let (place, store) = opened::<P>().await;
     for (given, by) in [(700, 1), (300, 1), (9_999, 2)] {
-        let batch = Batch {
-            supervised: supervised(given),
-            ..batch(by, [])
-        };
+        let batch = Batch { supervised: supervised(given), ..batch(by, []) };
         assert_eq!(store.commit(batch).await.expect("answers"), []);
     }
     drop(store);
@@ -214,10 +158,7 @@ pub(crate) async fn an_empty_batch_moves_the_supervised_time_forward_only<P: Pla
 pub(crate) async fn a_worker_that_did_not_begin_is_refused<P: Place>() {
     let place = P::new();
     let store = place.open().await;
-    assert_eq!(
-        answer(&store, only(record(1))).await,
-        Err(Refusal::GenerationEnded)
-    );
+    assert_eq!(answer(&store, only(record(1))).await, Err(Refusal::GenerationEnded));
     store.begin(worker(1)).await.expect("begin");
     assert_eq!(answer(&store, only(record(1))).await, Ok(()));
 }
@@ -226,14 +167,8 @@ pub(crate) async fn a_new_worker_ends_the_one_before<P: Place>() {
     let (_place, store) = opened::<P>().await;
     put(&store, only(record(1))).await;
     store.begin(worker(2)).await.expect("begin");
-    assert_eq!(
-        answer(&store, only(record(2))).await,
-        Err(Refusal::GenerationEnded)
-    );
-    let answers = store
-        .commit(batch(2, [only(record(2))]))
-        .await
-        .expect("answers");
+    assert_eq!(answer(&store, only(record(2))).await, Err(Refusal::GenerationEnded));
+    let answers = store.commit(batch(2, [only(record(2))])).await.expect("answers");
     assert_eq!(answers, [Ok(())]);
 }
 
@@ -271,10 +206,7 @@ pub(crate) async fn a_closed_store_says_so<P: Place>() {
         store.heal().await.err(),
     ];
     for (place, answer) in answers.iter().enumerate() {
-        assert!(
-            matches!(answer, Some(StoreError::Closed)),
-            "{place}: {answer:?}"
-        );
+        assert!(matches!(answer, Some(StoreError::Closed)), "{place}: {answer:?}");
     }
 }
 
@@ -308,10 +240,7 @@ pub(crate) async fn many_tasks_commit_at_once<P: Place>() {
         assert_eq!(events.len(), 5);
         assert_eq!(store.load(record.id).await.expect("load"), Some(record));
     }
-    let all = Query {
-        limit: 100,
-        ..Query::default()
-    };
+    let all = Query { limit: 100, ..Query::default() };
     let seen = listed(&store, all).await;
     assert_eq!(seen.iter().collect::<BTreeSet<_>>().len(), 40);
 }

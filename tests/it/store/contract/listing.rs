@@ -19,28 +19,11 @@ pub(crate) async fn a_listing_is_newest_first_and_pages_meet<P: Place>() {
         put(&store, only(record(number))).await;
     }
     // Created at the same moment as 7: the id decides.
-    put(
-        &store,
-        only(SessionRecord {
-            created_at: at(7),
-            ..record(8)
-        }),
-    )
-    .await;
-    put(
-        &store,
-        only(SessionRecord {
-            created_at: at(-9),
-            ..record(9)
-        }),
-    )
-    .await;
+    put(&store, only(SessionRecord { created_at: at(7), ..record(8) })).await;
+    put(&store, only(SessionRecord { created_at: at(-9), ..record(9) })).await;
 
     assert_eq!(listed(&store, Query::default()).await, [8]);
-    let mut query = Query {
-        limit: 4,
-        ..Query::default()
-    };
+    let mut query = Query { limit: 4, ..Query::default() };
     let mut seen = Vec::new();
     let mut sizes = Vec::new();
     loop {
@@ -58,12 +41,8 @@ pub(crate) async fn a_listing_filters_by_state_kind_and_labels<P: Place>() {
     let (_place, store) = opened::<P>().await;
     let labels = |pairs: &[(&str, &str)]| Labels::new(pairs.iter().copied()).expect("labels");
     let write = async |number, phase, of_kind, pairs: &[(&str, &str)]| {
-        let record = SessionRecord {
-            phase,
-            kind: kind(of_kind),
-            labels: labels(pairs),
-            ..record(number)
-        };
+        let record =
+            SessionRecord { phase, kind: kind(of_kind), labels: labels(pairs), ..record(number) };
         put(&store, only(record)).await;
     };
     write(1, active(1), "coder", &[("team", "red"), ("tier", "1")]).await;
@@ -77,10 +56,7 @@ pub(crate) async fn a_listing_filters_by_state_kind_and_labels<P: Place>() {
             let query = Query {
                 states: states.to_vec(),
                 kind: of_kind.map(kind),
-                labels: pairs
-                    .iter()
-                    .map(|(key, value)| ((*key).into(), (*value).into()))
-                    .collect(),
+                labels: pairs.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect(),
                 after: None,
                 limit: 9,
             };
@@ -88,13 +64,7 @@ pub(crate) async fn a_listing_filters_by_state_kind_and_labels<P: Place>() {
         };
     check(&[], None, &[], &[5, 4, 3, 2, 1]).await;
     check(&[State::Active], None, &[], &[5, 3, 1]).await;
-    check(
-        &[State::Failed, State::Active, State::Active],
-        None,
-        &[],
-        &[5, 4, 3, 1],
-    )
-    .await;
+    check(&[State::Failed, State::Active, State::Active], None, &[], &[5, 4, 3, 1]).await;
     check(&[State::Expired], None, &[], &[]).await;
     check(&[], Some("coder"), &[], &[4, 2, 1]).await;
     check(&[], None, &[("team", "red")], &[2, 1]).await;
@@ -114,10 +84,7 @@ pub(crate) async fn a_listing_follows_its_records<P: Place>() {
     let store = reopened(&place, store, 2).await;
     let of = |states: &[State], labels: &[(&str, &str)]| Query {
         states: states.to_vec(),
-        labels: labels
-            .iter()
-            .map(|(key, value)| ((*key).into(), (*value).into()))
-            .collect(),
+        labels: labels.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect(),
         ..Query::default()
     };
     assert_eq!(listed(&store, of(&[State::Active], &[])).await, []);
@@ -135,64 +102,30 @@ pub(crate) async fn lanes_give_what_is_due_earliest_first<P: Place>() {
         active(1),
     ];
     for (number, phase) in (1..).zip(phases) {
-        put(
-            &store,
-            only(SessionRecord {
-                phase,
-                ..record(number)
-            }),
-        )
-        .await;
+        put(&store, only(SessionRecord { phase, ..record(number) })).await;
     }
     let due = async |lane, until, limit| {
-        let due = store
-            .due(lane, supervised(until), limit)
-            .await
-            .expect("due");
-        let due = due
-            .iter()
-            .map(|due| (due.at.as_millis(), number(due.session)));
+        let due = store.due(lane, supervised(until), limit).await.expect("due");
+        let due = due.iter().map(|due| (due.at.as_millis(), number(due.session)));
         due.collect::<Vec<_>>()
     };
     assert_eq!(due(Lane::Ready, 1_000, 9).await, [(100, 2), (300, 1)]);
     assert_eq!(due(Lane::Ready, 299, 9).await, [(100, 2)]);
     assert_eq!(due(Lane::Ready, 1_000, 1).await, [(100, 2)]);
     assert_eq!(due(Lane::Timeout, 1_000, 9).await, [(500, 3), (1_000, 1)]);
-    assert_eq!(
-        due(Lane::Timeout, u64::MAX, 9).await,
-        [(500, 3), (1_000, 1), (70_000, 4)]
-    );
+    assert_eq!(due(Lane::Timeout, u64::MAX, 9).await, [(500, 3), (1_000, 1), (70_000, 4)]);
     assert_eq!(due(Lane::Timeout, 0, 9).await, []);
 }
 
 pub(crate) async fn lanes_follow_their_records<P: Place>() {
     let (_place, store) = opened::<P>().await;
-    let idle = SessionRecord {
-        phase: paused(PauseCause::Idle, 50, Some(500)),
-        ..record(1)
-    };
+    let idle = SessionRecord { phase: paused(PauseCause::Idle, 50, Some(500)), ..record(1) };
     let idle = put(&store, only(idle)).await;
-    let ready = async || {
-        store
-            .due(Lane::Ready, supervised(999), 9)
-            .await
-            .expect("due")
-            .len()
-    };
-    let timeout = async || {
-        store
-            .due(Lane::Timeout, supervised(999), 9)
-            .await
-            .expect("due")
-            .len()
-    };
+    let ready = async || store.due(Lane::Ready, supervised(999), 9).await.expect("due").len();
+    let timeout = async || store.due(Lane::Timeout, supervised(999), 9).await.expect("due").len();
     assert_eq!((ready().await, timeout().await), (0, 1));
     let woken = put(&store, with_inputs(next(&idle, |_| ()), &[(None, b"wake")])).await;
     assert_eq!((ready().await, timeout().await), (1, 1));
-    put(
-        &store,
-        only(next(&woken, |record| record.phase = active(1))),
-    )
-    .await;
+    put(&store, only(next(&woken, |record| record.phase = active(1)))).await;
     assert_eq!((ready().await, timeout().await), (0, 0));
 }

@@ -73,10 +73,7 @@ pub(crate) async fn listed(store: &impl Store, query: Query) -> Vec<u128> {
 }
 
 pub(crate) fn numbers(page: &Page) -> Vec<u128> {
-    page.records
-        .iter()
-        .map(|record| number(record.id))
-        .collect()
+    page.records.iter().map(|record| number(record.id)).collect()
 }
 
 pub(crate) fn number(session: SessionId) -> u128 {

@@ -12,24 +12,14 @@ use super::super::fixture::{
 pub(crate) async fn inputs_come_in_order_and_in_pages<P: Place>() {
     let (_place, store) = opened::<P>().await;
     put(&store, with_inputs(record(2), &[(None, b"other")])).await;
-    let mut stored = put(
-        &store,
-        with_inputs(record(1), &[(None, b"0"), (None, b"1")]),
-    )
-    .await;
+    let mut stored = put(&store, with_inputs(record(1), &[(None, b"0"), (None, b"1")])).await;
     for number in 2..12_u8 {
         let commit = with_inputs(next(&stored, |_| ()), &[(None, &[b'0' + number])]);
         stored = put(&store, commit).await;
     }
     let page = async |after, limit| {
-        let inputs = store
-            .inputs(session(1), after, limit)
-            .await
-            .expect("inputs");
-        inputs
-            .iter()
-            .map(|input| input.sequence)
-            .collect::<Vec<_>>()
+        let inputs = store.inputs(session(1), after, limit).await.expect("inputs");
+        inputs.iter().map(|input| input.sequence).collect::<Vec<_>>()
     };
     assert_eq!(page(0, 3).await, [1, 2, 3]);
     assert_eq!(page(3, 100).await, (4..=12).collect::<Vec<_>>());
@@ -42,17 +32,8 @@ pub(crate) async fn inputs_that_every_snapshot_covers_are_gone<P: Place>() {
     let (place, store) = opened::<P>().await;
     let five = [(None, b"x".as_slice()); 5];
     let mut stored = put(&store, with_inputs(record(1), &five)).await;
-    for (consumed, kept) in [
-        (2, vec![3, 4, 5]),
-        (4, vec![3, 4, 5]),
-        (5, vec![5]),
-        (5, vec![]),
-    ] {
-        stored = put(
-            &store,
-            with_snapshot(next(&stored, |_| ()), consumed, b"state"),
-        )
-        .await;
+    for (consumed, kept) in [(2, vec![3, 4, 5]), (4, vec![3, 4, 5]), (5, vec![5]), (5, vec![])] {
+        stored = put(&store, with_snapshot(next(&stored, |_| ()), consumed, b"state")).await;
         let inputs = store.inputs(session(1), 0, 9).await.expect("inputs");
         let left: Vec<_> = inputs.iter().map(|input| input.sequence).collect();
         assert_eq!(left, kept, "after a snapshot that covers {consumed}");
@@ -66,17 +47,10 @@ pub(crate) async fn snapshots_are_kept_as_the_record_names_them<P: Place>() {
     let mut stored = put(&store, with_snapshot(record(1), 0, b"state 1")).await;
     for number in 2..=4 {
         let bytes = format!("state {number}");
-        stored = put(
-            &store,
-            with_snapshot(next(&stored, |_| ()), 0, bytes.as_bytes()),
-        )
-        .await;
+        stored = put(&store, with_snapshot(next(&stored, |_| ()), 0, bytes.as_bytes())).await;
     }
     let kept = async |sequence| {
-        let bytes = store
-            .snapshot(session(1), sequence)
-            .await
-            .expect("snapshot");
+        let bytes = store.snapshot(session(1), sequence).await.expect("snapshot");
         bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
     };
     assert_eq!(kept(2).await, None);
@@ -99,15 +73,10 @@ pub(crate) async fn a_large_snapshot_comes_back_as_it_was<P: Place>() {
     let mut stored = None;
     for length in [0, 1, 32_000, 32_768, 32_769, 65_536, 1_000_003, 40_000, 10] {
         let bytes = noise(length as u64, length);
-        let base = stored
-            .as_ref()
-            .map_or_else(|| record(1), |last| next(last, |_| ()));
+        let base = stored.as_ref().map_or_else(|| record(1), |last| next(last, |_| ()));
         let last = put(&store, with_snapshot(base, 0, &bytes)).await;
         let sequence = last.snapshots[0].sequence;
-        let read = store
-            .snapshot(session(1), sequence)
-            .await
-            .expect("snapshot");
+        let read = store.snapshot(session(1), sequence).await.expect("snapshot");
         assert!(read.as_deref() == Some(bytes.as_slice()), "{length} bytes");
         stored = Some(last);
     }
@@ -123,10 +92,7 @@ pub(crate) async fn a_large_record_input_and_event_come_back_as_they_were<P: Pla
     let mut commit = with_inputs(record(1), &[(None, &payload), (None, b"small")]);
     commit.events = with_events(record(1), ["before", &text, "after"]).events;
     commit.record.last_event = 3;
-    commit
-        .record
-        .metadata
-        .insert("text".to_owned(), text.clone().into());
+    commit.record.metadata.insert("text".to_owned(), text.clone().into());
     let stored = put(&store, commit).await;
     let store = reopened(&place, store, 1).await;
     assert!(store.load(session(1)).await.expect("load") == Some(stored.clone()));
@@ -147,14 +113,8 @@ pub(crate) async fn events_come_in_order_and_in_ranges<P: Place>() {
     put(&store, with_events(record(2), ["other"])).await;
     put(&store, with_events(record(1), ["a", "b", "c", "d", "e"])).await;
     let read = async |range: RangeInclusive<u64>, limit| {
-        let events = store
-            .events(session(1), range, limit)
-            .await
-            .expect("events");
-        messages(&events)
-            .into_iter()
-            .map(|(_, text)| text)
-            .collect::<String>()
+        let events = store.events(session(1), range, limit).await.expect("events");
+        messages(&events).into_iter().map(|(_, text)| text).collect::<String>()
     };
     assert_eq!(read(1..=5, 9).await, "abcde");
     assert_eq!(read(0..=u64::MAX, usize::MAX).await, "abcde");
@@ -183,16 +143,10 @@ pub(crate) async fn events_are_found_across_many_commits<P: Place>() {
             store = reopened(&place, store, 1).await;
         }
     }
-    let events = store
-        .events(session(1), 1..=999, 999)
-        .await
-        .expect("events");
+    let events = store.events(session(1), 1..=999, 999).await.expect("events");
     assert_eq!(messages(&events), written);
     for start in [1, 2, 50, 99, 120] {
-        let events = store
-            .events(session(1), start..=999, 7)
-            .await
-            .expect("events");
+        let events = store.events(session(1), start..=999, 7).await.expect("events");
         let at = usize::try_from(start).expect("small") - 1;
         assert_eq!(messages(&events), written[at..at + 7], "from {start}");
     }

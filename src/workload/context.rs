@@ -8,7 +8,8 @@ use super::{
     Workload,
     error::RunError,
     inbox::{Delivery, Draft},
-    run::{Request, Run},
+    line::Request,
+    run::Run,
 };
 use crate::model::{
     ids::InputId,

@@ -130,6 +130,9 @@ impl<W: Workload> Context<W> {
 
     /// Commits the state in the middle of a turn; the input stays in hand. Durable on return.
     ///
+    /// A later attempt at the same input begins with this state: the workload must be able to tell
+    /// from it what was done already. While the store fails, this waits until it works again.
+    ///
     /// # Errors
     /// [`RunError`]; nothing was committed.
     ///

@@ -175,8 +175,8 @@
 //! Between two runs a session is `active`, and its status says `restarting`. Inputs are accepted, and pause
 //! and stop act at once.
 //!
-//! A store that fails is nobody's failure: runs wait at their next commit, callers get an error,
-//! [`Supervisor::health`] is degraded, and commits are tried again until they succeed.
+//! A store that fails is nobody's failure and nobody's silence: runs wait at their next commit, callers get
+//! an error, [`Supervisor::health`] is degraded, and commits are tried again until they succeed.
 //!
 //! # Recovery
 //!

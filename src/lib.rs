@@ -195,8 +195,8 @@
 //! A lost worker counts against the sessions that were active; a commit, or a minute of life, clears the
 //! count. Sessions with a count are resumed last, one at a time: the next one follows when the one before
 //! it has made a commit or come to rest, at the latest after a minute. At a count of three they are
-//! quarantined. A session whose kind is not registered, or whose state is from a newer version, stays as it is and is
-//! named in the [`RecoveryReport`].
+//! quarantined. A session whose kind is not registered, or whose state is from a newer version, stays as
+//! it is and is named in the [`RecoveryReport`].
 //!
 //! Dropping the last clone of a supervisor without [`Supervisor::shutdown`] equals a crash.
 //!

@@ -376,10 +376,10 @@ impl fmt::Debug for Session {
 
 /// Asks whoever keeps the session. A request that was dropped unseen, because its keeper had just
 /// changed, is made again.
-async fn ask<T, E: From<SessionError>>(
+pub(crate) async fn ask<T, E: From<SessionError>>(
     core: &Core,
     session: SessionId,
-    op: impl Fn(Reply<T, E>) -> Op,
+    mut op: impl FnMut(Reply<T, E>) -> Op,
 ) -> Result<T, E> {
     loop {
         let (reply, answer): (_, oneshot::Receiver<Result<T, E>>) = Reply::new(session);

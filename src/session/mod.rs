@@ -128,10 +128,13 @@ impl Session {
     ///
     /// Its run is asked to yield, and cancelled after `pause_grace`. The session is paused as
     /// *asked*: only [`resume`](Self::resume) wakes it. One that is paused for another reason
-    /// stays paused, for this one.
+    /// stays paused, for this one; what is quarantined stays so. A pending session is paused at
+    /// once. Inputs are still accepted.
     ///
     /// # Errors
-    /// [`SessionError::Superseded`] if a later resume, or a stop or an end won over it.
+    /// [`SessionError::Superseded`] if a later resume, stop or end won over it;
+    /// [`SessionError::Refused`] if the session is stopped or has ended, or if its run completed
+    /// rather than come to rest.
     pub async fn pause(&self) -> Result<Paused, SessionError> {
         let rested = self.ask(|reply| Op::Pause { reply }).await?;
         Ok(Paused { snapshot: rested.snapshot })
@@ -140,8 +143,9 @@ impl Session {
     /// Lets the session go on, from its last checkpoint. On return that is durable; the run
     /// itself begins right after.
     ///
-    /// While all places under `max_active` are taken, it waits for one. A quarantined session's
-    /// counts of failures are cleared.
+    /// While all places under `max_active` are taken, it waits for one. A session that is active
+    /// or pending already has what was asked for. A quarantined session's counts of failures are
+    /// cleared.
     ///
     /// # Errors
     /// [`SessionError::Superseded`] if a later pause, stop or end won over it while it waited;
@@ -238,8 +242,11 @@ impl Session {
         status(&self.core, self.id).await
     }
 
-    /// Every status from now on: the present one, then each newer one. A watcher that is slow
-    /// misses what lies in between, never the last. Ends when the worker ends.
+    /// Every status from now on: the present one, then one after each commit. A watcher that is
+    /// slow misses what lies in between, never the last. Ends when the worker ends.
+    ///
+    /// What a run does between two commits (busy, idle, awaiting) brings no status of its own; ask
+    /// for it by [`status`](Self::status).
     ///
     /// # Errors
     /// [`SessionError::NotFound`], or a store that fails.
@@ -339,7 +346,10 @@ impl Session {
         }
     }
 
-    /// Events in a range of sequence numbers, in order, at most `limit`.
+    /// Events in a range of sequence numbers, in order, at most `limit`. Only durable ones are seen.
+    ///
+    /// They are numbered from 1 without gaps, so the next page begins after the last number of
+    /// this one; nothing is found beyond the newest.
     ///
     /// # Errors
     /// A store that fails.
@@ -366,10 +376,10 @@ impl fmt::Debug for Session {
 
 /// Asks whoever keeps the session. A request that was dropped unseen, because its keeper had just
 /// changed, is made again.
-async fn ask<T, E: From<SessionError>>(
+pub(crate) async fn ask<T, E: From<SessionError>>(
     core: &Core,
     session: SessionId,
-    op: impl Fn(Reply<T, E>) -> Op,
+    mut op: impl FnMut(Reply<T, E>) -> Op,
 ) -> Result<T, E> {
     loop {
         let (reply, answer): (_, oneshot::Receiver<Result<T, E>>) = Reply::new(session);

@@ -219,6 +219,25 @@ pub enum Key {
 }
 
 /// Which records to list. All conditions must hold.
+///
+/// ```
+/// # async fn all(supervisor: sessionkeeper::Supervisor) -> Result<(), sessionkeeper::store::StoreError> {
+/// use sessionkeeper::{State, store::Query};
+///
+/// let mut query = Query { states: vec![State::Paused], limit: 100, ..Query::default() };
+/// loop {
+///     let page = supervisor.list(query.clone()).await?;
+///     for record in &page.records {
+///         println!("{} since {}", record.id, record.updated_at);
+///     }
+///     query.after = page.next;
+///     if query.after.is_none() {
+///         break;
+///     }
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Query {
     /// Only sessions in one of these states; empty: in any.
@@ -229,7 +248,7 @@ pub struct Query {
     pub labels: Vec<(String, String)>,
     /// Where the page before this one ended.
     pub after: Option<Cursor>,
-    /// How many at most; 0 counts as 1.
+    /// How many at most; 0, the default, counts as 1.
     pub limit: usize,
 }
 

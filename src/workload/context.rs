@@ -130,6 +130,9 @@ impl<W: Workload> Context<W> {
 
     /// Commits the state in the middle of a turn; the input stays in hand. Durable on return.
     ///
+    /// A later attempt at the same input begins with this state: the workload must be able to tell
+    /// from it what was done already. While the store fails, this waits until it works again.
+    ///
     /// # Errors
     /// [`RunError`]; nothing was committed.
     ///
@@ -144,10 +147,10 @@ impl<W: Workload> Context<W> {
         let draft = Draft { payload: self.encode()?, covers };
         let (reply, answer) = oneshot::channel();
         self.run.request(Request::Commit { draft, reply });
+        let _waiting = self.run.awaiting_store();
         // A session that is gone drops the reply.
         let committed = answer.await.unwrap_or_else(|_| Err(self.run.fenced_error()))?;
         self.touched = false;
-        self.run.heartbeat();
         Ok(committed)
     }
 

@@ -28,6 +28,9 @@ use crate::{
     policy::liveness::Doing,
 };
 
+/// What a run waits for when its commits do not come back.
+const STORE: &str = "the store";
+
 /// One run of a session, as its workload sees it: a cheap, cloneable handle that can be moved
 /// into tasks and closures. [`Context`](super::Context) derefs to it.
 ///
@@ -87,7 +90,10 @@ impl Run {
             tokio::pin!(changed);
             changed.as_mut().enable();
             match self.try_emit(&event) {
-                Err(EmitError::Full { .. }) => changed.await,
+                Err(EmitError::Full { .. }) => {
+                    let _waiting = self.awaiting_store();
+                    changed.await;
+                }
                 Ok(()) => return Ok(()),
                 Err(error @ (EmitError::TooLarge { .. } | EmitError::Fenced { .. })) => {
                     return Err(error);
@@ -248,6 +254,11 @@ impl Run {
 impl Run {
     pub(super) fn request(&self, request: Request) {
         self.inner.parts.port.send(request);
+    }
+
+    /// Declares that the run waits for the store: however long that takes, it is not silence.
+    pub(super) fn awaiting_store(&self) -> AwaitingGuard {
+        self.awaiting(STORE)
     }
 
     pub(super) fn fenced_error(&self) -> RunError {

@@ -354,3 +354,22 @@ impl Session {
         self.ladder != Ladder::Free || self.record.state() != State::Active
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{ActorRef, Message, Session, SessionActor};
+    use ractor::Actor;
+
+    /// The future of a handler is stored twice in every idle actor.
+    #[test]
+    fn the_handler_of_a_session_stays_small() {
+        fn size<F>(_: impl Fn(ActorRef<Message>, Message, &'static mut Session) -> F) -> usize {
+            size_of::<F>()
+        }
+        static ACTOR: SessionActor = SessionActor;
+        let handle = size(|me, message, session| ACTOR.handle(me, message, session));
+        assert!(handle <= 512, "{handle} bytes");
+        assert!(size_of::<Session>() <= 1024, "{} bytes", size_of::<Session>());
+        assert!(size_of::<Message>() <= 256, "{} bytes", size_of::<Message>());
+    }
+}

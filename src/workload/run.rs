@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     model::{
-        event::{Event, RunEnd},
+        event::Event,
         ids::{ExternalId, RunId, SessionId},
         time::Timestamp,
         usage::Usage,
@@ -389,15 +389,14 @@ impl Run {
         }
     }
 
-    /// Closes what the run holds, the last first.
-    pub(crate) async fn close_held(&self, end: &RunEnd) {
-        loop {
-            let last = self.lock().held.pop();
-            match last {
-                Some(resource) => resource.close(end).await,
-                None => return,
-            }
-        }
+    /// How much the run holds.
+    pub(crate) fn count_held(&self) -> usize {
+        self.lock().held.len()
+    }
+
+    /// What the run holds, the last first.
+    pub(crate) fn take_held(&self) -> Option<Arc<dyn Closable>> {
+        self.lock().held.pop()
     }
 }
 

@@ -69,6 +69,7 @@ impl Session {
     pub(super) fn pause_for(&mut self, cause: PauseCause, reason: YieldReason, grace: Duration) {
         self.intent = Intent::Pause { cause };
         self.live.show_pausing(true);
+        self.core.hub.publish(&self.record);
         self.ask(reason, grace);
     }
 
@@ -85,6 +86,7 @@ impl Session {
                 self.intent = Intent::Run;
                 self.recalled = true;
                 self.live.show_pausing(false);
+                self.core.hub.publish(&self.record);
                 if self.ladder.withdraw() {
                     self.live.run().set_ask(Ask::GoOn);
                 }

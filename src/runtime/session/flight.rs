@@ -24,8 +24,6 @@ use crate::{
 pub(super) struct Flight {
     decided: Vec<Decided>,
     served: Option<InHand>,
-    /// Whether the store failed meanwhile.
-    delayed: bool,
     /// The record, the new inputs and the facts as they will be.
     landed: Landed,
 }
@@ -70,7 +68,6 @@ impl Session {
             self.flight = Some(Flight {
                 decided,
                 served,
-                delayed: false,
                 landed: Landed {
                     record: Arc::new(commit.record.clone()),
                     inputs: commit.inputs.iter().cloned().map(Arc::new).collect(),
@@ -94,17 +91,13 @@ impl Session {
         })
     }
 
-    /// Whether the run waits for the store, so that it can give no sign of life.
+    /// Whether the run rests only because the store has not answered yet.
     pub(super) fn is_parked(&self) -> bool {
-        let asked = self.queue.iter().any(Task::is_of_the_run);
-        asked
+        self.queue.iter().any(|task| matches!(task, Task::Next { .. }))
             || self.flight.as_ref().is_some_and(|flight| {
                 let mut decided = flight.decided.iter();
-                flight.delayed
-                    || flight.served.is_some()
-                    || decided.any(|decided| {
-                        matches!(decided, Decided::Next { .. } | Decided::Commit { .. })
-                    })
+                flight.served.is_some()
+                    || decided.any(|decided| matches!(decided, Decided::Next { .. }))
             })
     }
 
@@ -280,7 +273,7 @@ impl Session {
                 if let Some(Flight { decided, served, landed, .. }) = self.flight.take() {
                     self.land(landed);
                     if parked {
-                        // It could not show that it lives; now it can again.
+                        // Its rest begins now.
                         self.live.run().heartbeat();
                     }
                     self.carry_out(decided, served);
@@ -290,7 +283,6 @@ impl Session {
                 let Some(flight) = &mut self.flight else {
                     return;
                 };
-                flight.delayed = true;
                 for decided in &mut flight.decided {
                     decided.store_failed(&error);
                 }

@@ -41,7 +41,7 @@ use crate::{
     },
     policy::Policy,
     workload::{
-        Ask, Delivery, Noted, Request,
+        Delivery, Noted, Request,
         erased::{Driven, ErasedWorkload},
     },
 };

@@ -77,23 +77,6 @@ impl Task {
         }
     }
 
-    /// Whether the run waits for the answer.
-    pub(super) fn is_of_the_run(&self) -> bool {
-        match self {
-            Self::Next { .. } | Self::Commit { .. } => true,
-            Self::Send { .. }
-            | Self::Stop { .. }
-            | Self::Complete { .. }
-            | Self::Fail { .. }
-            | Self::Annotate { .. }
-            | Self::Returned { .. }
-            | Self::Expire { .. }
-            | Self::Notes
-            | Self::Prove
-            | Self::Over(_) => false,
-        }
-    }
-
     /// Whether a caller waits who should rather hear of a failing store at once.
     pub(super) fn is_of_a_caller(&self) -> bool {
         match self {

@@ -54,6 +54,8 @@ struct Shared {
     ask: Ask,
     fenced: bool,
     delivery: Option<Delivery>,
+    /// Whether there is no input for the run: it may rest.
+    parked: bool,
     in_hand: Option<u64>,
     facts: FactBuffer,
     /// Whether the session knows that notes wait.
@@ -286,18 +288,27 @@ impl Run {
         self.lock().in_hand = input;
     }
 
-    /// Waits for a delivery, at rest.
+    /// Waits for a delivery: first for the commit that ends the turn, then at rest.
     pub(super) async fn delivery(&self) -> Result<Delivery, RunError> {
-        let _resting = Resting::begin(self);
+        let mut committing = Some(self.awaiting_store());
+        let mut resting = None;
         loop {
             let changed = self.inner.changed.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
-            if let Some(delivery) = self.take_delivery() {
-                return Ok(delivery);
-            }
-            if self.lock().fenced {
-                return Err(self.fenced_error());
+            let parked = {
+                let mut shared = self.lock();
+                if let Some(delivery) = shared.delivery.take() {
+                    return Ok(delivery);
+                }
+                if shared.fenced {
+                    return Err(self.fenced_error());
+                }
+                shared.parked
+            };
+            if parked && resting.is_none() {
+                drop(committing.take());
+                resting = Some(Resting::begin(self));
             }
             changed.await;
         }
@@ -329,7 +340,16 @@ impl Run {
 
     /// Hands over a delivery. One that is not picked up waits for the next call.
     pub(crate) fn deliver(&self, delivery: Delivery) {
-        self.lock().delivery = Some(delivery);
+        let mut shared = self.lock();
+        shared.delivery = Some(delivery);
+        shared.parked = false;
+        drop(shared);
+        self.inner.changed.notify_waiters();
+    }
+
+    /// There is no input: the run may rest until there is.
+    pub(crate) fn park(&self) {
+        self.lock().parked = true;
         self.inner.changed.notify_waiters();
     }
 

@@ -264,7 +264,8 @@ impl Session {
             Op::Recover { done, .. } => drop(done.send(Recovered::Left)),
             // It runs already: another session, or a request that came too late.
             Op::TimeOut { done } => drop(done),
-            Op::Start(_) | Op::Restart | Op::Lost { .. } => {}
+            Op::Start(new) => new.already(&self.record),
+            Op::Restart | Op::Lost { .. } => {}
         }
     }
 

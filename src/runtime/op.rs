@@ -113,10 +113,9 @@ impl NewSession {
     /// The start key is known: this is the same request again, or another one.
     pub(crate) fn repeats(self, holder: SessionId, digest: u64) {
         let answer = match self.record.start_key {
-            Some(mine) if mine.digest != digest => Err(StartError::KeyReused {
-                session: holder,
-                key: mine.key,
-            }),
+            Some(mine) if mine.digest != digest => {
+                Err(StartError::KeyReused { session: holder, key: mine.key })
+            }
             Some(_) | None => Ok(Started::Repeated(holder)),
         };
         self.reply.send(answer);

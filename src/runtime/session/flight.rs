@@ -48,6 +48,8 @@ pub(super) enum Task {
     Returned {
         run: RunId,
     },
+    /// Came when the run had ended already: whoever keeps the session next serves it.
+    Later(Op),
     Next {
         draft: Option<workload::Draft>,
     },
@@ -76,6 +78,7 @@ impl Task {
             Self::Fail { reason, reply } => Some(Op::Fail { reason, reply }),
             Self::Annotate { change, reply } => Some(Op::Annotate { change, reply }),
             Self::Returned { run } => Some(Op::Returned { run }),
+            Self::Later(op) => Some(op),
             Self::Next { .. }
             | Self::Commit { .. }
             | Self::Expire { .. }
@@ -94,6 +97,7 @@ impl Task {
             | Self::Fail { .. }
             | Self::Annotate { .. } => true,
             Self::Returned { .. }
+            | Self::Later(_)
             | Self::Next { .. }
             | Self::Commit { .. }
             | Self::Expire { .. }
@@ -111,6 +115,7 @@ impl Task {
             | Self::Fail { reply, .. }
             | Self::Annotate { reply, .. } => reply.store_failed(error),
             Self::Returned { .. }
+            | Self::Later(_)
             | Self::Next { .. }
             | Self::Commit { .. }
             | Self::Expire { .. }
@@ -315,7 +320,8 @@ impl Session {
                 let _ = draft.expire(cause, Some(reason.clone()));
                 Decided::Quiet(Task::Expire { cause, reason })
             }
-            Task::Notes => Decided::Quiet(Task::Notes),
+            // It stands behind the end of the run, and nothing is decided after that.
+            task @ (Task::Later(_) | Task::Notes) => Decided::Quiet(task),
             Task::Prove => {
                 draft.clear_recoveries();
                 Decided::Quiet(Task::Prove)

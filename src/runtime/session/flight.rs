@@ -413,6 +413,9 @@ impl Session {
                 for decided in &mut flight.decided {
                     decided.store_failed(&error);
                 }
+                for pauser in &mut self.pausers {
+                    pauser.tell_store_failed(&error);
+                }
             }
             Answer::Refused(refusal) => self.on_refusal(refusal),
         }

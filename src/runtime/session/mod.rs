@@ -279,9 +279,7 @@ impl Session {
         self.pausers.push(reply.begin());
         match &mut self.intent {
             Intent::Pause { cause } => {
-                if matches!(cause, PauseCause::Idle) {
-                    *cause = PauseCause::Asked;
-                }
+                *cause = PauseCause::Asked;
             }
             Intent::Silence(_) => {}
             Intent::Run => {

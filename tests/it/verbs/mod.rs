@@ -9,6 +9,8 @@ use sessionkeeper::{
 
 mod pause;
 mod precedence;
+mod send;
+mod slots;
 mod start;
 mod stop;
 

@@ -291,9 +291,14 @@ impl Session {
 
     fn pause_for(&mut self, cause: PauseCause, reason: YieldReason, grace: Duration) {
         self.intent = Intent::Pause { cause };
-        self.live.show_pausing(true);
-        self.core.hub.publish(&self.record);
+        self.show_pausing(true);
         self.ask(reason, grace);
+    }
+
+    /// What a session does is seen by its watchers although nothing is committed for it.
+    fn show_pausing(&self, pausing: bool) {
+        self.live.show_pausing(pausing);
+        self.core.hub.publish(&self.record);
     }
 
     fn on_resume(&mut self, reply: Reply<(), SessionError>) {
@@ -305,7 +310,7 @@ impl Session {
                 self.supersede_pausers("resume");
                 self.intent = Intent::Run;
                 self.recalled = true;
-                self.live.show_pausing(false);
+                self.show_pausing(false);
                 if self.ladder.withdraw() {
                     self.live.run().set_ask(Ask::GoOn);
                 }

@@ -7,11 +7,13 @@ use sessionkeeper::{
     PolicyBuilder, RunEnd, SessionHandle, StartKey, State, Status, Trigger, Workload, transition,
 };
 
+mod find_list;
 mod pause;
 mod precedence;
 mod send;
 mod slots;
 mod start;
+mod status;
 mod stop;
 
 const SECOND: Duration = Duration::from_secs(1);

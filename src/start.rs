@@ -1,6 +1,6 @@
 //! What is asked for when a session is started.
 
-use std::{fmt, marker::PhantomData, sync::Arc};
+use std::{collections::VecDeque, fmt, marker::PhantomData, sync::Arc};
 
 use serde::Serialize;
 
@@ -8,9 +8,17 @@ use crate::{
     model::{
         ids::{ExternalId, InputId, InvalidName, Kind, Name, SessionId, StartKey},
         labels::{Labels, Metadata},
+        record::{Failures, Inbox, Runs, SessionRecord, StartRequest},
+        snapshot::{Codec, SnapshotEnvelope, SnapshotHeader},
+        state::Phase,
+        usage::Usage,
     },
     policy::Policy,
-    runtime::op::Place,
+    runtime::{
+        core::Core,
+        error::{SendError, StartError},
+        op::{NewInput, Place},
+    },
     store::BoxError,
     workload::Workload,
 };
@@ -26,16 +34,16 @@ type Encoded = Result<Vec<u8>, Arc<dyn std::error::Error + Send + Sync>>;
 pub struct Start<W> {
     pub(crate) kind: Result<Kind, InvalidName>,
     pub(crate) id: Option<SessionId>,
-    pub(crate) key: Option<StartKey>,
-    pub(crate) name: Option<Name>,
-    pub(crate) external_id: Option<ExternalId>,
-    pub(crate) labels: Labels,
-    pub(crate) metadata: Metadata,
-    pub(crate) policy: Option<Box<Policy>>,
+    key: Option<StartKey>,
+    name: Option<Name>,
+    external_id: Option<ExternalId>,
+    labels: Labels,
+    metadata: Metadata,
+    policy: Option<Box<Policy>>,
     pub(crate) state: Encoded,
     pub(crate) input: Option<Encoded>,
-    pub(crate) input_id: Option<InputId>,
-    pub(crate) slot: Option<Slot>,
+    input_id: Option<InputId>,
+    slot: Option<Slot>,
     typed: PhantomData<fn() -> W>,
 }
 
@@ -153,8 +161,71 @@ impl<W> Start<W> {
         self
     }
 
+    /// What is asked for, checked and encoded.
+    pub(crate) fn into_request(
+        self,
+        core: &Core,
+        session: SessionId,
+        kind: &Kind,
+        state_version: u32,
+    ) -> Result<Request, StartError> {
+        let start_key = self.key.clone().map(|key| StartRequest { key, digest: self.digest() });
+        let state = self.state.map_err(|source| StartError::Invalid {
+            session,
+            kind: kind.clone(),
+            source,
+        })?;
+        let input = match self.input {
+            None => None,
+            Some(Ok(payload)) => {
+                Some(NewInput { id: self.input_id, payload: payload.into(), state_version })
+            }
+            Some(Err(source)) => return Err(SendError::Invalid { session, source }.into()),
+        };
+        let moment = core.moment();
+        let record = SessionRecord {
+            id: session,
+            kind: kind.clone(),
+            version: 0,
+            writer: moment.worker,
+            created_at: moment.wall,
+            updated_at: moment.wall,
+            phase: Phase::Pending { since: moment.supervised, until: None },
+            name: self.name,
+            external_id: self.external_id,
+            start_key,
+            labels: self.labels,
+            metadata: self.metadata,
+            policy: self.policy,
+            last_event: 0,
+            inbox: Inbox::default(),
+            snapshots: Vec::new(),
+            usage: Usage::default(),
+            runs: Runs::default(),
+            failures: Failures::default(),
+            recoveries: 0,
+            abandoned: Vec::new(),
+            history: VecDeque::new(),
+        };
+        let limit = core.policy_of(&record).max_snapshot_bytes();
+        let bytes = state.len() as u64;
+        if bytes > limit {
+            return Err(StartError::SnapshotTooLarge { session, bytes, limit });
+        }
+        let header = SnapshotHeader {
+            kind: kind.clone(),
+            state_version,
+            session,
+            run: None,
+            sequence: 1,
+            codec: Codec::Json,
+        };
+        let snapshot = SnapshotEnvelope::encode(&header, &state).into();
+        Ok(Request { record, snapshot, input, place: self.slot.map(|slot| slot.0) })
+    }
+
     /// What makes a repeated start recognisable: everything that was asked for.
-    pub(crate) fn digest(&self) -> u64 {
+    fn digest(&self) -> u64 {
         let asked = (
             self.kind.as_ref().ok().map(Kind::as_str),
             self.id,
@@ -184,6 +255,15 @@ impl<W> fmt::Debug for Start<W> {
             .field("name", &self.name)
             .finish_non_exhaustive()
     }
+}
+
+/// What a start asks for.
+pub(crate) struct Request {
+    pub(crate) record: SessionRecord,
+    /// The first state in its envelope.
+    pub(crate) snapshot: Arc<[u8]>,
+    pub(crate) input: Option<NewInput>,
+    pub(crate) place: Option<Place>,
 }
 
 /// A place under `max_active` that is kept for a session to be started. Dropping it gives it

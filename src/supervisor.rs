@@ -6,24 +6,17 @@ use tokio::sync::watch;
 
 use crate::{
     builder::Builder,
-    model::{
-        ids::{Kind, SessionId},
-        record::{Failures, Inbox, Runs, SessionRecord, StartRequest},
-        snapshot::{Codec, SnapshotEnvelope, SnapshotHeader},
-        state::Phase,
-        time::SupervisedTime,
-        usage::Usage,
-    },
+    model::ids::{Kind, SessionId},
     report::ShutdownReport,
     runtime::{
         core::{Core, Life},
         error::{SendError, SessionError, StartError},
-        op::{NewInput, NewSession, Op, Reply, Started},
+        op::{NewSession, Op, Started},
         recovery::RecoveryReport,
         shutdown,
     },
     session::{Session, SessionHandle},
-    start::{Json, Slot, Start},
+    start::{Json, Request, Slot, Start},
     status::Status,
     store::{Key, Page, Query, Store, StoreError},
     workload::Workload,
@@ -144,82 +137,18 @@ impl Supervisor {
         let Some(workload) = core.registry.get(&kind) else {
             return Err(StartError::NoWorkload { kind });
         };
-        let state_version = workload.state_version();
-        let start_key = start.key.clone().map(|key| StartRequest { key, digest: start.digest() });
-        let state = start.state.map_err(|source| StartError::Invalid {
-            session: id,
-            kind: kind.clone(),
-            source,
-        })?;
-        let input = match start.input {
-            None => None,
-            Some(Ok(payload)) => {
-                Some(NewInput { id: start.input_id, payload: payload.into(), state_version })
-            }
-            Some(Err(source)) => {
-                return Err(SendError::Invalid { session: id, source }.into());
-            }
-        };
-        let moment = core.moment();
-        let record = SessionRecord {
-            id,
-            kind: kind.clone(),
-            version: 0,
-            writer: core.generation,
-            created_at: moment.wall,
-            updated_at: moment.wall,
-            phase: Phase::Pending { since: SupervisedTime::default(), until: None },
-            name: start.name,
-            external_id: start.external_id,
-            start_key,
-            labels: start.labels,
-            metadata: start.metadata,
-            policy: start.policy,
-            last_event: 0,
-            inbox: Inbox::default(),
-            snapshots: Vec::new(),
-            usage: Usage::default(),
-            runs: Runs::default(),
-            failures: Failures::default(),
-            recoveries: 0,
-            abandoned: Vec::new(),
-            history: std::collections::VecDeque::new(),
-        };
-        let limit = core.policy_of(&record).max_snapshot_bytes();
-        let bytes = state.len() as u64;
-        if bytes > limit {
-            return Err(StartError::SnapshotTooLarge { session: id, bytes, limit });
-        }
-        let header = SnapshotHeader {
-            kind: kind.clone(),
-            state_version,
-            session: id,
-            run: None,
-            sequence: 1,
-            codec: Codec::Json,
-        };
-        let snapshot: Arc<[u8]> = SnapshotEnvelope::encode(&header, &state).into();
-        let mut place = start.slot.map(|slot| slot.0);
-        let started = loop {
-            if core.life() != Life::Running {
-                return Err(SessionError::ShuttingDown { session: id }.into());
-            }
-            let (reply, answer) = Reply::new(id);
-            core.route(
-                id,
-                Op::Start(Box::new(NewSession {
-                    record: record.clone(),
-                    snapshot: Arc::clone(&snapshot),
-                    input: input.clone(),
-                    place: place.take(),
-                    reply,
-                })),
-            );
-            match answer.await {
-                Ok(answer) => break answer?,
-                Err(_) => tokio::task::yield_now().await,
-            }
-        };
+        let Request { record, snapshot, input, mut place } =
+            start.into_request(core, id, &kind, workload.state_version())?;
+        let started = crate::session::ask(core, id, |reply| {
+            Op::Start(Box::new(NewSession {
+                record: record.clone(),
+                snapshot: Arc::clone(&snapshot),
+                input: input.clone(),
+                place: place.take(),
+                reply,
+            }))
+        })
+        .await?;
         Ok(match started {
             Started::New => (Session::new(Arc::clone(core), id, kind), Origin::New),
             Started::Repeated(holder) => {

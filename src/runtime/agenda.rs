@@ -25,10 +25,12 @@ const RETRY: Duration = Duration::from_secs(1);
 /// Gives places to those who wait for one: resumes first, then sessions that are ready, the one
 /// that became ready first before the others.
 pub(crate) async fn fill_places(core: Arc<Core>) {
-    // Sessions that cannot be run by this worker, such as those of an unknown kind.
-    let mut passed_over = HashSet::new();
+    // Sessions that this worker cannot run, such as those of an unknown kind.
+    let mut not_here = HashSet::new();
     loop {
         core.ready.notified().await;
+        // With those that cannot be run now; the next change of a ready session tries them again.
+        let mut passed_over = not_here.clone();
         while let Some(first) = ready_for_place(&core, &passed_over).await {
             let mut places = vec![first];
             while places.len() < AT_ONCE
@@ -51,8 +53,16 @@ pub(crate) async fn fill_places(core: Arc<Core>) {
                 async move { (session, woken.await) }
             });
             for (session, woken) in join_all(woken).await {
-                if let Ok(Woken::CannotRun) = woken {
-                    passed_over.insert(session);
+                match woken {
+                    Ok(Woken::NotHere) => {
+                        not_here.insert(session);
+                        passed_over.insert(session);
+                    }
+                    Ok(Woken::NotNow) => {
+                        passed_over.insert(session);
+                    }
+                    // A request that was dropped unseen is made again.
+                    Ok(Woken::Done) | Err(_) => {}
                 }
             }
         }

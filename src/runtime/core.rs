@@ -244,6 +244,13 @@ impl Core {
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Another worker has the store: nothing can be committed any more, so nothing goes on.
+    pub(crate) fn taken_over(&self) {
+        self.set_life(Life::Draining);
+        self.close_agenda();
+        self.tell(supervisor::Message::Cancel);
+    }
+
     /// Ends the worker as a crash would: runs are cancelled, the store is released, nothing is
     /// committed any more.
     pub(crate) fn crash(&self) {

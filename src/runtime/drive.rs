@@ -3,15 +3,23 @@
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures::FutureExt;
+use tokio::sync::oneshot;
 use tracing::Instrument;
 
 use super::{
-    core::Core,
+    core::{Core, Life},
     live::{ActorLine, Live},
     op::Op,
     session::Message,
 };
-use crate::{model::snapshot::SnapshotEnvelope, telemetry, workload::erased::ErasedWorkload};
+use crate::{
+    model::{event::RunEnd, snapshot::SnapshotEnvelope},
+    telemetry,
+    workload::{
+        Run,
+        erased::{Driven, ErasedWorkload, panic_message},
+    },
+};
 
 /// Spawns the task of a run. It tells the actor when the run is over and everything that it held
 /// is let go; or the session's next keeper, if the actor has given it up.
@@ -27,7 +35,11 @@ pub(super) fn spawn(
     let span = telemetry::run_span(run.session(), run.id(), snapshot.header.kind.as_str());
     let runtime = core.workloads.clone();
     let task = async move {
-        let driven = Arc::clone(&workload).drive(run.clone(), snapshot).await;
+        let driving = Arc::clone(&workload).drive(run.clone(), snapshot);
+        // Only what is left of the state can still panic: when it is dropped.
+        let driven = AssertUnwindSafe(driving).catch_unwind().await.unwrap_or_else(|panic| {
+            Driven::ended(RunEnd::Panicked { message: panic_message(&*panic) })
+        });
         run.abort_tasks();
         let closing = async {
             let own = AssertUnwindSafe(async { workload.close(&run, &driven.end).await });
@@ -37,8 +49,9 @@ pub(super) fn spawn(
             own.is_ok() && held.is_ok()
         };
         // A little less than the grace, so that a clean-up that hangs is not taken for a run
-        // that does.
+        // that does; and declared, so that it is not taken for silence.
         let limit = grace.mul_f64(0.9);
+        let _declared = run.busy_guard(limit);
         match tokio::time::timeout(limit, closing).await {
             Ok(true) => {}
             Ok(false) => telemetry::clean_up_failed(run.session(), run.id(), "panicked"),
@@ -48,8 +61,20 @@ pub(super) fn spawn(
             // Where the actor is gone, the worker is too.
             let _ = line.send(Message::Over(driven));
         } else {
-            core.route(run.session(), Op::Returned { run: run.id() });
+            returned(&core, &run).await;
         }
     };
     runtime.spawn(task.instrument(span));
+}
+
+/// Says that an abandoned run has come back, until somebody has heard it.
+async fn returned(core: &Core, run: &Run) {
+    while core.life() != Life::Ended {
+        let (done, heard) = oneshot::channel();
+        core.route(run.session(), Op::Returned { run: run.id(), done });
+        if heard.await.is_ok() {
+            return;
+        }
+        tokio::task::yield_now().await;
+    }
 }

@@ -54,7 +54,7 @@ pub(crate) enum Op {
     /// Its actor ended without saying what became of the run.
     Lost { run: RunId },
     /// An abandoned run came back.
-    Returned { run: RunId },
+    Returned { run: RunId, done: oneshot::Sender<()> },
 }
 
 /// What came of a wake.
@@ -62,8 +62,10 @@ pub(crate) enum Op {
 pub(crate) enum Woken {
     /// It runs, or has no reason to any more.
     Done,
-    /// It cannot be run now.
-    CannotRun,
+    /// It cannot be run now, and perhaps later.
+    NotNow,
+    /// It cannot be run by this worker.
+    NotHere,
 }
 
 /// What came of a recovery.

@@ -20,10 +20,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    Damage, StoreError,
-    sled::{rebuild, salvage},
-};
+use super::{Damage, StoreError, rebuild, salvage};
 use crate::model::{
     event::EventRecord,
     ids::{InputId, SessionId},

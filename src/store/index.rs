@@ -86,6 +86,7 @@ pub(super) fn rows(record: &SessionRecord) -> Rows {
 pub(super) const ALL: &[u8] = b"a";
 
 /// The session in a key of [`ALL`].
+#[cfg(feature = "sled")]
 pub(super) fn session_of(key: &[u8]) -> Option<SessionId> {
     let place = key.strip_prefix(ALL)?;
     read_place(place).ok().map(|place| place.session)

@@ -17,6 +17,8 @@
 //!    is answered with `Ok` and changes nothing.
 //! 5. **Each session for itself.** What cannot be read is reported by [`Store::damaged`] and by
 //!    [`StoreError::Damaged`], its bytes kept; it never spoils an answer about another session.
+//!    Where the record itself is damaged, commits of the session are refused with
+//!    [`Refusal::Damaged`], and listings leave it out.
 //! 6. **Cancel safety.** Dropping a future of a read is harmless. Dropping one of `commit`
 //!    withdraws nothing: the outcome is unknown, see 4.
 //!
@@ -36,11 +38,17 @@ use crate::model::{
 mod admit;
 #[cfg(feature = "sled")]
 mod archive;
+#[cfg(feature = "sled")]
 mod codec;
 mod index;
 mod memory;
 #[cfg(feature = "sled")]
 mod sled;
+#[cfg(all(test, feature = "sled"))]
+mod tests;
+
+#[cfg(feature = "sled")]
+use self::sled::{rebuild, salvage};
 
 #[cfg(feature = "sled")]
 pub use self::archive::{ArchiveError, Salvaged, export, import, repair};

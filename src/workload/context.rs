@@ -8,7 +8,8 @@ use super::{
     Workload,
     error::RunError,
     inbox::{Delivery, Draft},
-    run::{Request, Run},
+    line::Request,
+    run::Run,
 };
 use crate::model::{
     ids::InputId,
@@ -143,10 +144,10 @@ impl<W: Workload> Context<W> {
         let draft = Draft { payload: self.encode()?, covers };
         let (reply, answer) = oneshot::channel();
         self.run.request(Request::Commit { draft, reply });
+        let _waiting = self.run.awaiting_store();
         // A session that is gone drops the reply.
         let committed = answer.await.unwrap_or_else(|_| Err(self.run.fenced_error()))?;
         self.touched = false;
-        self.run.heartbeat();
         Ok(committed)
     }
 

@@ -10,21 +10,25 @@ mod context;
 pub(crate) mod erased;
 mod error;
 mod facts;
+mod guards;
 mod hold;
 mod inbox;
+mod line;
 mod run;
 mod signs;
 
 pub use self::{
     context::{Context, Input},
     error::{EmitError, Lapsed, RunError, UnsupportedVersion, WorkloadError},
+    guards::{AwaitingGuard, BusyGuard},
     hold::{Held, Resource},
-    run::{AwaitingGuard, BusyGuard, Run, YieldReason, YieldRequest},
+    line::{YieldReason, YieldRequest},
+    run::Run,
 };
 pub(crate) use self::{
     facts::{Note, Noted},
     inbox::{Delivery, Draft},
-    run::{Ask, Port, Request, RunParts},
+    line::{Ask, Port, Request, RunParts},
     signs::Declaration,
 };
 

@@ -9,24 +9,27 @@ use std::{
 
 use tokio::{sync::Notify, task::AbortHandle};
 
+use super::guards::{AwaitingGuard, BusyGuard, Resting};
+use super::line::{Ask, Request, RunParts, YieldRequest};
 use super::{
     error::{EmitError, Lapsed, RunError},
     facts::{BUFFER_BYTES, FactBuffer, NotTaken, Noted},
     hold::{Closable, Held, Resource},
-    inbox::{Delivery, Draft},
+    inbox::Delivery,
     signs::{Declaration, Signs},
 };
 use crate::{
-    clock::Clock,
     model::{
         event::{Event, RunEnd},
         ids::{ExternalId, RunId, SessionId},
-        record::SnapshotRef,
-        time::WorkerTime,
+        time::Timestamp,
         usage::Usage,
     },
     policy::liveness::Doing,
 };
+
+/// What a run waits for when its commits do not come back.
+const STORE: &str = "the store";
 
 /// One run of a session, as its workload sees it: a cheap, cloneable handle that can be moved
 /// into tasks and closures. [`Context`](super::Context) derefs to it.
@@ -46,31 +49,6 @@ struct Inner {
     changed: Notify,
 }
 
-/// What a run is made of.
-pub(crate) struct RunParts {
-    pub(crate) session: SessionId,
-    pub(crate) run: RunId,
-    pub(crate) clock: Clock,
-    pub(crate) port: Box<dyn Port>,
-}
-
-/// The way from a run to the one who keeps its session.
-pub(crate) trait Port: Send + Sync {
-    /// Passes a request on. A request that cannot be passed on is dropped with its reply.
-    fn send(&self, request: Request);
-}
-
-/// What a run asks for.
-#[derive(Debug)]
-pub(crate) enum Request {
-    /// End the turn, commit the draft if there is one, deliver the next input.
-    Next(Option<Draft>),
-    /// Commit a draft.
-    Commit { draft: Draft, reply: tokio::sync::oneshot::Sender<Result<SnapshotRef, RunError>> },
-    /// Notes wait to be committed.
-    NotesWaiting,
-}
-
 #[derive(Default)]
 struct Shared {
     ask: Ask,
@@ -82,46 +60,6 @@ struct Shared {
     told: bool,
     tasks: Vec<AbortHandle>,
     held: Vec<Arc<dyn Closable>>,
-}
-
-/// What the session asks of its run.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) enum Ask {
-    /// To go on.
-    #[default]
-    GoOn,
-    /// To yield by then.
-    Yield(YieldRequest),
-    /// To be gone: its future is dropped.
-    Cancel,
-}
-
-/// Why a run is asked to yield.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum YieldReason {
-    /// The session is being paused.
-    Pause,
-    /// The session is being stopped.
-    Stop,
-    /// The worker is shutting down.
-    Shutdown,
-}
-
-/// A request to yield.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct YieldRequest {
-    /// Why.
-    pub reason: YieldReason,
-    /// When the run is cancelled if it has not returned.
-    pub deadline: WorkerTime,
-}
-
-impl YieldRequest {
-    pub(crate) const fn new(reason: YieldReason, deadline: WorkerTime) -> Self {
-        Self { reason, deadline }
-    }
 }
 
 impl Run {
@@ -152,7 +90,10 @@ impl Run {
             tokio::pin!(changed);
             changed.as_mut().enable();
             match self.try_emit(&event) {
-                Err(EmitError::Full { .. }) => changed.await,
+                Err(EmitError::Full { .. }) => {
+                    let _waiting = self.awaiting_store();
+                    changed.await;
+                }
                 Ok(()) => return Ok(()),
                 Err(error @ (EmitError::TooLarge { .. } | EmitError::Fenced { .. })) => {
                     return Err(error);
@@ -215,7 +156,7 @@ impl Run {
         tokio::select! {
             biased;
             output = future => Ok(output),
-            () = self.inner.parts.clock.sleep_until(guard.until) => Err(Lapsed { limit }),
+            () = self.inner.parts.clock.sleep_until(guard.until()) => Err(Lapsed { limit }),
         }
     }
 
@@ -224,13 +165,13 @@ impl Run {
     pub fn busy_guard(&self, limit: Duration) -> BusyGuard {
         let until = self.inner.parts.clock.worker().after(limit);
         let token = self.inner.signs.begin_busy(until);
-        BusyGuard { run: self.clone(), token, until }
+        BusyGuard::new(self.clone(), token, until)
     }
 
     /// Declares that the run waits for a person, until the guard is dropped. That has no limit.
     pub fn awaiting(&self, reason: impl Into<String>) -> AwaitingGuard {
         let token = self.inner.signs.begin_awaiting(reason.into());
-        AwaitingGuard { run: self.clone(), token }
+        AwaitingGuard::new(self.clone(), token)
     }
 
     /// Gives something outside the run's memory into the run's keeping: however the run ends, it
@@ -284,7 +225,7 @@ impl Run {
         self.lock().ask
     }
 
-    fn note(&self, push: impl FnOnce(&mut FactBuffer, crate::Timestamp, Option<u64>)) {
+    fn note(&self, push: impl FnOnce(&mut FactBuffer, Timestamp, Option<u64>)) {
         let at = self.inner.parts.clock.wall();
         let mut shared = self.lock();
         if shared.fenced {
@@ -315,6 +256,11 @@ impl Run {
         self.inner.parts.port.send(request);
     }
 
+    /// Declares that the run waits for the store: however long that takes, it is not silence.
+    pub(super) fn awaiting_store(&self) -> AwaitingGuard {
+        self.awaiting(STORE)
+    }
+
     pub(super) fn fenced_error(&self) -> RunError {
         RunError::Fenced { session: self.session(), run: self.id() }
     }
@@ -323,13 +269,26 @@ impl Run {
         self.lock().delivery.take()
     }
 
+    /// Ends what a guard declared.
+    pub(super) fn undeclare(&self, token: u64) {
+        self.inner.signs.end(token, self.inner.parts.clock.worker());
+    }
+
+    pub(super) fn begin_rest(&self) {
+        self.inner.signs.rest(self.inner.parts.clock.worker());
+    }
+
+    pub(super) fn end_rest(&self) {
+        self.inner.signs.wake(self.inner.parts.clock.worker());
+    }
+
     pub(super) fn put_in_hand(&self, input: Option<u64>) {
         self.lock().in_hand = input;
     }
 
     /// Waits for a delivery, at rest.
     pub(super) async fn delivery(&self) -> Result<Delivery, RunError> {
-        let rest = Resting::begin(self);
+        let _resting = Resting::begin(self);
         loop {
             let changed = self.inner.changed.notified();
             tokio::pin!(changed);
@@ -338,7 +297,7 @@ impl Run {
                 return Ok(delivery);
             }
             if self.lock().fenced {
-                return Err(rest.run.fenced_error());
+                return Err(self.fenced_error());
             }
             changed.await;
         }
@@ -442,52 +401,5 @@ impl fmt::Debug for Run {
             .field("session", &self.session())
             .field("run", &self.id())
             .finish_non_exhaustive()
-    }
-}
-
-/// A declared silent operation; it ends when this is dropped.
-#[derive(Debug)]
-#[must_use = "the operation ends when the guard is dropped"]
-pub struct BusyGuard {
-    run: Run,
-    token: u64,
-    until: WorkerTime,
-}
-
-impl Drop for BusyGuard {
-    fn drop(&mut self) {
-        self.run.inner.signs.end(self.token, self.run.inner.parts.clock.worker());
-    }
-}
-
-/// A declared wait for a person; it ends when this is dropped.
-#[derive(Debug)]
-#[must_use = "the wait ends when the guard is dropped"]
-pub struct AwaitingGuard {
-    run: Run,
-    token: u64,
-}
-
-impl Drop for AwaitingGuard {
-    fn drop(&mut self) {
-        self.run.inner.signs.end(self.token, self.run.inner.parts.clock.worker());
-    }
-}
-
-/// The run rests, until this is dropped.
-struct Resting<'a> {
-    run: &'a Run,
-}
-
-impl<'a> Resting<'a> {
-    fn begin(run: &'a Run) -> Self {
-        run.inner.signs.rest(run.inner.parts.clock.worker());
-        Self { run }
-    }
-}
-
-impl Drop for Resting<'_> {
-    fn drop(&mut self) {
-        self.run.inner.signs.wake(self.run.inner.parts.clock.worker());
     }
 }

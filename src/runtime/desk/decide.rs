@@ -2,36 +2,30 @@
 
 use std::sync::Arc;
 
-use super::{Decided, Loaded, RETRY};
+use super::{Decided, Loaded};
 use crate::{
     model::{
         event::{Cause, RunEnd},
-        ids::{RunId, SessionId},
+        ids::SessionId,
         record::SessionRecord,
-        state::{InvalidTransition, PauseCause, Phase, Restarting, State, Trigger},
+        state::{InvalidTransition, PauseCause, Phase, State},
     },
-    policy::{
-        Policy, WhileAbandoned,
-        recovery::{self, Plan},
-        restart::Retry,
-    },
+    policy::Policy,
     runtime::{
         core::Core,
         draft::{Draft, RunAlive},
         error::SessionError,
-        op::{NewSession, Op, Place, Recovered, TakenIds, Woken},
-        session::{Ending, Intent},
+        op::{NewSession, Op, Place, TakenIds, Woken},
     },
-    store::StoreError,
     telemetry,
 };
 
 /// The decisions about one batch of requests.
 pub(super) struct Desk<'a> {
-    core: &'a Core,
-    session: SessionId,
-    policy: Arc<Policy>,
-    has_place: bool,
+    pub(super) core: &'a Core,
+    pub(super) session: SessionId,
+    pub(super) policy: Arc<Policy>,
+    pub(super) has_place: bool,
     pub(super) place: Option<Place>,
     pub(super) taken: TakenIds,
     pub(super) draft: Option<Draft>,
@@ -43,7 +37,7 @@ pub(super) struct Desk<'a> {
 }
 
 /// What a request that would begin a run found.
-enum Begin {
+pub(super) enum Begin {
     Begun,
     NoPlace,
     Refused(SessionError),
@@ -153,7 +147,7 @@ impl<'a> Desk<'a> {
                     Begin::Begun | Begin::NoPlace => Woken::Done,
                     Begin::Refused(error) => {
                         telemetry::session_trouble(self.session, "it cannot be run now", &error);
-                        Woken::CannotRun
+                        not_woken(&error)
                     }
                 };
                 Decided::Wake { done, woken }
@@ -179,11 +173,11 @@ impl<'a> Desk<'a> {
                 self.lost(run);
                 Decided::Quiet(Op::Lost { run })
             }
-            Op::Returned { run } => {
+            Op::Returned { run, done } => {
                 if let Some(draft) = &mut self.draft {
                     draft.returned(run);
                 }
-                Decided::Quiet(Op::Returned { run })
+                Decided::Returned { run, done }
             }
             // Meant for an actor that has ended meanwhile.
             Op::Cancel | Op::Abandon => return,
@@ -191,11 +185,11 @@ impl<'a> Desk<'a> {
         self.decided.push(decided);
     }
 
-    fn not_found(&self) -> SessionError {
+    pub(super) fn not_found(&self) -> SessionError {
         SessionError::NotFound { session: self.session }
     }
 
-    fn with_draft(
+    pub(super) fn with_draft(
         &mut self,
         change: impl FnOnce(&mut Draft) -> Result<(), InvalidTransition>,
     ) -> Result<(), SessionError> {
@@ -207,7 +201,7 @@ impl<'a> Desk<'a> {
     }
 
     /// A run whose worker is gone has ended, whatever follows.
-    fn note_lost_worker(&mut self) {
+    pub(super) fn note_lost_worker(&mut self) {
         if let Some(draft) = &mut self.draft
             && let Phase::Active { run, worker, restarting: None } | Phase::Stopping { run, worker } =
                 draft.record().phase
@@ -245,7 +239,7 @@ impl<'a> Desk<'a> {
         self.decided.push(Decided::Start(Box::new(new)));
     }
 
-    fn try_place(&self) -> Option<Place> {
+    pub(super) fn try_place(&self) -> Option<Place> {
         Arc::clone(&self.core.places).try_acquire_owned().ok()
     }
 
@@ -282,298 +276,22 @@ impl<'a> Desk<'a> {
             debug_assert!(paused.is_ok(), "an active session can be paused");
         }
     }
-
-    async fn resume(&mut self) -> Begin {
-        let Some(record) = self.draft.as_ref().map(Draft::record) else {
-            return Begin::Refused(self.not_found());
-        };
-        let quarantined = record.phase.pause_cause() == Some(PauseCause::Quarantined);
-        let lost = record.phase.worker().is_some_and(|worker| self.core.is_lost(worker));
-        match record.state() {
-            State::Active if lost => {}
-            // It runs, or will in its turn.
-            State::Active | State::Pending => return Begin::Begun,
-            State::Paused | State::Stopped => {}
-            from @ (State::Stopping | State::Completed | State::Failed | State::Expired) => {
-                let to = Trigger::Activate.target();
-                let session = self.session;
-                return Begin::Refused(InvalidTransition { session, from, to }.into());
-            }
-        }
-        self.note_lost_worker();
-        let begun = self.begin(Cause::Asked, None).await;
-        if let (Begin::Begun, true, Some(draft)) = (&begun, quarantined, &mut self.draft) {
-            draft.clear_failures();
-        }
-        begun
-    }
-
-    /// Begins to run if there is reason to: a place for a pending session, an input for an idle
-    /// one.
-    async fn wake(&mut self) -> Begin {
-        let Some(record) = self.draft.as_ref().map(Draft::record) else {
-            return Begin::NoPlace;
-        };
-        if record.ready_since().is_none() {
-            return Begin::NoPlace;
-        }
-        let cause = match record.state() {
-            State::Pending => Cause::SlotFree,
-            State::Active
-            | State::Paused
-            | State::Stopping
-            | State::Stopped
-            | State::Completed
-            | State::Failed
-            | State::Expired => Cause::InputArrived,
-        };
-        self.begin(cause, None).await
-    }
-
-    /// Begins a run, if there is a place, nothing stands against it, and what it needs can be
-    /// read.
-    async fn begin(&mut self, cause: Cause, reason: Option<String>) -> Begin {
-        let Some(draft) = &self.draft else {
-            return Begin::NoPlace;
-        };
-        if let Some(run) = draft.record().abandoned.first().copied()
-            && self.policy.while_abandoned() == WhileAbandoned::RefuseResume
-        {
-            let session = self.session;
-            return Begin::Refused(SessionError::RunStillAlive { session, run });
-        }
-        let loaded = match Loaded::load(self.core, draft.record()).await {
-            Ok(loaded) => loaded,
-            Err(error) => return Begin::Refused(error),
-        };
-        if !self.has_place && self.place.is_none() {
-            self.place = self.try_place();
-            if self.place.is_none() {
-                return Begin::NoPlace;
-            }
-        }
-        let Some(draft) = &mut self.draft else {
-            return Begin::NoPlace;
-        };
-        loaded.apply(draft);
-        match draft.activate(self.core.clock.run_id(), cause, reason) {
-            Ok(()) => {
-                self.loaded = Some(loaded);
-                Begin::Begun
-            }
-            Err(error) => Begin::Refused(error.into()),
-        }
-    }
-
-    async fn restart(&mut self) {
-        let Some(draft) = &self.draft else {
-            return;
-        };
-        let Phase::Active { worker, restarting, .. } = draft.record().phase else {
-            return;
-        };
-        if worker != self.core.generation {
-            return;
-        }
-        let now = self.core.clock.supervised();
-        let outcome = match restarting {
-            // A timer of an earlier wait; the present one goes on.
-            Some(Restarting { due, .. }) if due > now => return,
-            Some(_) => self.begin(Cause::Restarted, None).await,
-            // It was activated in the commit that ended the run before.
-            None => match Loaded::load(self.core, draft.record()).await {
-                Ok(loaded) => {
-                    self.loaded = Some(loaded);
-                    return;
-                }
-                Err(error) => Begin::Refused(error),
-            },
-        };
-        match outcome {
-            Begin::Begun | Begin::NoPlace => {}
-            Begin::Refused(SessionError::Store { .. }) => {
-                // The store failed: that is not the session's fault, so it waits on.
-                if let Some(draft) = &mut self.draft {
-                    draft.schedule_restart(0, RETRY);
-                }
-            }
-            Begin::Refused(error) => self.quarantine(Cause::RestartsExhausted, error.to_string()),
-        }
-    }
-
-    fn quarantine(&mut self, cause: Cause, reason: String) {
-        let policy = Arc::clone(&self.policy);
-        if let Some(draft) = &mut self.draft {
-            let paused = draft.pause(PauseCause::Quarantined, cause, Some(reason), &policy);
-            debug_assert!(paused.is_ok(), "an active session can be paused");
-        }
-    }
-
-    fn time_out(&mut self) {
-        let now = self.core.clock.supervised();
-        if let Some(draft) = &mut self.draft
-            && draft.record().waits_until().is_some_and(|until| until <= now)
-        {
-            let cause = match draft.state() {
-                State::Pending => Cause::PendingTimeout,
-                State::Active
-                | State::Paused
-                | State::Stopping
-                | State::Stopped
-                | State::Completed
-                | State::Failed
-                | State::Expired => Cause::PausedTimeout,
-            };
-            let expired = draft.expire(cause, None);
-            debug_assert!(expired.is_ok(), "what waits can expire");
-        }
-    }
-
-    async fn recover(&mut self) -> Recovered {
-        let Some(draft) = &self.draft else {
-            return Recovered::Left;
-        };
-        let record = draft.record();
-        let registered = self.core.registry.get(&record.kind).is_some();
-        let lost = |worker| self.core.is_lost(worker);
-        let plan = recovery::plan(record, self.core.recover, registered, lost);
-        let (phase, suspect) = (record.phase.clone(), record.recoveries);
-        self.note_lost_worker();
-        let policy = Arc::clone(&self.policy);
-        let Some(draft) = &mut self.draft else {
-            return Recovered::Left;
-        };
-        match plan {
-            Plan::Leave => Recovered::Left,
-            Plan::FinishStop => {
-                let settled = draft.settle_stop();
-                debug_assert!(settled.is_ok(), "what is stopping can be stopped");
-                Recovered::Stopped
-            }
-            Plan::Interrupt => {
-                let cause = PauseCause::Interrupted;
-                let paused = draft.pause(cause, Cause::Interrupted, None, &policy);
-                debug_assert!(paused.is_ok(), "an active session can be paused");
-                Recovered::Interrupted
-            }
-            Plan::Quarantine => {
-                let reason = format!("its worker was lost {suspect} times before a checkpoint");
-                self.quarantine(Cause::SuspectedOfCrashes, reason);
-                Recovered::Quarantined
-            }
-            Plan::Resume | Plan::ResumeSuspect => {
-                if let Phase::Active { restarting: Some(Restarting { due, .. }), .. } = phase
-                    && due > self.core.clock.supervised()
-                {
-                    draft.adopt();
-                    return Recovered::Resumed;
-                }
-                match self.begin(Cause::Recovered, None).await {
-                    Begin::Begun => {
-                        if let Some(draft) = &mut self.draft
-                            && phase.state() == State::Active
-                        {
-                            draft.count_recovery();
-                        }
-                        Recovered::Resumed
-                    }
-                    Begin::NoPlace => Recovered::Left,
-                    Begin::Refused(error) => {
-                        // Nothing is changed for a session that cannot be resumed.
-                        self.draft = None;
-                        Recovered::Failed(error)
-                    }
-                }
-            }
-        }
-    }
-
-    /// Its actor ended without a word: the run counts as failed.
-    fn lost(&mut self, run: RunId) {
-        let policy = Arc::clone(&self.policy);
-        let generation = self.core.generation;
-        let Some(draft) = &mut self.draft else {
-            return;
-        };
-        let record = draft.record();
-        let mine = record.phase.run() == Some(run) && record.phase.worker() == Some(generation);
-        let open = record.runs.since.is_some();
-        let ended = open && record.state().is_terminal();
-        if !(mine || ended) {
-            return;
-        }
-        let message = "its actor ended unexpectedly".to_owned();
-        let ending = Ending {
-            run,
-            end: RunEnd::Panicked { message },
-            retry: Retry::ByPolicy,
-            undecodable: false,
-            intent: Intent::Run,
-            recalled: false,
-            progressed: false,
-            next_run: self.core.clock.run_id(),
-            random: self.core.random(),
-        };
-        ending.settle(draft, &policy);
-    }
 }
 
-/// Tells a caller that the record cannot be loaded; gives back what is not a caller's, unless
-/// the trouble lasts.
-pub(super) fn store_failed(
-    op: Op,
-    session: SessionId,
-    error: &Arc<StoreError>,
-    lasting: bool,
-) -> Option<Op> {
-    match op {
-        Op::Start(new) => {
-            new.reply.store_failed(error);
-            None
-        }
-        Op::Send { reply, .. } => {
-            reply.store_failed(error);
-            None
-        }
-        Op::Pause { reply } => {
-            reply.store_failed(error);
-            None
-        }
-        Op::Stop { reply, .. } => {
-            reply.store_failed(error);
-            None
-        }
-        Op::Resume { reply, .. }
-        | Op::Complete { reply, .. }
-        | Op::Fail { reply, .. }
-        | Op::Annotate { reply, .. } => {
-            reply.store_failed(error);
-            None
-        }
-        Op::Wake { done, .. } => {
-            let _ = done.send(Woken::CannotRun);
-            None
-        }
-        Op::Recover { done, .. } => {
-            let source = Arc::clone(error);
-            let error = SessionError::Store { session, under_way: false, source };
-            let _ = done.send(Recovered::Failed(error));
-            None
-        }
-        Op::TimeOut { done } => {
-            drop(done);
-            None
-        }
-        op @ (Op::Shutdown
-        | Op::Cancel
-        | Op::Abandon
-        | Op::Restart
-        | Op::Lost { .. }
-        | Op::Returned { .. }) => (!lasting).then_some(op),
+/// Whether a session that cannot be run now may be tried again by this worker.
+fn not_woken(error: &SessionError) -> Woken {
+    match error {
+        SessionError::NoWorkload { .. }
+        | SessionError::NewerState { .. }
+        | SessionError::Unreadable { .. } => Woken::NotHere,
+        SessionError::NotFound { .. }
+        | SessionError::Refused(_)
+        | SessionError::Superseded { .. }
+        | SessionError::RunStillAlive { .. }
+        | SessionError::WrongKind { .. }
+        | SessionError::Undecodable { .. }
+        | SessionError::ShuttingDown { .. }
+        | SessionError::OutcomeUnknown { .. }
+        | SessionError::Store { .. } => Woken::NotNow,
     }
-}
-
-/// While the store fails, tells callers so at once; gives back what can wait.
-pub(super) fn refuse_callers(ops: Vec<Op>, session: SessionId, error: &Arc<StoreError>) -> Vec<Op> {
-    ops.into_iter().filter_map(|op| store_failed(op, session, error, false)).collect()
 }

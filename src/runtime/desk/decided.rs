@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::sync::oneshot;
 
 use crate::{
-    model::record::SessionRecord,
+    model::{ids::RunId, record::SessionRecord},
     policy::recovery::Plan,
     runtime::{
         error::{SendError, SessionError},
@@ -65,6 +65,10 @@ pub(super) enum Decided {
     TimeOut {
         done: oneshot::Sender<()>,
     },
+    Returned {
+        run: RunId,
+        done: oneshot::Sender<()>,
+    },
     /// Nobody waits for an answer.
     Quiet(Op),
 }
@@ -84,6 +88,7 @@ impl Decided {
             Self::Wake { done, .. } => Op::Wake { place: None, done },
             Self::Recover { plan, done, .. } => Op::Recover { plan, place: None, done },
             Self::TimeOut { done } => Op::TimeOut { done },
+            Self::Returned { run, done } => Op::Returned { run, done },
             Self::Quiet(op) => op,
         }
     }
@@ -107,7 +112,7 @@ impl Decided {
             // Those who look after sessions may have ended; then nobody waits.
             Self::Wake { done, woken } => drop(done.send(woken)),
             Self::Recover { done, recovered, .. } => drop(done.send(recovered)),
-            Self::TimeOut { done } => drop(done.send(())),
+            Self::TimeOut { done } | Self::Returned { done, .. } => drop(done.send(())),
             Self::Quiet(_) => {}
         }
     }
@@ -123,7 +128,11 @@ impl Decided {
             | Self::Complete { reply, .. }
             | Self::Fail { reply, .. }
             | Self::Annotate { reply, .. } => reply.tell_store_failed(error),
-            Self::Wake { .. } | Self::Recover { .. } | Self::TimeOut { .. } | Self::Quiet(_) => {}
+            Self::Wake { .. }
+            | Self::Recover { .. }
+            | Self::TimeOut { .. }
+            | Self::Returned { .. }
+            | Self::Quiet(_) => {}
         }
     }
 }

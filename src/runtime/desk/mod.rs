@@ -7,14 +7,14 @@ use super::{
     checkpointer::Answer,
     core::Core,
     draft::Draft,
-    error::{SessionError, StartError},
+    error::StartError,
     op::{NewSession, Op, Place, TakenIds},
 };
 use crate::{
     model::{
         ids::SessionId,
         record::{SessionRecord, StoredInput},
-        snapshot::{SnapshotEnvelope, SnapshotError},
+        snapshot::SnapshotEnvelope,
         state::{Phase, Restarting},
     },
     store::{Commit, Refusal, StoreError},
@@ -22,10 +22,14 @@ use crate::{
     workload::erased::ErasedWorkload,
 };
 
+mod begin;
 mod decide;
 mod decided;
+mod failing;
+mod keep;
+mod loaded;
 
-use self::{decide::Desk, decided::Decided};
+use self::{decide::Desk, decided::Decided, loaded::Loaded};
 
 /// How long a desk waits before it asks a failing store again.
 const RETRY: Duration = Duration::from_millis(500);
@@ -75,7 +79,7 @@ pub(super) async fn serve(
     let rest = |place, left| Report { session, place, after: After::Rest, left, record: None };
     loop {
         if let Some(error) = core.checkpointer.health().error() {
-            ops = decide::refuse_callers(ops, session, &error);
+            ops = failing::refuse_callers(ops, session, &error);
             if ops.is_empty() {
                 return rest(place, Vec::new());
             }
@@ -177,7 +181,7 @@ async fn load(
         let error = Arc::new(error);
         let mut patient = Vec::new();
         for op in ops.drain(..) {
-            if let Some(op) = decide::store_failed(op, session, &error, lasting) {
+            if let Some(op) = failing::store_failed(op, session, &error, lasting) {
                 patient.push(op);
             }
         }
@@ -238,8 +242,8 @@ async fn refused(
     taken: &mut TakenIds,
 ) -> Vec<Op> {
     if refusal == Refusal::GenerationEnded {
-        // Another worker has the store: replies are dropped, and say that nothing is known.
-        core.set_life(super::core::Life::Draining);
+        // Replies are dropped, and say that nothing is known.
+        core.taken_over();
         return Vec::new();
     }
     if let Refusal::InputTaken { id, sequence, checksum } = &refusal {
@@ -284,108 +288,5 @@ async fn exists(core: &Core, session: SessionId, new: NewSession) {
 fn answer(decided: Vec<Decided>, record: Option<&SessionRecord>) {
     for decided in decided {
         decided.answer(record);
-    }
-}
-
-/// What a run needs, as far as it was loaded.
-pub(super) struct Loaded {
-    workload: Arc<dyn ErasedWorkload>,
-    snapshot: Arc<SnapshotEnvelope>,
-    inputs: Vec<StoredInput>,
-    /// Why the newest snapshot could not be used.
-    fell_back: Option<String>,
-}
-
-impl Loaded {
-    /// Loads what a run of this session needs. Nothing is changed.
-    ///
-    /// Only the envelope is looked at; the user's code meets the state in the run itself.
-    async fn load(core: &Core, record: &SessionRecord) -> Result<Self, SessionError> {
-        let session = record.id;
-        let Some(workload) = core.registry.get(&record.kind) else {
-            return Err(SessionError::NoWorkload { session, kind: record.kind.clone() });
-        };
-        let read = |error| SessionError::read(session, error);
-        let store = core.store().map_err(read)?;
-        let mut trouble: Option<String> = None;
-        for kept in &record.snapshots {
-            let envelope = match store.snapshot(session, kept.sequence).await {
-                Ok(Some(bytes)) => SnapshotEnvelope::decode(&bytes).map_err(|e| e.to_string()),
-                Ok(None) => Err("it is missing".to_owned()),
-                Err(StoreError::Damaged { reason, .. }) => Err(reason),
-                Err(error) => return Err(read(error)),
-            };
-            match envelope {
-                Ok(envelope) => {
-                    let found = envelope.header.state_version;
-                    let supported = workload.state_version();
-                    if found > supported {
-                        return Err(SessionError::NewerState { session, found, supported });
-                    }
-                    let inputs =
-                        load_inputs(&*store, session, kept.consumed).await.map_err(read)?;
-                    return Ok(Self {
-                        workload: Arc::clone(workload),
-                        snapshot: Arc::new(envelope),
-                        inputs,
-                        fell_back: trouble,
-                    });
-                }
-                Err(reason) => {
-                    trouble.get_or_insert(reason);
-                }
-            }
-        }
-        let reason = trouble.unwrap_or_else(|| "there is none".to_owned());
-        Err(SessionError::Unreadable { session, reason })
-    }
-
-    /// What a new session's run needs, which is not in the store yet.
-    fn new(workload: Arc<dyn ErasedWorkload>, snapshot: &[u8]) -> Result<Self, SnapshotError> {
-        let snapshot = Arc::new(SnapshotEnvelope::decode(snapshot)?);
-        Ok(Self { workload, snapshot, inputs: Vec::new(), fell_back: None })
-    }
-
-    /// Tells the draft if the older snapshot serves.
-    fn apply(&self, draft: &mut Draft) {
-        if let Some(reason) = &self.fell_back {
-            let weigh = |after: u64| {
-                self.inputs
-                    .iter()
-                    .filter(|input| input.sequence > after)
-                    .map(|input| input.payload.len() as u64)
-                    .sum()
-            };
-            draft.fall_back(reason.clone(), weigh);
-        }
-    }
-
-    fn prepared(self, record: &Arc<SessionRecord>, new: Vec<StoredInput>) -> Prepared {
-        let mut inputs = self.inputs;
-        inputs.extend(new);
-        Prepared {
-            record: Arc::clone(record),
-            workload: self.workload,
-            snapshot: self.snapshot,
-            inputs,
-        }
-    }
-}
-
-async fn load_inputs(
-    store: &dyn crate::store::Store,
-    session: SessionId,
-    after: u64,
-) -> Result<Vec<StoredInput>, StoreError> {
-    const PAGE: usize = 256;
-    let mut inputs: Vec<StoredInput> = Vec::new();
-    loop {
-        let from = inputs.last().map_or(after, |last| last.sequence);
-        let page = store.inputs(session, from, PAGE).await?;
-        let last = page.len() < PAGE;
-        inputs.extend(page);
-        if last {
-            return Ok(inputs);
-        }
     }
 }

@@ -1,188 +1,24 @@
 //! Deciding, committing, answering: the one path by which a live session changes.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use tokio::sync::oneshot;
-
+use super::task::{Decided, Task, UnitTask};
 use super::{Answer, Message, Session, settle::Ending};
 use crate::{
     model::{
         event::Cause,
-        ids::RunId,
         record::{InHand, SessionRecord, SnapshotRef, StoredInput},
         state::State,
     },
     runtime::{
         draft::{Covered, Draft, RunAlive},
-        error::{SendError, SessionError},
-        op::{Accepted, Annotation, NewInput, Op, Reply, StopAccepted},
+        error::SessionError,
+        op::StopAccepted,
     },
     store::Refusal,
     telemetry,
     workload::{self, Delivery, RunError, YieldReason, erased::Driven},
 };
-
-/// What a flight can carry.
-#[derive(Debug)]
-pub(super) enum Task {
-    Send {
-        input: NewInput,
-        reply: Reply<Accepted, SendError>,
-    },
-    Stop {
-        grace: Option<Duration>,
-        reply: Reply<StopAccepted, SessionError>,
-    },
-    Complete {
-        reason: Option<String>,
-        reply: Reply<(), SessionError>,
-    },
-    Fail {
-        reason: String,
-        reply: Reply<(), SessionError>,
-    },
-    Annotate {
-        change: Annotation,
-        reply: Reply<(), SessionError>,
-    },
-    Returned {
-        run: RunId,
-    },
-    /// Came when the run had ended already: whoever keeps the session next serves it.
-    Later(Op),
-    Next {
-        draft: Option<workload::Draft>,
-    },
-    Commit {
-        draft: workload::Draft,
-        reply: oneshot::Sender<Result<SnapshotRef, RunError>>,
-    },
-    Expire {
-        cause: Cause,
-        reason: String,
-    },
-    /// Only to commit the notes that wait.
-    Notes,
-    /// The session has lived long enough not to be suspected.
-    Prove,
-    Over(Driven),
-}
-
-impl Task {
-    /// What remains of it when its actor ends: a request that somebody else can serve.
-    pub(super) fn into_op(self) -> Option<Op> {
-        match self {
-            Self::Send { input, reply } => Some(Op::Send { input, reply }),
-            Self::Stop { grace, reply } => Some(Op::Stop { grace, reply }),
-            Self::Complete { reason, reply } => Some(Op::Complete { reason, reply }),
-            Self::Fail { reason, reply } => Some(Op::Fail { reason, reply }),
-            Self::Annotate { change, reply } => Some(Op::Annotate { change, reply }),
-            Self::Returned { run } => Some(Op::Returned { run }),
-            Self::Later(op) => Some(op),
-            Self::Next { .. }
-            | Self::Commit { .. }
-            | Self::Expire { .. }
-            | Self::Notes
-            | Self::Prove
-            | Self::Over(_) => None,
-        }
-    }
-
-    /// Whether a caller waits who should rather hear of a failing store at once.
-    fn is_of_a_caller(&self) -> bool {
-        match self {
-            Self::Send { .. }
-            | Self::Stop { .. }
-            | Self::Complete { .. }
-            | Self::Fail { .. }
-            | Self::Annotate { .. } => true,
-            Self::Returned { .. }
-            | Self::Later(_)
-            | Self::Next { .. }
-            | Self::Commit { .. }
-            | Self::Expire { .. }
-            | Self::Notes
-            | Self::Prove
-            | Self::Over(_) => false,
-        }
-    }
-
-    fn store_failed(self, error: &Arc<crate::store::StoreError>) {
-        match self {
-            Self::Send { reply, .. } => reply.store_failed(error),
-            Self::Stop { reply, .. } => reply.store_failed(error),
-            Self::Complete { reply, .. }
-            | Self::Fail { reply, .. }
-            | Self::Annotate { reply, .. } => reply.store_failed(error),
-            Self::Returned { .. }
-            | Self::Later(_)
-            | Self::Next { .. }
-            | Self::Commit { .. }
-            | Self::Expire { .. }
-            | Self::Notes
-            | Self::Prove
-            | Self::Over(_) => {}
-        }
-    }
-}
-
-/// What was decided about a task; it is carried out when the commit is durable.
-enum Decided {
-    Send {
-        input: NewInput,
-        reply: Reply<Accepted, SendError>,
-        answer: Result<Accepted, SendError>,
-    },
-    Stop {
-        grace: Option<Duration>,
-        reply: Reply<StopAccepted, SessionError>,
-        answer: Result<StopAccepted, SessionError>,
-    },
-    Unit {
-        task: UnitTask,
-        answer: Result<(), SessionError>,
-    },
-    Next {
-        draft: Option<workload::Draft>,
-        answer: Result<(), RunError>,
-    },
-    Commit {
-        draft: workload::Draft,
-        reply: oneshot::Sender<Result<SnapshotRef, RunError>>,
-        answer: Result<SnapshotRef, RunError>,
-    },
-    Quiet(Task),
-    Over(Driven),
-}
-
-enum UnitTask {
-    Complete { reason: Option<String>, reply: Reply<(), SessionError> },
-    Fail { reason: String, reply: Reply<(), SessionError> },
-    Annotate { change: Annotation, reply: Reply<(), SessionError> },
-}
-
-impl Decided {
-    /// The task again, to be decided anew.
-    fn undo(self) -> Task {
-        match self {
-            Self::Send { input, reply, .. } => Task::Send { input, reply },
-            Self::Stop { grace, reply, .. } => Task::Stop { grace, reply },
-            Self::Unit { task: UnitTask::Complete { reason, reply }, .. } => {
-                Task::Complete { reason, reply }
-            }
-            Self::Unit { task: UnitTask::Fail { reason, reply }, .. } => {
-                Task::Fail { reason, reply }
-            }
-            Self::Unit { task: UnitTask::Annotate { change, reply }, .. } => {
-                Task::Annotate { change, reply }
-            }
-            Self::Next { draft, .. } => Task::Next { draft },
-            Self::Commit { draft, reply, .. } => Task::Commit { draft, reply },
-            Self::Quiet(task) => task,
-            Self::Over(driven) => Task::Over(driven),
-        }
-    }
-}
 
 /// A commit under way, and what follows when it is durable.
 pub(super) struct Flight {
@@ -207,9 +43,6 @@ impl Session {
                     self.deliver_yield();
                 }
                 return;
-            }
-            if let Some(error) = self.core.checkpointer.health().error() {
-                self.refuse_callers(&error);
             }
             let mut draft = Draft::of(&self.record, self.core.moment());
             self.notes.append(&mut self.live.run().take_notes());
@@ -251,7 +84,7 @@ impl Session {
     }
 
     /// While the store fails, callers are told so at once; what the run asks for waits.
-    fn refuse_callers(&mut self, error: &Arc<crate::store::StoreError>) {
+    pub(super) fn refuse_callers(&mut self, error: &Arc<crate::store::StoreError>) {
         let (callers, rest): (Vec<_>, Vec<_>) =
             self.queue.drain(..).partition(Task::is_of_a_caller);
         self.queue.extend(rest);
@@ -311,9 +144,9 @@ impl Session {
                 let answer = self.save(draft, &state);
                 Decided::Commit { draft: state, reply, answer }
             }
-            Task::Returned { run } => {
+            Task::Returned { run, done } => {
                 draft.returned(run);
-                Decided::Quiet(Task::Returned { run })
+                Decided::Returned { run, done }
             }
             Task::Expire { cause, reason } => {
                 // Whoever came first has ended it; then there is nothing to expire.
@@ -443,6 +276,9 @@ impl Session {
                     "the session was taken over by another writer; its run ends here",
                     &refusal,
                 );
+                if refusal == Refusal::GenerationEnded {
+                    self.core.taken_over();
+                }
                 self.lose();
             }
         }
@@ -485,6 +321,7 @@ impl Session {
                     // A run that is gone does not wait for its answer.
                     let _ = reply.send(answer);
                 }
+                Decided::Returned { done, .. } => drop(done.send(())),
                 Decided::Quiet(_) => {}
                 Decided::Over(_) => over = true,
             }
@@ -523,24 +360,6 @@ impl Session {
                 reply.send(answer);
             }
             UnitTask::Annotate { reply, .. } => reply.send(answer),
-        }
-    }
-}
-
-impl Decided {
-    /// Tells a caller that the store failed. What was decided stays under way.
-    fn store_failed(&mut self, error: &Arc<crate::store::StoreError>) {
-        match self {
-            Self::Send { reply, .. } => reply.tell_store_failed(error),
-            Self::Stop { reply, .. } => reply.tell_store_failed(error),
-            Self::Unit {
-                task:
-                    UnitTask::Complete { reply, .. }
-                    | UnitTask::Fail { reply, .. }
-                    | UnitTask::Annotate { reply, .. },
-                ..
-            } => reply.tell_store_failed(error),
-            Self::Next { .. } | Self::Commit { .. } | Self::Quiet(_) | Self::Over(_) => {}
         }
     }
 }

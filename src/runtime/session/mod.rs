@@ -9,49 +9,42 @@
 //! out. See [`flight`].
 
 mod alarm;
+mod control;
 mod flight;
 mod settle;
+mod task;
+mod vigil;
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{collections::VecDeque, sync::Arc};
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 
 pub(super) use self::settle::{Ending, Intent};
-use self::{
-    alarm::Alarm,
-    flight::{Flight, Task},
-};
+use self::{alarm::Alarm, flight::Flight, task::Task};
 use super::{
     checkpointer::Answer,
     core::Core,
     drive,
     error::SessionError,
-    ladder::{Ladder, Rung},
+    ladder::Ladder,
     live::{ActorLine, Live, Settlement},
     op::{Op, Recovered, Reply, Rested, TakenIds, Woken},
 };
 use crate::{
     model::{
-        event::{Cause, RunEnd},
+        event::RunEnd,
         ids::RunId,
         record::{SessionRecord, StoredInput},
         snapshot::SnapshotEnvelope,
-        state::{InvalidTransition, PauseCause, State, Trigger},
+        state::{InvalidTransition, State, Trigger},
         time::WorkerTime,
     },
-    policy::{Limit, OnIdle, OnSilence, Policy, liveness},
+    policy::Policy,
     workload::{
-        Ask, Delivery, Noted, Request, YieldReason, YieldRequest,
+        Ask, Delivery, Noted, Request,
         erased::{Driven, ErasedWorkload},
     },
 };
-
-/// How long notes may wait for a commit.
-const NOTES_WAIT: Duration = Duration::from_millis(100);
-/// After this long a session is not suspected of having killed its last worker any more.
-const PROVEN_AFTER: Duration = Duration::from_secs(60);
-/// How long a yield may take when a shutdown asks: its coordinator keeps the time.
-const UNTIL_TOLD: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// What the actor is told.
 #[derive(Debug)]
@@ -204,10 +197,7 @@ impl Session {
     fn forward(&self, message: Message) {
         match message {
             Message::Op(op) => self.core.route(self.record.id, op),
-            Message::Over(_) => {
-                self.core.route(self.record.id, Op::Returned { run: self.run });
-            }
-            Message::Request(_) | Message::Answer(_) | Message::Alarm => {}
+            Message::Over(_) | Message::Request(_) | Message::Answer(_) | Message::Alarm => {}
         }
     }
 
@@ -230,6 +220,9 @@ impl Session {
 
     /// Sends the next flight off, and sets the alarm for what comes first.
     fn advance(&mut self) {
+        if let Some(error) = self.core.checkpointer.health().error() {
+            self.refuse_callers(&error);
+        }
         self.take_off();
         if self.settled.is_some() {
             self.alarm.off();
@@ -250,7 +243,7 @@ impl Session {
             Op::Annotate { change, reply } => {
                 self.queue.push_back(Task::Annotate { change, reply });
             }
-            Op::Returned { run } => self.queue.push_back(Task::Returned { run }),
+            Op::Returned { run, done } => self.queue.push_back(Task::Returned { run, done }),
             op @ (Op::Pause { .. } | Op::Resume { .. }) if self.over => {
                 self.queue.push_back(Task::Later(op));
             }
@@ -272,106 +265,6 @@ impl Session {
         }
     }
 
-    fn on_pause(&mut self, reply: Reply<Rested, SessionError>) {
-        if self.record.state() != State::Active {
-            return reply.send(Err(self.refusal(Trigger::Pause).into()));
-        }
-        self.pausers.push(reply.begin());
-        match &mut self.intent {
-            Intent::Pause { cause } => {
-                *cause = PauseCause::Asked;
-            }
-            Intent::Silence(_) => {}
-            Intent::Run => {
-                let grace = self.policy.pause_grace();
-                self.pause_for(PauseCause::Asked, YieldReason::Pause, grace);
-            }
-        }
-    }
-
-    fn pause_for(&mut self, cause: PauseCause, reason: YieldReason, grace: Duration) {
-        self.intent = Intent::Pause { cause };
-        self.show_pausing(true);
-        self.ask(reason, grace);
-    }
-
-    /// What a session does is seen by its watchers although nothing is committed for it.
-    fn show_pausing(&self, pausing: bool) {
-        self.live.show_pausing(pausing);
-        self.core.hub.publish(&self.record);
-    }
-
-    fn on_resume(&mut self, reply: Reply<(), SessionError>) {
-        match (self.record.state(), &self.intent) {
-            (State::Active, Intent::Pause { cause: PauseCause::Shutdown }) => {
-                reply.send(Err(SessionError::ShuttingDown { session: self.record.id }));
-            }
-            (State::Active, Intent::Pause { .. }) => {
-                self.supersede_pausers("resume");
-                self.intent = Intent::Run;
-                self.recalled = true;
-                self.show_pausing(false);
-                if self.ladder.withdraw() {
-                    self.live.run().set_ask(Ask::GoOn);
-                }
-                reply.send(Ok(()));
-            }
-            (State::Active, Intent::Run | Intent::Silence(_)) => reply.send(Ok(())),
-            (
-                State::Pending
-                | State::Paused
-                | State::Stopping
-                | State::Stopped
-                | State::Completed
-                | State::Failed
-                | State::Expired,
-                _,
-            ) => reply.send(Err(self.refusal(Trigger::Activate).into())),
-        }
-    }
-
-    fn on_shutdown(&mut self) {
-        match (self.record.state(), &self.intent) {
-            (State::Active, Intent::Run) => {
-                self.pause_for(PauseCause::Shutdown, YieldReason::Shutdown, UNTIL_TOLD);
-            }
-            (State::Active, Intent::Pause { cause: PauseCause::Idle }) => {
-                // It still wakes for an input; that is decided by the next worker.
-            }
-            (_, Intent::Run | Intent::Pause { .. } | Intent::Silence(_)) => {}
-        }
-    }
-
-    /// Asks the run to yield, and gives it its answer if it waits for an input.
-    fn ask(&mut self, reason: YieldReason, grace: Duration) {
-        if grace.is_zero() {
-            return self.cancel();
-        }
-        self.ladder.ask(self.core.clock.worker(), grace);
-        if let Ladder::Asked { cancel_at } = self.ladder {
-            let request = YieldRequest::new(reason, cancel_at);
-            self.live.run().set_ask(Ask::Yield(request));
-        }
-    }
-
-    fn cancel(&mut self) {
-        if self.ladder.cancel(self.core.clock.worker(), self.policy.cancel_grace()) {
-            self.live.run().set_ask(Ask::Cancel);
-        }
-    }
-
-    fn abandon(&mut self) {
-        if self.over || !self.live.abandon() {
-            return;
-        }
-        self.live.run().set_ask(Ask::Cancel);
-        self.live.run().abort_tasks();
-        self.over = true;
-        self.ladder = Ladder::Over;
-        self.fenced = true;
-        self.queue.push_back(Task::Over(Driven::ended(RunEnd::Abandoned)));
-    }
-
     fn on_request(&mut self, request: Request) {
         match request {
             Request::Next(draft) => {
@@ -384,102 +277,6 @@ impl Session {
                 self.notes_since.get_or_insert(self.core.clock.worker());
             }
         }
-    }
-
-    /// Looks at the run, when the alarm rings.
-    fn look(&mut self) {
-        let now = self.core.clock.worker();
-        if self.notes_due().is_some_and(|due| now >= due) {
-            self.queue.push_back(Task::Notes);
-        }
-        if self.proven_due().is_some_and(|due| now >= due) {
-            self.queue.push_back(Task::Prove);
-        }
-        match self.ladder.look(now) {
-            Rung::Wait => {}
-            Rung::Cancel => self.cancel(),
-            Rung::Abandon => self.abandon(),
-        }
-        if self.ladder == Ladder::Free && self.record.state() == State::Active {
-            match self.verdict(now) {
-                liveness::Verdict::Alive { .. } => {}
-                liveness::Verdict::Silent => self.on_silence(),
-                liveness::Verdict::Idle => self.on_idle(),
-            }
-        }
-    }
-
-    fn verdict(&self, now: WorkerTime) -> liveness::Verdict {
-        liveness::verdict(
-            now,
-            self.live.run().doing(),
-            self.policy.heartbeat_timeout(),
-            self.policy.idle_timeout(),
-        )
-    }
-
-    /// The run gave no sign for too long: it may commit no more, and is cancelled.
-    fn on_silence(&mut self) {
-        self.fenced = true;
-        let limit = self.policy.heartbeat_timeout();
-        let reason = format!("no sign of life for {limit}");
-        self.intent = Intent::Silence(self.policy.on_silence());
-        if self.policy.on_silence() == OnSilence::Expire {
-            self.queue.push_back(Task::Expire { cause: Cause::Silence, reason });
-        }
-        self.cancel();
-    }
-
-    fn on_idle(&mut self) {
-        match self.policy.on_idle() {
-            OnIdle::Pause => {
-                let grace = self.policy.pause_grace();
-                self.pause_for(PauseCause::Idle, YieldReason::Pause, grace);
-            }
-            OnIdle::Expire => {
-                self.fenced = true;
-                let reason = format!("nothing to do for {}", self.policy.idle_timeout());
-                self.queue.push_back(Task::Expire { cause: Cause::IdleTimeout, reason });
-                self.cancel();
-            }
-        }
-    }
-
-    /// When the run must be looked at next. A declared wait may end at any moment, and the window
-    /// that begins then is no shorter than the limit: looking once in every limit is never late.
-    fn next_look(&self) -> Option<WorkerTime> {
-        let now = self.core.clock.worker();
-        let liveness = if self.ladder == Ladder::Free && self.record.state() == State::Active {
-            let until = match self.verdict(now) {
-                liveness::Verdict::Alive { until } => until,
-                liveness::Verdict::Silent | liveness::Verdict::Idle => Some(now),
-            };
-            match self.policy.heartbeat_timeout() {
-                Limit::Never => until,
-                Limit::After(limit) => {
-                    let once = now.after(limit);
-                    Some(until.map_or(once, |until| until.min(once)))
-                }
-            }
-        } else {
-            None
-        };
-        [self.ladder.due(), self.notes_due(), self.proven_due(), liveness]
-            .into_iter()
-            .flatten()
-            .min()
-    }
-
-    fn notes_due(&self) -> Option<WorkerTime> {
-        match self.flight {
-            Some(_) => None,
-            None => self.notes_since.map(|since| since.after(NOTES_WAIT)),
-        }
-    }
-
-    fn proven_due(&self) -> Option<WorkerTime> {
-        (self.record.recoveries > 0 && self.flight.is_none() && !self.over)
-            .then(|| self.started.after(PROVEN_AFTER))
     }
 
     fn refusal(&self, trigger: Trigger) -> InvalidTransition {
@@ -555,5 +352,24 @@ impl Session {
     /// Whether the run is to yield rather than to take another input.
     fn must_yield(&self) -> bool {
         self.ladder != Ladder::Free || self.record.state() != State::Active
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ActorRef, Message, Session, SessionActor};
+    use ractor::Actor;
+
+    /// The future of a handler is stored twice in every idle actor.
+    #[test]
+    fn the_handler_of_a_session_stays_small() {
+        fn size<F>(_: impl Fn(ActorRef<Message>, Message, &'static mut Session) -> F) -> usize {
+            size_of::<F>()
+        }
+        static ACTOR: SessionActor = SessionActor;
+        let handle = size(|me, message, session| ACTOR.handle(me, message, session));
+        assert!(handle <= 512, "{handle} bytes");
+        assert!(size_of::<Session>() <= 1024, "{} bytes", size_of::<Session>());
+        assert!(size_of::<Message>() <= 256, "{} bytes", size_of::<Message>());
     }
 }

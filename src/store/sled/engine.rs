@@ -4,7 +4,8 @@
 
 use std::{
     any::Any,
-    fs::{self, File},
+    fs::{self, File, OpenOptions},
+    io,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::Arc,
@@ -15,7 +16,7 @@ use ::sled::{
     transaction::{ConflictableTransactionError, TransactionError},
 };
 
-use super::{damage::Damages, layout, table::Table};
+use super::{damage::Damages, layout, reserve, table::Table};
 use crate::store::{BoxError, StoreError};
 
 /// The size of a segment of the log. A page above a quarter of it would become a blob file, which
@@ -69,11 +70,11 @@ impl Engine {
             Err(panic) => return Err(OpenError::Damaged(panic)),
         };
         let system = |error| OpenError::System(BoxError::from(error));
-        let log = File::open(path.join("db")).map_err(system)?;
+        let log =
+            OpenOptions::new().read(true).write(true).open(path.join("db")).map_err(system)?;
         let engine = Self { trees, db, log, path: path.to_owned(), damages };
         // Another process may have been killed between its write and its sync.
-        engine.log.sync_data().map_err(system)?;
-        layout::sync_folder(path).map_err(system)?;
+        layout::sync_files(path).map_err(system)?;
         Ok(engine)
     }
 
@@ -119,7 +120,9 @@ impl Engine {
 
     /// Waits until everything that was flushed is on the device: it survives the machine.
     pub(super) fn sync(&self) -> Result<(), StoreError> {
-        self.log.sync_data().map_err(|error| StoreError::unavailable("syncing failed", error))
+        self.log
+            .sync_data()
+            .map_err(|error| StoreError::unavailable("syncing failed", SyncFailed(error)))
     }
 
     /// How many values became blob files. There must be none: sled does not sync them.
@@ -132,6 +135,28 @@ impl std::fmt::Debug for Engine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Engine").field("path", &self.path).finish_non_exhaustive()
     }
+}
+
+/// The device did not take what the system had taken.
+#[derive(Debug, thiserror::Error)]
+#[error("the device did not take what was written")]
+struct SyncFailed(#[source] io::Error);
+
+/// Whether after this error of a write nobody knows what is on the device.
+///
+/// Where a device fails to take what was written, the system forgets that it was to be written:
+/// to ask again would only seem to help. A full disk is different, it refuses before.
+pub(super) fn leaves_doubt(error: &StoreError) -> bool {
+    let source = std::error::Error::source(error);
+    let synced = source.and_then(|source| source.downcast_ref::<SyncFailed>());
+    let flushed = source.and_then(|source| match source.downcast_ref::<Error>()? {
+        Error::Io(error) => Some(error),
+        Error::CollectionNotFound(_)
+        | Error::Unsupported(_)
+        | Error::ReportableBug(_)
+        | Error::Corruption { .. } => None,
+    });
+    synced.is_some() || flushed.is_some_and(|error| !reserve::is_full(error))
 }
 
 /// Runs a read, which on damaged files can panic.

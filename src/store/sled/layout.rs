@@ -110,6 +110,20 @@ pub(super) fn sync_folder(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Makes the files in a folder, and the folder, survive a power cut. Sled does not sync the small
+/// ones that it writes when it opens.
+pub(super) fn sync_files(path: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(path)? {
+        let entry = entry?;
+        if entry.file_type()?.is_file() {
+            // For writing, because some systems sync no other file.
+            let file = OpenOptions::new().write(true).open(entry.path())?;
+            file.sync_all()?;
+        }
+    }
+    sync_folder(path)
+}
+
 /// Waits until the last owner of a database in this process has let go of it.
 ///
 /// The threads of sled can hold its file for a moment after it was dropped. We hold our own lock,

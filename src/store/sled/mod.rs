@@ -51,6 +51,8 @@ mod reserve;
 pub(super) mod salvage;
 mod shared;
 mod table;
+#[cfg(test)]
+mod tests;
 mod value;
 mod writer;
 
@@ -67,8 +69,8 @@ mod writer;
 /// - Another process has the folder open: [`StoreError::InUse`], which names it.
 /// - The disk is full, or fails: commits and reads of what was not yet durable fail with
 ///   [`StoreError::Unavailable`] until [`heal`](Store::heal) succeeds. Some space is kept in
-///   reserve for that. If a *sync* failed, `heal` refuses: then it is not known what the disk
-///   holds, and the store must be opened anew by another process.
+///   reserve for that. After another error of the disk than a full one `heal` refuses: then it is
+///   not known what the disk holds, and a new process must open the store and look.
 /// - The folder was damaged, emptied or put back to an older state: [`StoreError::StoreDamaged`],
 ///   and the files are set aside; see [`OnDamage`].
 /// - One session is damaged: the others work; see [`Store::damaged`], which knows the damaged

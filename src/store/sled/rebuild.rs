@@ -63,7 +63,9 @@ pub(in crate::store) fn in_place(
         Some(number) if layout.aside(number).exists() => number,
         Some(_) | None => set_aside_as(&layout, &mut mark)?,
     };
-    let commit = rebuild(&layout, report, |sink| salvage::from_aside(&layout, number, sink))?;
+    let expected = mark.mark().commit;
+    let commit =
+        rebuild(&layout, report, |sink| salvage::from_aside(&layout, number, expected, sink))?;
     take_place(&layout, &mut mark, commit)?;
     Ok(layout.aside(number))
 }

@@ -50,7 +50,8 @@ fn fill(path: &Path, probe: usize) -> io::Result<()> {
     file.sync_all()
 }
 
-fn is_full(error: &io::Error) -> bool {
+/// Whether an error says that there is no room.
+pub(super) fn is_full(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge

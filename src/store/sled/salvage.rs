@@ -39,18 +39,23 @@ pub(in crate::store) fn from_store(path: &Path, sink: Sink<'_>) -> Result<(), Ar
     let refused = |error| layout.refused("read the mark of the store", error);
     let (mark, _) = MarkFile::open(&layout.mark()).map_err(refused)?;
     match mark.mark().aside {
-        Some(number) => from_aside(&layout, number, sink),
+        Some(number) => from_aside(&layout, number, mark.mark().commit, sink),
         None => {
             let damages = Arc::new(Damages::default());
             let engine = Engine::open(&layout.sled(), CACHE, damages)
                 .map_err(|error| error.into_store_error(&layout))?;
-            everything(&engine, sink)
+            everything(&engine, mark.mark().commit, sink)
         }
     }
 }
 
-/// Reads a copy of a store that was set aside.
-pub(super) fn from_aside(layout: &Layout, number: u32, sink: Sink<'_>) -> Result<(), ArchiveError> {
+/// Reads a copy of a store that was set aside. `expected` is the commit that its mark knows of.
+pub(super) fn from_aside(
+    layout: &Layout,
+    number: u32,
+    expected: u64,
+    sink: Sink<'_>,
+) -> Result<(), ArchiveError> {
     let refused = |error| layout.refused("copy the damaged files", error);
     let copy = layout.reading();
     layout::remove_folder(&copy).map_err(refused)?;
@@ -63,15 +68,19 @@ pub(super) fn from_aside(layout: &Layout, number: u32, sink: Sink<'_>) -> Result
         },
         error @ OpenError::System(_) => error.into_store_error(layout),
     })?;
-    let read = everything(&engine, sink);
+    let read = everything(&engine, expected, sink);
     drop(engine);
     layout::remove_folder(&copy).map_err(refused)?;
     read
 }
 
-fn everything(engine: &Engine, sink: Sink<'_>) -> Result<(), ArchiveError> {
-    if let Ok(Some(meta)) = Meta::read(engine) {
-        let supervised = meta.supervised;
+fn everything(engine: &Engine, expected: u64, sink: Sink<'_>) -> Result<(), ArchiveError> {
+    if let Ok(meta) = Meta::read(engine) {
+        let Meta { commit, supervised, .. } = meta.unwrap_or_default();
+        if commit < expected {
+            let reason = format!("the commits from {} to {expected} are lost", commit + 1);
+            engine.damages.note(Damage::new(None, reason, &[]));
+        }
         sink(Item::Store { supervised })?;
     }
     for session in sessions(engine) {

@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{
     damage,
-    engine::{Engine, guarded},
+    engine::{Engine, guarded, leaves_doubt},
     known::Cache,
     layout::Layout,
     mark::MarkFile,
@@ -46,6 +46,9 @@ pub(super) enum Job {
     Commit(Batch, Reply<Answers>),
     Heal(Reply<()>),
     Close(Reply<()>),
+    /// Fails, as by a full disk.
+    #[cfg(test)]
+    Break(Reply<()>),
 }
 
 struct Writer {
@@ -59,9 +62,8 @@ struct Writer {
     durability: Durability,
     cache_capacity: u64,
     has_reserve: bool,
-    /// Set when a sync failed: then nobody knows what is on the device, and asking again would
-    /// only seem to help, since the system forgets what it could not write.
-    unknown: bool,
+    /// Set after an error that leaves in doubt what is on the device: nothing heals it here.
+    in_doubt: bool,
     _lock: File,
 }
 
@@ -82,7 +84,7 @@ pub(super) fn spawn(
         durability: options.durability,
         cache_capacity: options.cache_capacity,
         has_reserve: opened.has_reserve,
-        unknown: false,
+        in_doubt: false,
         _lock: opened.lock,
     };
     let (jobs, queue) = mpsc::channel(options.queue);
@@ -112,6 +114,11 @@ impl Writer {
                     Job::Heal(reply) => {
                         self.commit(&mut group);
                         let _ = reply.send(self.heal());
+                    }
+                    #[cfg(test)]
+                    Job::Break(reply) => {
+                        self.shared.set_health(Health::Failed("told to".into()));
+                        let _ = reply.send(Ok(()));
                     }
                     Job::Close(reply) => {
                         self.commit(&mut group);
@@ -168,6 +175,7 @@ impl Writer {
             .unwrap_or_else(|panic| Err(StoreError::unavailable("writing panicked", panic)));
         if let Err(error) = &done {
             self.known.clear();
+            self.in_doubt |= leaves_doubt(error);
             self.shared.set_health(Health::Failed(chain(error).into()));
         }
         done
@@ -215,7 +223,7 @@ impl Writer {
         engine.flush()?;
         match self.durability {
             Durability::Synced => {
-                self.sync(engine)?;
+                engine.sync()?;
                 self.write_mark()?;
             }
             // The mark must not be ahead of the device.
@@ -224,10 +232,6 @@ impl Writer {
         debug_assert_eq!(engine.blobs(), 0, "a value became a blob file");
         self.shared.durable(self.meta.commit);
         Ok(())
-    }
-
-    fn sync(&mut self, engine: &Engine) -> Result<(), StoreError> {
-        engine.sync().inspect_err(|_| self.unknown = true)
     }
 
     fn write_mark(&mut self) -> Result<(), StoreError> {
@@ -243,7 +247,7 @@ impl Writer {
     /// Brings the mark up to date and onto the device.
     fn settle(&mut self, engine: &Engine) -> Result<(), StoreError> {
         engine.flush()?;
-        self.sync(engine)?;
+        engine.sync()?;
         self.write_mark()?;
         self.mark.sync().map_err(|error| StoreError::unavailable("syncing the mark failed", error))
     }
@@ -286,9 +290,9 @@ impl Writer {
             Health::Closed => return Err(StoreError::Closed),
             Health::Failed(_) => {}
         }
-        if self.unknown {
+        if self.in_doubt {
             return Err(StoreError::Unavailable {
-                what: "a sync failed, so it is not known what is on the disk; \
+                what: "the disk failed, so it is not known what it holds; \
                        check the disk and start the worker anew"
                     .to_owned(),
                 source: None,

@@ -205,11 +205,11 @@ pub(crate) async fn answer(store: &impl Store, commit: Commit) -> Result<(), Ref
 pub(crate) fn messages(events: &[EventRecord]) -> Vec<(u64, String)> {
     events
         .iter()
-        .map(|event| match &event.fact {
-            Fact::Work(Event::Completion { message, .. }) => (event.sequence, message.clone()),
-            other @ (Fact::Work(_) | Fact::Lifecycle(_) | Fact::Usage(_)) => {
-                panic!("not written by these tests: {other:?}")
-            }
+        .map(|event| {
+            let Fact::Work(Event::Completion { message, .. }) = &event.fact else {
+                panic!("not written by these tests: {event:?}");
+            };
+            (event.sequence, message.clone())
         })
         .collect()
 }

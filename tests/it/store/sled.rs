@@ -334,8 +334,13 @@ fn spoil(file: &Path) -> u64 {
 
 /// Opens the database of a closed store behind its back.
 pub(crate) fn raw<T>(store: &Path, action: impl FnOnce(&sled::Db) -> T) -> T {
-    let config = sled::Config::new().path(store.join("sled")).segment_size(4 << 20);
-    let db = config.flush_every_ms(None).open().expect("open");
+    let config =
+        sled::Config::new().path(store.join("sled")).segment_size(4 << 20).flush_every_ms(None);
+    // Threads of the database that was just closed can hold its file for a moment.
+    let db = std::iter::repeat_with(|| config.open().inspect_err(|_| std::thread::yield_now()))
+        .take(100_000)
+        .find_map(Result::ok)
+        .expect("open");
     let result = action(&db);
     db.flush().expect("flush");
     result

@@ -1,19 +1,22 @@
 //! Handles: how callers speak to one session.
 
-use std::{
-    fmt,
-    ops::{Deref, RangeInclusive},
-    sync::Arc,
-    time::Duration,
+mod answers;
+mod typed;
+
+pub use self::{
+    answers::{NotRunning, Paused, Receipt, Snapshot, StopReport, StopTicket},
+    typed::SessionHandle,
 };
+
+use std::{fmt, ops::RangeInclusive, sync::Arc, time::Duration};
 
 use futures::{Stream, StreamExt, stream};
 use tokio::sync::oneshot;
 
 use crate::{
     model::{
-        event::{EventRecord, RunEnd},
-        ids::{ExternalId, InputId, Kind, RunId, SessionId},
+        event::EventRecord,
+        ids::{ExternalId, InputId, Kind, SessionId},
         labels::{Labels, Metadata},
         record::{SessionRecord, SnapshotRef},
         snapshot::SnapshotEnvelope,
@@ -363,10 +366,10 @@ impl fmt::Debug for Session {
 
 /// Asks whoever keeps the session. A request that was dropped unseen, because its keeper had just
 /// changed, is made again.
-async fn ask<T, E: From<SessionError>>(
+pub(crate) async fn ask<T, E: From<SessionError>>(
     core: &Core,
     session: SessionId,
-    op: impl Fn(Reply<T, E>) -> Op,
+    mut op: impl FnMut(Reply<T, E>) -> Op,
 ) -> Result<T, E> {
     loop {
         let (reply, answer): (_, oneshot::Receiver<Result<T, E>>) = Reply::new(session);
@@ -396,159 +399,4 @@ async fn record(core: &Core, session: SessionId) -> Result<Arc<SessionRecord>, S
 pub(crate) async fn status(core: &Core, session: SessionId) -> Result<Status, SessionError> {
     let record = record(core, session).await?;
     Ok(Status::of(core, record))
-}
-
-/// A handle to one session that knows the types of its workload. It derefs to [`Session`], which
-/// has every verb that needs no types.
-pub struct SessionHandle<W> {
-    session: Session,
-    workload: Arc<W>,
-}
-
-impl<W: Workload> SessionHandle<W> {
-    /// Sends an input. On return it is durable: it will be given to a run, and its effect on the
-    /// state happens exactly once, unless the session ends first.
-    ///
-    /// # Errors
-    /// [`SendError`]; unless it says otherwise, nothing was accepted.
-    pub async fn send(&self, input: W::Input) -> Result<Receipt, SendError> {
-        self.session.send_encoded(None, serde_json::to_vec(&input)).await
-    }
-
-    /// Sends an input under an id of the caller's: repeated with the same id and content, it is
-    /// the same input, and the receipt says so.
-    ///
-    /// # Errors
-    /// [`SendError`]; unless it says otherwise, nothing was accepted.
-    pub async fn send_with_id(&self, id: InputId, input: W::Input) -> Result<Receipt, SendError> {
-        self.session.send_encoded(Some(id), serde_json::to_vec(&input)).await
-    }
-
-    /// The committed state. One of an older version is [migrated](Workload::migrate) on the way;
-    /// what is stored stays as it is.
-    ///
-    /// # Errors
-    /// [`SessionError::Unreadable`] and [`SessionError::Undecodable`], or a store that fails.
-    pub async fn snapshot(&self) -> Result<Snapshot<W::State>, SessionError> {
-        let (at, envelope) = self.session.load_snapshot().await?;
-        let state = erased::decode_state(&*self.workload, &envelope)
-            .map_err(|error| SessionError::undecodable(self.id(), error.to_string()))?;
-        Ok(Snapshot { at, state })
-    }
-}
-
-impl<W> Deref for SessionHandle<W> {
-    type Target = Session;
-
-    fn deref(&self) -> &Session {
-        &self.session
-    }
-}
-
-impl<W> Clone for SessionHandle<W> {
-    fn clone(&self) -> Self {
-        Self { session: self.session.clone(), workload: Arc::clone(&self.workload) }
-    }
-}
-
-impl<W> fmt::Debug for SessionHandle<W> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.session.fmt(f)
-    }
-}
-
-/// An input that was accepted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Receipt {
-    /// Its number in the session, from 1.
-    pub sequence: u64,
-    /// Whether the same input had been accepted before, under the same id.
-    pub repeated: bool,
-}
-
-/// A session at rest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Paused {
-    /// The snapshot that it will be resumed from.
-    pub snapshot: Option<SnapshotRef>,
-}
-
-/// A committed state.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Snapshot<S> {
-    /// Which one it is.
-    pub at: SnapshotRef,
-    /// The state.
-    pub state: S,
-}
-
-/// A stop that was accepted.
-#[derive(Debug, Clone)]
-#[must_use = "`stopping` is durable, but something of the run may still be alive: see `ended`"]
-pub struct StopTicket {
-    session: Session,
-    run: Option<RunId>,
-}
-
-impl StopTicket {
-    /// The run that is being stopped, if one was alive.
-    pub const fn run(&self) -> Option<RunId> {
-        self.run
-    }
-
-    /// Waits until nothing of the run is alive any more, or it had to be abandoned.
-    ///
-    /// # Errors
-    /// [`SessionError::OutcomeUnknown`] if the worker ends first; the next one finishes the stop.
-    ///
-    /// # Cancel safety
-    /// Wholly.
-    pub async fn ended(&self) -> Result<StopReport, SessionError> {
-        let run = self.run;
-        self.session
-            .wait_until(|status| {
-                let moved_on = match status.state() {
-                    State::Stopping => false,
-                    State::Active => status.run() != run,
-                    State::Pending
-                    | State::Paused
-                    | State::Stopped
-                    | State::Completed
-                    | State::Failed
-                    | State::Expired => true,
-                };
-                moved_on.then(|| StopReport {
-                    run,
-                    end: status
-                        .last_run()
-                        .filter(|last| Some(last.run) == run)
-                        .map(|last| last.end.clone()),
-                    snapshot: status.record().snapshot().copied(),
-                })
-            })
-            .await
-    }
-}
-
-/// How a stop went.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct StopReport {
-    /// The run that was stopped, if one was alive.
-    pub run: Option<RunId>,
-    /// What became of it: an abandoned run may still be alive.
-    pub end: Option<RunEnd>,
-    /// The snapshot that the session keeps.
-    pub snapshot: Option<SnapshotRef>,
-}
-
-/// The session has no run in this worker.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("session {session}: no run is alive in this worker")]
-pub struct NotRunning {
-    /// The session.
-    pub session: SessionId,
 }

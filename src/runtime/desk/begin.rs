@@ -1,0 +1,132 @@
+//! How a session without an actor begins to run.
+
+use super::decide::{Begin, Desk};
+use super::{Loaded, RETRY};
+use crate::{
+    model::{
+        event::Cause,
+        state::{InvalidTransition, PauseCause, Phase, Restarting, State, Trigger},
+    },
+    policy::WhileAbandoned,
+    runtime::{draft::Draft, error::SessionError},
+};
+
+impl Desk<'_> {
+    pub(super) async fn resume(&mut self) -> Begin {
+        let Some(record) = self.draft.as_ref().map(Draft::record) else {
+            return Begin::Refused(self.not_found());
+        };
+        let quarantined = record.phase.pause_cause() == Some(PauseCause::Quarantined);
+        let lost = record.phase.worker().is_some_and(|worker| self.core.is_lost(worker));
+        match record.state() {
+            State::Active if lost => {}
+            // It runs, or will in its turn.
+            State::Active | State::Pending => return Begin::Begun,
+            State::Paused | State::Stopped => {}
+            from @ (State::Stopping | State::Completed | State::Failed | State::Expired) => {
+                let to = Trigger::Activate.target();
+                let session = self.session;
+                return Begin::Refused(InvalidTransition { session, from, to }.into());
+            }
+        }
+        let begun = self.begin(Cause::Asked, None).await;
+        if let (Begin::Begun, true, Some(draft)) = (&begun, quarantined, &mut self.draft) {
+            draft.clear_failures();
+        }
+        begun
+    }
+
+    /// Begins to run if there is reason to: a place for a pending session, an input for an idle
+    /// one.
+    pub(super) async fn wake(&mut self) -> Begin {
+        let Some(record) = self.draft.as_ref().map(Draft::record) else {
+            return Begin::NoPlace;
+        };
+        if record.ready_since().is_none() {
+            return Begin::NoPlace;
+        }
+        let cause = match record.state() {
+            State::Pending => Cause::SlotFree,
+            State::Active
+            | State::Paused
+            | State::Stopping
+            | State::Stopped
+            | State::Completed
+            | State::Failed
+            | State::Expired => Cause::InputArrived,
+        };
+        self.begin(cause, None).await
+    }
+
+    /// Begins a run, if nothing stands against it, there is a place, and what it needs can be
+    /// read. Else nothing is changed.
+    pub(super) async fn begin(&mut self, cause: Cause, reason: Option<String>) -> Begin {
+        let Some(draft) = &self.draft else {
+            return Begin::NoPlace;
+        };
+        if let Some(run) = draft.record().abandoned.first().copied()
+            && self.policy.while_abandoned() == WhileAbandoned::RefuseResume
+        {
+            let session = self.session;
+            return Begin::Refused(SessionError::RunStillAlive { session, run });
+        }
+        if !self.has_place && self.place.is_none() {
+            self.place = self.try_place();
+            if self.place.is_none() {
+                return Begin::NoPlace;
+            }
+        }
+        let loaded = match Loaded::load(self.core, draft.record()).await {
+            Ok(loaded) => loaded,
+            Err(error) => return Begin::Refused(error),
+        };
+        self.note_lost_worker();
+        let Some(draft) = &mut self.draft else {
+            return Begin::NoPlace;
+        };
+        loaded.apply(draft);
+        match draft.activate(self.core.clock.run_id(), cause, reason) {
+            Ok(()) => {
+                self.loaded = Some(loaded);
+                Begin::Begun
+            }
+            Err(error) => Begin::Refused(error.into()),
+        }
+    }
+
+    pub(super) async fn restart(&mut self) {
+        let Some(draft) = &self.draft else {
+            return;
+        };
+        let Phase::Active { worker, restarting, .. } = draft.record().phase else {
+            return;
+        };
+        if worker != self.core.generation {
+            return;
+        }
+        let now = self.core.clock.supervised();
+        let outcome = match restarting {
+            // A timer of an earlier wait; the present one goes on.
+            Some(Restarting { due, .. }) if due > now => return,
+            Some(_) => self.begin(Cause::Restarted, None).await,
+            // It was activated in the commit that ended the run before.
+            None => match Loaded::load(self.core, draft.record()).await {
+                Ok(loaded) => {
+                    self.loaded = Some(loaded);
+                    return;
+                }
+                Err(error) => Begin::Refused(error),
+            },
+        };
+        match outcome {
+            Begin::Begun | Begin::NoPlace => {}
+            Begin::Refused(SessionError::Store { .. }) => {
+                // The store failed: that is not the session's fault, so it waits on.
+                if let Some(draft) = &mut self.draft {
+                    draft.schedule_restart(0, RETRY);
+                }
+            }
+            Begin::Refused(error) => self.quarantine(Cause::RestartsExhausted, error.to_string()),
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! What a run needs from the store.
+
+use std::sync::Arc;
+
+use super::Prepared;
+use crate::runtime::{core::Core, draft::Draft, error::SessionError};
+use crate::{
+    model::{
+        ids::SessionId,
+        record::{SessionRecord, StoredInput},
+        snapshot::{SnapshotEnvelope, SnapshotError},
+    },
+    store::StoreError,
+    workload::erased::ErasedWorkload,
+};
+
+/// What a run needs, as far as it was loaded.
+pub(super) struct Loaded {
+    workload: Arc<dyn ErasedWorkload>,
+    snapshot: Arc<SnapshotEnvelope>,
+    inputs: Vec<StoredInput>,
+    /// Why the newest snapshot could not be used.
+    fell_back: Option<String>,
+}
+
+impl Loaded {
+    /// Loads what a run of this session needs. Nothing is changed.
+    ///
+    /// Only the envelope is looked at; the user's code meets the state in the run itself.
+    pub(super) async fn load(core: &Core, record: &SessionRecord) -> Result<Self, SessionError> {
+        let session = record.id;
+        let Some(workload) = core.registry.get(&record.kind) else {
+            return Err(SessionError::NoWorkload { session, kind: record.kind.clone() });
+        };
+        let read = |error| SessionError::read(session, error);
+        let store = core.store().map_err(read)?;
+        let mut trouble: Option<String> = None;
+        for kept in &record.snapshots {
+            let envelope = match store.snapshot(session, kept.sequence).await {
+                Ok(Some(bytes)) => SnapshotEnvelope::decode(&bytes).map_err(|e| e.to_string()),
+                Ok(None) => Err("it is missing".to_owned()),
+                Err(StoreError::Damaged { reason, .. }) => Err(reason),
+                Err(error) => return Err(read(error)),
+            };
+            match envelope {
+                Ok(envelope) => {
+                    let found = envelope.header.state_version;
+                    let supported = workload.state_version();
+                    if found > supported {
+                        return Err(SessionError::NewerState { session, found, supported });
+                    }
+                    let inputs =
+                        load_inputs(&*store, session, kept.consumed).await.map_err(read)?;
+                    return Ok(Self {
+                        workload: Arc::clone(workload),
+                        snapshot: Arc::new(envelope),
+                        inputs,
+                        fell_back: trouble,
+                    });
+                }
+                Err(reason) => {
+                    trouble.get_or_insert(reason);
+                }
+            }
+        }
+        let reason = trouble.unwrap_or_else(|| "there is none".to_owned());
+        Err(SessionError::Unreadable { session, reason })
+    }
+
+    /// What a new session's run needs, which is not in the store yet.
+    pub(super) fn new(
+        workload: Arc<dyn ErasedWorkload>,
+        snapshot: &[u8],
+    ) -> Result<Self, SnapshotError> {
+        let snapshot = Arc::new(SnapshotEnvelope::decode(snapshot)?);
+        Ok(Self { workload, snapshot, inputs: Vec::new(), fell_back: None })
+    }
+
+    /// Tells the draft if the older snapshot serves.
+    pub(super) fn apply(&self, draft: &mut Draft) {
+        if let Some(reason) = &self.fell_back {
+            let weigh = |after: u64| {
+                self.inputs
+                    .iter()
+                    .filter(|input| input.sequence > after)
+                    .map(|input| input.payload.len() as u64)
+                    .sum()
+            };
+            draft.fall_back(reason.clone(), weigh);
+        }
+    }
+
+    pub(super) fn prepared(self, record: &Arc<SessionRecord>, new: Vec<StoredInput>) -> Prepared {
+        let mut inputs = self.inputs;
+        inputs.extend(new);
+        Prepared {
+            record: Arc::clone(record),
+            workload: self.workload,
+            snapshot: self.snapshot,
+            inputs,
+        }
+    }
+}
+
+async fn load_inputs(
+    store: &dyn crate::store::Store,
+    session: SessionId,
+    after: u64,
+) -> Result<Vec<StoredInput>, StoreError> {
+    const PAGE: usize = 256;
+    let mut inputs: Vec<StoredInput> = Vec::new();
+    loop {
+        let from = inputs.last().map_or(after, |last| last.sequence);
+        let page = store.inputs(session, from, PAGE).await?;
+        let last = page.len() < PAGE;
+        inputs.extend(page);
+        if last {
+            return Ok(inputs);
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! The one way to change a session: a draft is made from the record, decided upon, and committed
+//! as a whole. Everything in it is pure; the moment is passed in.
+
+mod moves;
+mod state;
+
+use std::sync::Arc;
+
+use crate::{
+    model::{
+        event::{EventRecord, Fact, Lifecycle},
+        ids::{RunId, WorkerGeneration},
+        record::{SessionRecord, SnapshotRef, StoredInput},
+        state::{Phase, State},
+        time::{SupervisedTime, Timestamp},
+    },
+    policy::Policy,
+    store::Commit,
+    workload::{Note, Noted},
+};
+
+use super::op::Annotation;
+
+/// When, and by whom, a draft is made.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Moment {
+    pub(crate) wall: Timestamp,
+    pub(crate) supervised: SupervisedTime,
+    pub(crate) worker: WorkerGeneration,
+}
+
+/// A change of one session in the making.
+#[derive(Debug)]
+pub(crate) struct Draft {
+    record: SessionRecord,
+    moment: Moment,
+    events: Vec<EventRecord>,
+    inputs: Vec<StoredInput>,
+    snapshot: Option<Arc<[u8]>>,
+    changed: bool,
+}
+
+impl Draft {
+    /// A change of a session that exists.
+    pub(crate) fn of(record: &SessionRecord, moment: Moment) -> Self {
+        Self {
+            record: record.clone(),
+            moment,
+            events: Vec::new(),
+            inputs: Vec::new(),
+            snapshot: None,
+            changed: false,
+        }
+    }
+
+    /// A new session, pending, with its first state.
+    pub(crate) fn new(mut record: SessionRecord, snapshot: Arc<[u8]>, moment: Moment) -> Self {
+        record.version = 0;
+        record.created_at = moment.wall;
+        record.snapshots = vec![SnapshotRef {
+            sequence: 1,
+            consumed: 0,
+            bytes: snapshot.len() as u64,
+            at: moment.wall,
+        }];
+        let kind = record.kind.clone();
+        let mut draft = Self {
+            record,
+            moment,
+            events: Vec::new(),
+            inputs: Vec::new(),
+            snapshot: Some(snapshot),
+            changed: true,
+        };
+        draft.log(Lifecycle::Created { kind });
+        draft
+    }
+
+    /// The record as it will be.
+    pub(crate) const fn record(&self) -> &SessionRecord {
+        &self.record
+    }
+
+    /// Whether there is anything to commit.
+    pub(crate) const fn is_changed(&self) -> bool {
+        self.changed
+    }
+
+    /// The moment it is made at.
+    pub(crate) const fn moment(&self) -> Moment {
+        self.moment
+    }
+
+    /// The new inputs.
+    pub(crate) fn inputs(&self) -> &[StoredInput] {
+        &self.inputs
+    }
+
+    /// The commit that makes the draft true.
+    pub(crate) fn finish(mut self) -> Commit {
+        self.record.version += 1;
+        self.record.writer = self.moment.worker;
+        self.record.updated_at = self.moment.wall;
+        Commit {
+            record: self.record,
+            events: self.events,
+            inputs: self.inputs,
+            snapshot: self.snapshot,
+        }
+    }
+
+    /// Records something about the session itself.
+    pub(crate) fn log(&mut self, what: Lifecycle) {
+        let run = self.record.phase.run();
+        self.push(self.moment.wall, run, None, Fact::Lifecycle(what));
+    }
+
+    fn push(&mut self, at: Timestamp, run: Option<RunId>, input: Option<u64>, fact: Fact) {
+        self.changed = true;
+        self.record.last_event += 1;
+        let sequence = self.record.last_event;
+        self.events.push(EventRecord { sequence, at, run, input, fact });
+    }
+
+    /// Takes what a run noted.
+    pub(crate) fn take_notes(&mut self, run: RunId, notes: Vec<Noted>) {
+        for Noted { at, input, note } in notes {
+            let fact = match note {
+                Note::Event(event) => Fact::Work(event),
+                Note::Usage(usage) => {
+                    self.record.usage = self.record.usage.plus(&usage);
+                    Fact::Usage(usage)
+                }
+                Note::ExternalId(id) => {
+                    self.record.external_id = Some(id.clone());
+                    Fact::Lifecycle(Lifecycle::ExternalIdSet { id })
+                }
+            };
+            self.push(at, Some(run), input, fact);
+        }
+    }
+
+    /// Changes what callers wrote on the session.
+    pub(crate) fn annotate(&mut self, change: Annotation) {
+        self.changed = true;
+        match change {
+            Annotation::Labels(labels) => self.record.labels = labels,
+            Annotation::Metadata(metadata) => self.record.metadata = metadata,
+            Annotation::ExternalId(id) => {
+                self.record.external_id = Some(id.clone());
+                self.log(Lifecycle::ExternalIdSet { id });
+            }
+        }
+    }
+
+    /// Counts a lost worker against the session.
+    pub(crate) fn count_recovery(&mut self) {
+        self.changed = true;
+        self.record.recoveries = self.record.recoveries.saturating_add(1);
+    }
+
+    /// Clears what is held against the session for the loss of its workers.
+    pub(crate) fn clear_recoveries(&mut self) {
+        self.changed |= self.record.recoveries != 0;
+        self.record.recoveries = 0;
+    }
+
+    /// Clears all counts of failures: a person has looked at it.
+    pub(crate) fn clear_failures(&mut self) {
+        self.changed = true;
+        self.record.recoveries = 0;
+        self.record.failures = crate::model::record::Failures::default();
+    }
+
+    /// The failures, to be counted.
+    pub(crate) fn failures(&mut self) -> &mut crate::model::record::Failures {
+        self.changed = true;
+        &mut self.record.failures
+    }
+
+    /// Whether the session has come to a state where nothing of a run belongs to it.
+    pub(crate) fn state(&self) -> State {
+        self.record.state()
+    }
+
+    /// Sets the phase of a new session that waits for its place.
+    pub(crate) fn wait_for_place(&mut self, policy: &Policy) {
+        let since = self.moment.supervised;
+        let until = policy.pending_timeout().duration().map(|limit| since.after(limit));
+        self.record.phase = Phase::Pending { since, until };
+    }
+}
+
+/// An input that a snapshot covers.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Covered {
+    pub(crate) input: u64,
+    /// What it weighs in the inbox.
+    pub(crate) bytes: u64,
+}
+
+/// Whether something of the run is alive in this process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RunAlive {
+    Yes,
+    No,
+}

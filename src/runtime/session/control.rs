@@ -1,0 +1,120 @@
+//! How a live session is brought to rest.
+
+use std::time::Duration;
+
+use super::{Intent, Session, Task};
+use crate::{
+    model::{
+        event::RunEnd,
+        state::{PauseCause, State, Trigger},
+    },
+    runtime::{
+        error::SessionError,
+        ladder::Ladder,
+        op::{Reply, Rested},
+    },
+    workload::{Ask, YieldReason, YieldRequest, erased::Driven},
+};
+
+/// How long a yield may take when a shutdown asks: its coordinator keeps the time.
+const UNTIL_TOLD: Duration = Duration::from_secs(365 * 24 * 3600);
+
+impl Session {
+    pub(super) fn on_pause(&mut self, reply: Reply<Rested, SessionError>) {
+        if self.record.state() != State::Active {
+            return reply.send(Err(self.refusal(Trigger::Pause).into()));
+        }
+        self.pausers.push(reply.begin());
+        match &mut self.intent {
+            Intent::Pause { cause } => *cause = PauseCause::Asked,
+            Intent::Silence(_) => {}
+            Intent::Run => {
+                let grace = self.policy.pause_grace();
+                self.pause_for(PauseCause::Asked, YieldReason::Pause, grace);
+            }
+        }
+    }
+
+    pub(super) fn pause_for(&mut self, cause: PauseCause, reason: YieldReason, grace: Duration) {
+        self.intent = Intent::Pause { cause };
+        self.show_pausing(true);
+        self.ask(reason, grace);
+    }
+
+    /// What a session does is seen by its watchers although nothing is committed for it.
+    fn show_pausing(&self, pausing: bool) {
+        self.live.show_pausing(pausing);
+        self.core.hub.publish(&self.record);
+    }
+
+    pub(super) fn on_resume(&mut self, reply: Reply<(), SessionError>) {
+        match (self.record.state(), &self.intent) {
+            (State::Active, Intent::Pause { cause: PauseCause::Shutdown }) => {
+                reply.send(Err(SessionError::ShuttingDown { session: self.record.id }));
+            }
+            (State::Active, Intent::Pause { .. }) => {
+                self.supersede_pausers("resume");
+                self.intent = Intent::Run;
+                self.recalled = true;
+                self.show_pausing(false);
+                if self.ladder.withdraw() {
+                    self.live.run().set_ask(Ask::GoOn);
+                }
+                reply.send(Ok(()));
+            }
+            (State::Active, Intent::Run | Intent::Silence(_)) => reply.send(Ok(())),
+            (
+                State::Pending
+                | State::Paused
+                | State::Stopping
+                | State::Stopped
+                | State::Completed
+                | State::Failed
+                | State::Expired,
+                _,
+            ) => reply.send(Err(self.refusal(Trigger::Activate).into())),
+        }
+    }
+
+    pub(super) fn on_shutdown(&mut self) {
+        match (self.record.state(), &self.intent) {
+            (State::Active, Intent::Run) => {
+                self.pause_for(PauseCause::Shutdown, YieldReason::Shutdown, UNTIL_TOLD);
+            }
+            (State::Active, Intent::Pause { cause: PauseCause::Idle }) => {
+                // It still wakes for an input; that is decided by the next worker.
+            }
+            (_, Intent::Run | Intent::Pause { .. } | Intent::Silence(_)) => {}
+        }
+    }
+
+    /// Asks the run to yield, and gives it its answer if it waits for an input.
+    pub(super) fn ask(&mut self, reason: YieldReason, grace: Duration) {
+        if grace.is_zero() {
+            return self.cancel();
+        }
+        self.ladder.ask(self.core.clock.worker(), grace);
+        if let Ladder::Asked { cancel_at } = self.ladder {
+            let request = YieldRequest::new(reason, cancel_at);
+            self.live.run().set_ask(Ask::Yield(request));
+        }
+    }
+
+    pub(super) fn cancel(&mut self) {
+        if self.ladder.cancel(self.core.clock.worker(), self.policy.cancel_grace()) {
+            self.live.run().set_ask(Ask::Cancel);
+        }
+    }
+
+    pub(super) fn abandon(&mut self) {
+        if self.over || !self.live.abandon() {
+            return;
+        }
+        self.live.run().set_ask(Ask::Cancel);
+        self.live.run().abort_tasks();
+        self.over = true;
+        self.ladder = Ladder::Over;
+        self.fenced = true;
+        self.queue.push_back(Task::Over(Driven::ended(RunEnd::Abandoned)));
+    }
+}

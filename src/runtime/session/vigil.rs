@@ -1,0 +1,118 @@
+//! Looking at the run: when, and what follows.
+
+use std::time::Duration;
+
+use super::{Intent, Session, Task};
+use crate::{
+    model::{
+        event::Cause,
+        state::{PauseCause, State},
+        time::WorkerTime,
+    },
+    policy::{Limit, OnIdle, OnSilence, liveness},
+    runtime::ladder::{Ladder, Rung},
+    workload::YieldReason,
+};
+
+/// How long notes may wait for a commit.
+const NOTES_WAIT: Duration = Duration::from_millis(100);
+/// After this long a session is not suspected of having killed its last worker any more.
+const PROVEN_AFTER: Duration = Duration::from_secs(60);
+
+impl Session {
+    /// Looks at the run, when the alarm rings.
+    pub(super) fn look(&mut self) {
+        let now = self.core.clock.worker();
+        if self.notes_due().is_some_and(|due| now >= due) {
+            self.queue.push_back(Task::Notes);
+        }
+        if self.proven_due().is_some_and(|due| now >= due) {
+            self.queue.push_back(Task::Prove);
+        }
+        match self.ladder.look(now) {
+            Rung::Wait => {}
+            Rung::Cancel => self.cancel(),
+            Rung::Abandon => self.abandon(),
+        }
+        if self.ladder == Ladder::Free && self.record.state() == State::Active {
+            match self.verdict(now) {
+                liveness::Verdict::Alive { .. } => {}
+                liveness::Verdict::Silent => self.on_silence(),
+                liveness::Verdict::Idle => self.on_idle(),
+            }
+        }
+    }
+
+    pub(super) fn verdict(&self, now: WorkerTime) -> liveness::Verdict {
+        liveness::verdict(
+            now,
+            self.live.run().doing(),
+            self.policy.heartbeat_timeout(),
+            self.policy.idle_timeout(),
+        )
+    }
+
+    /// The run gave no sign for too long: it may commit no more, and is cancelled.
+    pub(super) fn on_silence(&mut self) {
+        self.fenced = true;
+        let limit = self.policy.heartbeat_timeout();
+        let reason = format!("no sign of life for {limit}");
+        self.intent = Intent::Silence(self.policy.on_silence());
+        if self.policy.on_silence() == OnSilence::Expire {
+            self.queue.push_back(Task::Expire { cause: Cause::Silence, reason });
+        }
+        self.cancel();
+    }
+
+    pub(super) fn on_idle(&mut self) {
+        match self.policy.on_idle() {
+            OnIdle::Pause => {
+                let grace = self.policy.pause_grace();
+                self.pause_for(PauseCause::Idle, YieldReason::Pause, grace);
+            }
+            OnIdle::Expire => {
+                self.fenced = true;
+                let reason = format!("nothing to do for {}", self.policy.idle_timeout());
+                self.queue.push_back(Task::Expire { cause: Cause::IdleTimeout, reason });
+                self.cancel();
+            }
+        }
+    }
+
+    /// When the run must be looked at next. A declared wait may end at any moment, and the window
+    /// that begins then is no shorter than the limit: looking once in every limit is never late.
+    pub(super) fn next_look(&self) -> Option<WorkerTime> {
+        let now = self.core.clock.worker();
+        let liveness = if self.ladder == Ladder::Free && self.record.state() == State::Active {
+            let until = match self.verdict(now) {
+                liveness::Verdict::Alive { until } => until,
+                liveness::Verdict::Silent | liveness::Verdict::Idle => Some(now),
+            };
+            match self.policy.heartbeat_timeout() {
+                Limit::Never => until,
+                Limit::After(limit) => {
+                    let once = now.after(limit);
+                    Some(until.map_or(once, |until| until.min(once)))
+                }
+            }
+        } else {
+            None
+        };
+        [self.ladder.due(), self.notes_due(), self.proven_due(), liveness]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    pub(super) fn notes_due(&self) -> Option<WorkerTime> {
+        match self.flight {
+            Some(_) => None,
+            None => self.notes_since.map(|since| since.after(NOTES_WAIT)),
+        }
+    }
+
+    pub(super) fn proven_due(&self) -> Option<WorkerTime> {
+        (self.record.recoveries > 0 && self.flight.is_none() && !self.over)
+            .then(|| self.started.after(PROVEN_AFTER))
+    }
+}

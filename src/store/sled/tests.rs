@@ -1,0 +1,109 @@
+use std::sync::Arc;
+
+use tempfile::TempDir;
+use tokio_test::{assert_pending, task};
+use uuid::Uuid;
+
+use super::{
+    mark::{Found, MarkFile},
+    table::Table,
+    value, *,
+};
+use crate::store::codec;
+
+fn worker() -> WorkerGeneration {
+    WorkerGeneration::from_uuid(Uuid::from_u128(1))
+}
+
+fn empty() -> Batch {
+    Batch { generation: worker(), supervised: SupervisedTime::from_millis(7), commits: Vec::new() }
+}
+
+#[tokio::test]
+async fn a_store_that_failed_answers_nothing_until_it_is_healed() {
+    let folder = TempDir::new().expect("a folder");
+    let store = SledStore::open(folder.path()).expect("open");
+    store.begin(worker()).await.expect("begin");
+    store.commit(empty()).await.expect("commit");
+    store.ask(Job::Break).await.expect("broken");
+
+    let error = store.commit(empty()).await.expect_err("broken");
+    assert_eq!(error.to_string(), "the store failed: told to");
+    store.begin(worker()).await.expect_err("broken");
+    store.heal().await.expect("heal");
+    store.commit(empty()).await.expect("commit");
+    let reserve = folder.path().join("RESERVE");
+    assert!(reserve.exists(), "it is made again where there is room");
+    let opened = store.begin(worker()).await.expect("begin");
+    assert_eq!(opened.supervised, SupervisedTime::from_millis(7));
+}
+
+#[tokio::test]
+async fn a_read_waits_until_what_it_saw_is_durable() {
+    let folder = TempDir::new().expect("a folder");
+    let store = SledStore::open(folder.path()).expect("open");
+    store.begin(worker()).await.expect("begin");
+    store.shared.applying(2);
+    let (ran, has_run) = oneshot::channel();
+    let mut read = task::spawn(store.shared.read(move |_| {
+        ran.send(()).expect("the test waits for it");
+        Ok(())
+    }));
+    assert_pending!(read.poll());
+    has_run.await.expect("it ran");
+    assert_pending!(read.poll());
+    store.shared.durable(2);
+    read.await.expect("durable");
+}
+
+#[test]
+fn the_mark_survives_a_torn_write() {
+    let folder = TempDir::new().expect("a folder");
+    let path = folder.path().join("MARK");
+    let (mut mark, found) = MarkFile::open(&path).expect("open");
+    assert_eq!(found, Found::Absent);
+    for commit in 1..=5 {
+        mark.write(|mark| mark.commit = commit).expect("write");
+    }
+    let (mark, found) = MarkFile::open(&path).expect("open");
+    assert_eq!((mark.mark().commit, found), (5, Found::Sound));
+
+    // The fifth write went to the second slot.
+    let mut bytes = std::fs::read(&path).expect("the file");
+    bytes[4096 + 9] ^= 1;
+    std::fs::write(&path, &bytes).expect("torn");
+    let (mark, found) = MarkFile::open(&path).expect("open");
+    assert_eq!((mark.mark().commit, found), (4, Found::Sound));
+    bytes[9] ^= 1;
+    std::fs::write(&path, &bytes).expect("torn");
+    let (mark, found) = MarkFile::open(&path).expect("open");
+    assert_eq!((mark.mark().commit, found), (0, Found::Unreadable));
+}
+
+#[test]
+fn no_row_is_larger_than_32_kib() {
+    for length in [0, 1, value::ROW - 7, value::ROW - 6, value::ROW - 5, 100_000] {
+        let body = vec![7; length];
+        let encoded = value::encode(Table::Snapshots, b"key", 1, &body);
+        let pieces = encoded.pieces.iter().map(|(_, row)| row.len());
+        let largest = pieces.chain([encoded.row.len()]).max().expect("a row");
+        assert!(largest <= value::ROW, "{largest} for {length} bytes");
+        let split = codec::claims(codec::Frame::Head, &encoded.row);
+        assert_eq!(split, length + codec::OVERHEAD > value::ROW, "{length} bytes");
+        assert_eq!(value::is_in_pieces(&body), split);
+    }
+}
+
+#[test]
+fn every_table_has_a_name_and_a_frame_of_its_own() {
+    let names: std::collections::BTreeSet<_> = Table::ALL.map(Table::name).into();
+    let frames: std::collections::BTreeSet<_> = Table::ALL.map(|table| table.frame() as u8).into();
+    assert_eq!((names.len(), frames.len()), (Table::ALL.len(), Table::ALL.len()));
+}
+
+#[test]
+fn the_futures_of_a_store_can_be_sent() {
+    fn check<T: Send + Sync>() {}
+    check::<SledStore>();
+    check::<Arc<dyn Store>>();
+}

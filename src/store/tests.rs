@@ -1,0 +1,140 @@
+use std::sync::Arc;
+
+use chrono::DateTime;
+use uuid::Uuid;
+
+use super::codec::{self, Frame, Unreadable};
+use crate::model::{
+    event::{Event, EventRecord, Fact},
+    ids::{InputId, SessionId},
+    record::StoredInput,
+};
+
+fn input(id: Option<&str>, payload: &[u8]) -> StoredInput {
+    StoredInput {
+        sequence: 7,
+        id: id.map(|id| InputId::new(id).expect("an id")),
+        at: DateTime::from_timestamp(-5, 999_999_999).expect("a time"),
+        state_version: 3,
+        payload: payload.into(),
+    }
+}
+
+fn event(sequence: u64) -> EventRecord {
+    EventRecord {
+        sequence,
+        at: DateTime::from_timestamp(1_700_000_000, 5).expect("a time"),
+        run: None,
+        input: Some(4),
+        fact: Fact::Work(Event::completion(format!("number {sequence}"))),
+    }
+}
+
+#[test]
+fn a_frame_gives_back_its_body() {
+    for body in [&b""[..], b"x", &[0; 1000]] {
+        let bytes = codec::seal(Frame::Input, |frame| frame.extend_from_slice(body));
+        assert_eq!(bytes.len(), body.len() + codec::OVERHEAD);
+        assert_eq!(codec::unseal(Frame::Input, &bytes).expect("sound"), body);
+    }
+}
+
+#[test]
+fn every_changed_bit_of_a_frame_is_noticed() {
+    let bytes = codec::seal(Frame::Record, |frame| frame.extend_from_slice(b"body"));
+    for place in 0..bytes.len() * 8 {
+        let mut changed = bytes.clone();
+        changed[place / 8] ^= 1 << (place % 8);
+        codec::unseal(Frame::Record, &changed).expect_err("changed");
+    }
+    for length in 0..bytes.len() {
+        codec::unseal(Frame::Record, &bytes[..length]).expect_err("cut short");
+    }
+}
+
+#[test]
+fn a_newer_format_is_told_apart_from_damage() {
+    let mut bytes = codec::seal(Frame::Record, |_| ());
+    bytes[1] = codec::FORMAT + 1;
+    let error = codec::unseal(Frame::Record, &bytes).expect_err("newer");
+    assert!(matches!(error, Unreadable::NewerFormat { found: 2 }), "{error}");
+}
+
+#[test]
+fn a_value_of_another_kind_is_not_taken() {
+    let bytes = codec::seal(Frame::Input, |_| ());
+    let error = codec::unseal(Frame::Record, &bytes).expect_err("misplaced");
+    assert!(matches!(error, Unreadable::Misplaced), "{error}");
+}
+
+#[test]
+fn inputs_come_back_as_they_were() {
+    let long = "é".repeat(128);
+    for id in [None, Some("a"), Some(long.as_str())] {
+        for payload in [&b""[..], b"x", &[9; 500]] {
+            let input = input(id, payload);
+            let body = codec::input(&input);
+            assert_eq!(codec::read_input(7, &body).expect("sound"), input);
+            codec::read_input(8, &body).expect_err("misplaced");
+        }
+    }
+}
+
+/// These bytes are on the disks of users: a change of them is a new format.
+#[test]
+fn an_input_is_stored_in_these_bytes() {
+    let body = codec::input(&input(Some("id"), b"payload"));
+    let expected = [
+        &7_u64.to_le_bytes()[..],
+        &(-5_i64).to_le_bytes(),
+        &999_999_999_u32.to_le_bytes(),
+        &3_u32.to_le_bytes(),
+        &[2, 0],
+        b"id",
+        b"payload",
+    ];
+    assert_eq!(body, expected.concat());
+    let sealed = codec::seal(Frame::Input, |frame| frame.extend_from_slice(b"body"));
+    assert_eq!(sealed, [b"I\x01body".as_slice(), &[0x19, 0x07, 0x19, 0x5e]].concat());
+}
+
+#[test]
+fn events_come_back_by_their_numbers() {
+    let mut body = Vec::new();
+    for sequence in 5..9 {
+        codec::push_event(&mut body, &event(sequence));
+    }
+    assert_eq!(codec::count_events(&body).expect("sound"), 4);
+    let all = codec::read_events(5, &body, |_| true).expect("sound");
+    assert_eq!(all, (5..9).map(event).collect::<Vec<_>>());
+    let some = codec::read_events(5, &body, |sequence| sequence == 7).expect("sound");
+    assert_eq!(some, [event(7)]);
+    codec::read_events(6, &body, |_| true).expect_err("misplaced");
+    codec::read_events(5, &body[..body.len() - 1], |_| true).expect_err("cut short");
+}
+
+#[test]
+fn a_record_belongs_to_its_session() {
+    let body = br#"{"id":"00000000-0000-0000-0000-000000000001","kind":"k","version":1,
+        "writer":"00000000-0000-0000-0000-000000000002","created_at":"2024-01-01T00:00:00Z",
+        "updated_at":"2024-01-01T00:00:00.5Z","phase":{"state":"stopped"},"last_event":0}"#;
+    let session = |number| SessionId::from_uuid(Uuid::from_u128(number));
+    let record = codec::read_record(session(1), body).expect("sound");
+    let again = codec::record(&record);
+    assert_eq!(codec::read_record(session(1), &again).expect("sound"), record);
+    codec::read_record(session(2), body).expect_err("misplaced");
+    codec::read_record(session(1), b"{}").expect_err("nonsense");
+}
+
+#[test]
+fn what_is_known_of_an_input_id_comes_back() {
+    let body = codec::input_id(3, 0xdead_beef);
+    assert_eq!(codec::read_input_id(&body).expect("sound"), (3, 0xdead_beef));
+    codec::read_input_id(&body[..11]).expect_err("cut short");
+}
+
+#[test]
+fn a_store_can_be_an_object() {
+    fn check(_: Arc<dyn super::Store>) {}
+    check(Arc::new(super::MemoryStore::new()));
+}

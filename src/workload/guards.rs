@@ -1,0 +1,66 @@
+//! What a run declares while a guard lives.
+
+use super::run::Run;
+use crate::model::time::WorkerTime;
+
+/// A declared silent operation; it ends when this is dropped.
+#[derive(Debug)]
+#[must_use = "the operation ends when the guard is dropped"]
+pub struct BusyGuard {
+    run: Run,
+    token: u64,
+    until: WorkerTime,
+}
+
+impl BusyGuard {
+    pub(super) const fn new(run: Run, token: u64, until: WorkerTime) -> Self {
+        Self { run, token, until }
+    }
+
+    /// When the declaration ends at the latest.
+    pub const fn until(&self) -> WorkerTime {
+        self.until
+    }
+}
+
+impl Drop for BusyGuard {
+    fn drop(&mut self) {
+        self.run.undeclare(self.token);
+    }
+}
+
+/// A declared wait for a person; it ends when this is dropped.
+#[derive(Debug)]
+#[must_use = "the wait ends when the guard is dropped"]
+pub struct AwaitingGuard {
+    run: Run,
+    token: u64,
+}
+
+impl AwaitingGuard {
+    pub(super) const fn new(run: Run, token: u64) -> Self {
+        Self { run, token }
+    }
+}
+
+impl Drop for AwaitingGuard {
+    fn drop(&mut self) {
+        self.run.undeclare(self.token);
+    }
+}
+
+/// The run rests, until this is dropped.
+pub(super) struct Resting<'a>(&'a Run);
+
+impl<'a> Resting<'a> {
+    pub(super) fn begin(run: &'a Run) -> Self {
+        run.begin_rest();
+        Self(run)
+    }
+}
+
+impl Drop for Resting<'_> {
+    fn drop(&mut self) {
+        self.0.end_rest();
+    }
+}

@@ -1,0 +1,76 @@
+//! What passes between a run and the one who keeps its session.
+
+use super::{error::RunError, inbox::Draft};
+use crate::{
+    clock::Clock,
+    model::{
+        ids::{RunId, SessionId},
+        record::SnapshotRef,
+        time::WorkerTime,
+    },
+};
+
+/// What a run is made of.
+pub(crate) struct RunParts {
+    pub(crate) session: SessionId,
+    pub(crate) run: RunId,
+    pub(crate) clock: Clock,
+    pub(crate) port: Box<dyn Port>,
+}
+
+/// The way from a run to the one who keeps its session.
+pub(crate) trait Port: Send + Sync {
+    /// Passes a request on. A request that cannot be passed on is dropped with its reply.
+    fn send(&self, request: Request);
+}
+
+/// What a run asks for.
+#[derive(Debug)]
+pub(crate) enum Request {
+    /// End the turn, commit the draft if there is one, deliver the next input.
+    Next(Option<Draft>),
+    /// Commit a draft.
+    Commit { draft: Draft, reply: tokio::sync::oneshot::Sender<Result<SnapshotRef, RunError>> },
+    /// Notes wait to be committed.
+    NotesWaiting,
+}
+
+/// What the session asks of its run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Ask {
+    /// To go on.
+    #[default]
+    GoOn,
+    /// To yield by then.
+    Yield(YieldRequest),
+    /// To be gone: its future is dropped.
+    Cancel,
+}
+
+/// Why a run is asked to yield.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum YieldReason {
+    /// The session is being paused.
+    Pause,
+    /// The session is being stopped.
+    Stop,
+    /// The worker is shutting down.
+    Shutdown,
+}
+
+/// A request to yield.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct YieldRequest {
+    /// Why.
+    pub reason: YieldReason,
+    /// When the run is cancelled if it has not returned.
+    pub deadline: WorkerTime,
+}
+
+impl YieldRequest {
+    pub(crate) const fn new(reason: YieldReason, deadline: WorkerTime) -> Self {
+        Self { reason, deadline }
+    }
+}

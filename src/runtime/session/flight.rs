@@ -153,7 +153,8 @@ impl Session {
                 let _ = draft.expire(cause, Some(reason.clone()));
                 Decided::Quiet(Task::Expire { cause, reason })
             }
-            Task::Notes => Decided::Quiet(Task::Notes),
+            // It stands behind the end of the run, and nothing is decided after that.
+            task @ (Task::Later(_) | Task::Notes) => Decided::Quiet(task),
             Task::Prove => {
                 draft.clear_recoveries();
                 Decided::Quiet(Task::Prove)
@@ -244,6 +245,9 @@ impl Session {
                 };
                 for decided in &mut flight.decided {
                     decided.store_failed(&error);
+                }
+                for pauser in &mut self.pausers {
+                    pauser.tell_store_failed(&error);
                 }
             }
             Answer::Refused(refusal) => self.on_refusal(refusal),

@@ -9,7 +9,7 @@ use std::{
 
 use tokio::{sync::Notify, task::AbortHandle};
 
-use super::guards::{AwaitingGuard, BusyGuard, Resting};
+use super::guards::{Asking, AwaitingGuard, BusyGuard};
 use super::line::{Ask, Request, RunParts, YieldRequest};
 use super::{
     error::{EmitError, Lapsed, RunError},
@@ -276,39 +276,38 @@ impl Run {
         self.inner.signs.end(token, self.inner.parts.clock.worker());
     }
 
-    pub(super) fn begin_rest(&self) {
-        self.inner.signs.rest(self.inner.parts.clock.worker());
+    pub(super) fn begin_next(&self) {
+        let shared = self.lock();
+        self.inner.signs.begin_next(shared.parked, self.inner.parts.clock.worker());
     }
 
-    pub(super) fn end_rest(&self) {
-        self.inner.signs.wake(self.inner.parts.clock.worker());
+    pub(super) fn end_next(&self) {
+        self.inner.signs.end_next(self.inner.parts.clock.worker());
     }
 
     pub(super) fn put_in_hand(&self, input: Option<u64>) {
         self.lock().in_hand = input;
     }
 
-    /// Waits for a delivery: first for the commit that ends the turn, then at rest.
-    pub(super) async fn delivery(&self) -> Result<Delivery, RunError> {
-        let mut committing = Some(self.awaiting_store());
-        let mut resting = None;
+    /// Waits for a delivery: first for the commit that ends the turn, then at rest. `request` asks
+    /// for it, unless that was done before.
+    pub(super) async fn delivery(&self, request: Option<Request>) -> Result<Delivery, RunError> {
+        if request.is_some() {
+            self.lock().parked = false;
+        }
+        let _asking = Asking::begin(self);
+        if let Some(request) = request {
+            self.request(request);
+        }
         loop {
             let changed = self.inner.changed.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
-            let parked = {
-                let mut shared = self.lock();
-                if let Some(delivery) = shared.delivery.take() {
-                    return Ok(delivery);
-                }
-                if shared.fenced {
-                    return Err(self.fenced_error());
-                }
-                shared.parked
-            };
-            if parked && resting.is_none() {
-                drop(committing.take());
-                resting = Some(Resting::begin(self));
+            if let Some(delivery) = self.take_delivery() {
+                return Ok(delivery);
+            }
+            if self.lock().fenced {
+                return Err(self.fenced_error());
             }
             changed.await;
         }
@@ -349,8 +348,9 @@ impl Run {
 
     /// There is no input: the run may rest until there is.
     pub(crate) fn park(&self) {
-        self.lock().parked = true;
-        self.inner.changed.notify_waiters();
+        let mut shared = self.lock();
+        shared.parked = true;
+        self.inner.signs.park(self.inner.parts.clock.worker());
     }
 
     /// Takes a delivery back that was not picked up.

@@ -22,8 +22,8 @@ impl Hub {
         sessions.entry(session).or_insert_with(|| watch::channel(None).0).subscribe()
     }
 
-    /// Shows a committed record to those who watch it; one that they know already, if what its
-    /// run does has changed.
+    /// Shows a committed record to those who watch it; again, if what the session does has
+    /// changed meanwhile.
     pub(crate) fn publish(&self, record: &Arc<SessionRecord>) {
         let mut sessions = self.lock();
         let Some(sender) = sessions.get(&record.id) else {

@@ -28,7 +28,7 @@ use crate::{
         op::{Annotation, NewInput, Op, Reply},
     },
     status::{Settled, Status},
-    store::StoreError,
+    store::{AcceptedInput, StoreError},
     workload::{Workload, erased},
 };
 
@@ -106,8 +106,33 @@ impl Session {
         workload.check_input(&payload).map_err(|error| SendError::invalid(self.id, error))?;
         let input =
             NewInput { id, payload: payload.into(), state_version: workload.state_version() };
-        let accepted = self.ask(|reply| Op::Send { input: input.clone(), reply }).await?;
-        Ok(Receipt { sequence: accepted.sequence, repeated: accepted.repeated })
+        match self.ask(|reply| Op::Send { input: input.clone(), reply }).await {
+            Ok(accepted) => {
+                Ok(Receipt { sequence: accepted.sequence, repeated: accepted.repeated })
+            }
+            Err(error @ (SendError::Full { .. } | SendError::NotAccepting { .. })) => {
+                self.accepted_before(&input).await?.ok_or(error)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// An input that is not accepted now may have been accepted before, under the same id.
+    async fn accepted_before(&self, input: &NewInput) -> Result<Option<Receipt>, SendError> {
+        let Some(id) = &input.id else {
+            return Ok(None);
+        };
+        let read = |error| SessionError::read(self.id, error);
+        let store = self.core.store().map_err(read)?;
+        let Some(known) = store.accepted(self.id, id.clone()).await.map_err(read)? else {
+            return Ok(None);
+        };
+        let AcceptedInput { sequence, checksum } = known;
+        if checksum == crc32fast::hash(&input.payload) {
+            Ok(Some(Receipt { sequence, repeated: true }))
+        } else {
+            Err(SendError::InputIdReused { session: self.id, id: id.clone(), sequence })
+        }
     }
 
     /// Gives a sign of life from outside: one atomic store.

@@ -96,6 +96,10 @@ pub trait Store: Send + Sync + 'static {
         limit: usize,
     ) -> StoreFuture<'_, Vec<StoredInput>>;
 
+    /// The input that was accepted under a caller's id, or `None`. It is known as long as the
+    /// session, also after the input itself is gone.
+    fn accepted(&self, session: SessionId, id: InputId) -> StoreFuture<'_, Option<AcceptedInput>>;
+
     /// The events of a session in a range of sequence numbers, in order, at most `limit`.
     fn events(
         &self,
@@ -285,6 +289,15 @@ impl Page {
     pub const fn new(records: Vec<SessionRecord>, next: Option<Cursor>) -> Self {
         Self { records, next }
     }
+}
+
+/// What is remembered of an input that came with a caller's id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AcceptedInput {
+    /// Its number in the session.
+    pub sequence: u64,
+    /// The CRC-32 of its payload.
+    pub checksum: u32,
 }
 
 /// A session whose time has come.

@@ -7,3 +7,4 @@ mod lifecycle;
 mod store;
 mod support;
 mod tidy;
+mod verbs;

@@ -1,6 +1,6 @@
 //! How a live session is brought to rest.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use super::{Intent, Session, Task};
 use crate::{
@@ -11,53 +11,22 @@ use crate::{
     runtime::{
         error::SessionError,
         ladder::Ladder,
-        op::{Op, Reply, Rested},
+        op::{Reply, Rested},
     },
-    store::StoreError,
     workload::{Ask, YieldReason, YieldRequest, erased::Driven},
 };
 
 /// How long a yield may take when a shutdown asks: its coordinator keeps the time.
 const UNTIL_TOLD: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// A pause or resume that came when the end of the run was decided already: it is for the
-/// session's next keeper.
-pub(super) enum Late {
-    Pause(Reply<Rested, SessionError>),
-    Resume(Reply<(), SessionError>),
-}
-
-impl Late {
-    pub(super) fn into_op(self) -> Op {
-        match self {
-            Self::Pause(reply) => Op::Pause { reply },
-            Self::Resume(reply) => Op::Resume { place: None, reply },
-        }
-    }
-
-    pub(super) fn store_failed(self, error: &Arc<StoreError>) {
-        match self {
-            Self::Pause(reply) => reply.store_failed(error),
-            Self::Resume(reply) => reply.store_failed(error),
-        }
-    }
-}
-
 impl Session {
     pub(super) fn on_pause(&mut self, reply: Reply<Rested, SessionError>) {
         if self.record.state() != State::Active {
             return reply.send(Err(self.refusal(Trigger::Pause).into()));
         }
-        if self.is_landing() {
-            return self.late.push(Late::Pause(reply));
-        }
         self.pausers.push(reply.begin());
         match &mut self.intent {
-            Intent::Pause { cause } => {
-                if matches!(cause, PauseCause::Idle | PauseCause::Shutdown) {
-                    *cause = PauseCause::Asked;
-                }
-            }
+            Intent::Pause { cause } => *cause = PauseCause::Asked,
             Intent::Silence(_) => {}
             Intent::Run => {
                 let grace = self.policy.pause_grace();
@@ -68,15 +37,17 @@ impl Session {
 
     pub(super) fn pause_for(&mut self, cause: PauseCause, reason: YieldReason, grace: Duration) {
         self.intent = Intent::Pause { cause };
-        self.live.show_pausing(true);
-        self.core.hub.publish(&self.record);
+        self.show_pausing(true);
         self.ask(reason, grace);
     }
 
+    /// What a session does is seen by its watchers although nothing is committed for it.
+    fn show_pausing(&self, pausing: bool) {
+        self.live.show_pausing(pausing);
+        self.core.hub.publish(&self.record);
+    }
+
     pub(super) fn on_resume(&mut self, reply: Reply<(), SessionError>) {
-        if self.is_landing() {
-            return self.late.push(Late::Resume(reply));
-        }
         match (self.record.state(), &self.intent) {
             (State::Active, Intent::Pause { cause: PauseCause::Shutdown }) => {
                 reply.send(Err(SessionError::ShuttingDown { session: self.record.id }));
@@ -85,8 +56,7 @@ impl Session {
                 self.supersede_pausers("resume");
                 self.intent = Intent::Run;
                 self.recalled = true;
-                self.live.show_pausing(false);
-                self.core.hub.publish(&self.record);
+                self.show_pausing(false);
                 if self.ladder.withdraw() {
                     self.live.run().set_ask(Ask::GoOn);
                 }

@@ -83,24 +83,6 @@ impl Session {
         }
     }
 
-    /// Whether the commit in flight is the last one of this run, so that what follows its end is
-    /// decided.
-    pub(super) fn is_landing(&self) -> bool {
-        self.flight.as_ref().is_some_and(|flight| {
-            flight.decided.iter().any(|decided| matches!(decided, Decided::Over(_)))
-        })
-    }
-
-    /// Whether the run rests only because the store has not answered yet.
-    pub(super) fn is_parked(&self) -> bool {
-        self.queue.iter().any(|task| matches!(task, Task::Next { .. }))
-            || self.flight.as_ref().is_some_and(|flight| {
-                let mut decided = flight.decided.iter();
-                flight.served.is_some()
-                    || decided.any(|decided| matches!(decided, Decided::Next { .. }))
-            })
-    }
-
     /// While the store fails, callers are told so at once; what the run asks for waits.
     pub(super) fn refuse_callers(&mut self, error: &Arc<crate::store::StoreError>) {
         let (callers, rest): (Vec<_>, Vec<_>) =
@@ -108,9 +90,6 @@ impl Session {
         self.queue.extend(rest);
         for task in callers {
             task.store_failed(error);
-        }
-        for late in self.late.drain(..) {
-            late.store_failed(error);
         }
         for mut reply in self.pausers.drain(..) {
             reply.tell_store_failed(error);
@@ -177,7 +156,8 @@ impl Session {
                 let _ = draft.expire(cause, Some(reason.clone()));
                 Decided::Quiet(Task::Expire { cause, reason })
             }
-            Task::Notes => Decided::Quiet(Task::Notes),
+            // It stands behind the end of the run, and nothing is decided after that.
+            task @ (Task::Pause { .. } | Task::Resume { .. } | Task::Notes) => Decided::Quiet(task),
             Task::Prove => {
                 draft.clear_recoveries();
                 Decided::Quiet(Task::Prove)
@@ -269,13 +249,8 @@ impl Session {
     pub(super) fn on_answer(&mut self, answer: Answer) {
         match answer {
             Answer::Done => {
-                let parked = self.is_parked();
-                if let Some(Flight { decided, served, landed, .. }) = self.flight.take() {
+                if let Some(Flight { decided, served, landed }) = self.flight.take() {
                     self.land(landed);
-                    if parked {
-                        // Its rest begins now.
-                        self.live.run().heartbeat();
-                    }
                     self.carry_out(decided, served);
                 }
             }
@@ -285,6 +260,9 @@ impl Session {
                 };
                 for decided in &mut flight.decided {
                     decided.store_failed(&error);
+                }
+                for pauser in &mut self.pausers {
+                    pauser.tell_store_failed(&error);
                 }
             }
             Answer::Refused(refusal) => self.on_refusal(refusal),
@@ -382,6 +360,18 @@ impl Session {
             }
         }
         self.deliver_yield();
+        if self.wants_input {
+            self.rest();
+        }
+    }
+
+    /// The run has nothing to do. It came this far with its state, so nothing is held against it
+    /// any more.
+    fn rest(&mut self) {
+        self.live.run().park();
+        if self.record.recoveries > 0 {
+            self.queue.push_back(Task::Prove);
+        }
     }
 
     fn carry_out_unit(&mut self, task: UnitTask, answer: Result<(), SessionError>) {

@@ -20,11 +20,11 @@ use std::{collections::VecDeque, sync::Arc};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 
 pub(super) use self::settle::{Ending, Intent};
-use self::{alarm::Alarm, control::Late, flight::Flight, task::Task};
+use self::{alarm::Alarm, flight::Flight, task::Task};
 use super::{
     checkpointer::Answer,
     core::Core,
-    desk, drive,
+    drive,
     error::SessionError,
     ladder::Ladder,
     live::{ActorLine, Live, Settlement},
@@ -41,7 +41,7 @@ use crate::{
     },
     policy::Policy,
     workload::{
-        Delivery, Noted, Request,
+        Ask, Delivery, Noted, Request,
         erased::{Driven, ErasedWorkload},
     },
 };
@@ -110,7 +110,6 @@ pub(crate) struct Session {
     fenced: bool,
     over: bool,
     pausers: Vec<Reply<Rested, SessionError>>,
-    late: Vec<Late>,
     alarm: Alarm,
     started: WorkerTime,
     settled: Option<Settled>,
@@ -185,7 +184,6 @@ impl Session {
             fenced: false,
             over: false,
             pausers: Vec::new(),
-            late: Vec::new(),
             alarm: Alarm::new(core.clock.clone(), line.clone()),
             started,
             settled: None,
@@ -249,6 +247,8 @@ impl Session {
                 self.queue.push_back(Task::Annotate { change, reply });
             }
             Op::Returned { run, done } => self.queue.push_back(Task::Returned { run, done }),
+            Op::Pause { reply } if self.over => self.queue.push_back(Task::Pause { reply }),
+            Op::Resume { reply, .. } if self.over => self.queue.push_back(Task::Resume { reply }),
             Op::Pause { reply } => self.on_pause(reply),
             Op::Cancel => self.cancel(),
             Op::Abandon => self.abandon(),
@@ -262,7 +262,7 @@ impl Session {
             Op::Recover { done, .. } => drop(done.send(Recovered::Left)),
             // It runs already: another session, or a request that came too late.
             Op::TimeOut { done } => drop(done),
-            Op::Start(new) => desk::exists_already(&self.core, self.record.id, new),
+            Op::Start(new) => new.already(&self.record),
             Op::Restart | Op::Lost { .. } => {}
         }
     }
@@ -299,7 +299,6 @@ impl Session {
     /// Another worker has the session, or the store says so: nothing more is committed here.
     fn lose(&mut self) {
         self.pausers.clear();
-        self.late.clear();
         self.end(Settled::Well, None);
     }
 
@@ -318,25 +317,28 @@ impl Session {
             | None => None,
         };
         let snapshot = self.record.snapshot().copied();
-        let session = self.record.id;
-        let paused = self.record.state() == State::Paused;
+        let mut left = Vec::new();
         for reply in std::mem::take(&mut self.pausers) {
-            reply.send(if paused {
-                Ok(Rested { snapshot })
-            } else {
-                Err(InvalidTransition { session, from: self.record.state(), to: State::Paused }
-                    .into())
-            });
+            match self.record.state() {
+                State::Paused => reply.send(Ok(Rested { snapshot })),
+                // It goes on in another run, which has to be paused then.
+                State::Active => left.push(Op::Pause { reply }),
+                State::Pending
+                | State::Stopping
+                | State::Stopped
+                | State::Completed
+                | State::Failed
+                | State::Expired => reply.send(Err(self.refusal(Trigger::Pause).into())),
+            }
         }
-        let queue = std::mem::take(&mut self.queue).into_iter().filter_map(Task::into_op);
-        let left =
-            std::mem::take(&mut self.late).into_iter().map(Late::into_op).chain(queue).collect();
+        left.extend(self.queue.drain(..).filter_map(Task::into_op));
         let settlement = Settlement { record: Arc::clone(&self.record), left };
         self.end(failed.map_or(Settled::Well, Settled::Failed), Some(settlement));
     }
 
     fn end(&mut self, how: Settled, settlement: Option<Settlement>) {
-        self.live.run().end();
+        self.live.run().fence();
+        self.live.run().set_ask(Ask::Cancel);
         self.core.settled(&self.live, settlement);
         self.settled = Some(how);
     }

@@ -109,21 +109,27 @@ impl Ending {
             RunEnd::Cancelled | RunEnd::Abandoned | RunEnd::Interrupted => match self.intent {
                 Intent::Pause { cause } => pause(draft, cause, policy),
                 Intent::Silence(action) => self.after_silence(action, draft, policy, ran_for),
-                Intent::Run if !self.may_run_again(policy) => {
-                    let reason = Some("the run before could not be cancelled".to_owned());
-                    let cause = Cause::RestartsExhausted;
-                    draft.pause(PauseCause::Quarantined, cause, reason, policy)
-                }
-                Intent::Run if self.recalled => self.run_again(draft),
-                Intent::Run => {
+                Intent::Run if self.may_run_again(policy) => {
+                    if self.recalled {
+                        return self.run_again(draft);
+                    }
                     let end = self.end.clone();
                     failure(draft, policy, &self, end, ran_for)
+                }
+                Intent::Run => {
+                    let reason = "resumed too late: its run could not be cancelled and is alive";
+                    draft.pause(
+                        PauseCause::Quarantined,
+                        Cause::Asked,
+                        Some(reason.to_owned()),
+                        policy,
+                    )
                 }
             },
         }
     }
 
-    /// Whether another run may begin: not while this one is still alive, unless policy allows it.
+    /// Whether another run may begin: not beside an abandoned one, unless policy says so.
     fn may_run_again(&self, policy: &Policy) -> bool {
         self.end != RunEnd::Abandoned || policy.while_abandoned() == WhileAbandoned::AllowResume
     }
@@ -153,7 +159,9 @@ impl Ending {
                 draft.pause(PauseCause::Quarantined, Cause::Silence, Some(reason), policy)
             }
             OnSilence::Restart => {
-                if self.may_run_again(policy) {
+                let may_run = self.end != RunEnd::Abandoned
+                    || policy.while_abandoned() == WhileAbandoned::AllowResume;
+                if may_run {
                     let end = RunEnd::Failed { error: reason };
                     failure(draft, policy, &self, end, ran_for)
                 } else {

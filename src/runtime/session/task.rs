@@ -8,7 +8,7 @@ use crate::{
     model::{event::Cause, ids::RunId, record::SnapshotRef},
     runtime::{
         error::{SendError, SessionError},
-        op::{Accepted, Annotation, NewInput, Op, Reply, StopAccepted},
+        op::{Accepted, Annotation, NewInput, Op, Reply, Rested, StopAccepted},
     },
     workload::{self, RunError, erased::Driven},
 };
@@ -40,6 +40,14 @@ pub(super) enum Task {
         run: RunId,
         done: oneshot::Sender<()>,
     },
+    /// Came when the run had ended already: whoever keeps the session next serves it.
+    Pause {
+        reply: Reply<Rested, SessionError>,
+    },
+    /// The same.
+    Resume {
+        reply: Reply<(), SessionError>,
+    },
     Next {
         draft: Option<workload::Draft>,
     },
@@ -68,6 +76,8 @@ impl Task {
             Self::Fail { reason, reply } => Some(Op::Fail { reason, reply }),
             Self::Annotate { change, reply } => Some(Op::Annotate { change, reply }),
             Self::Returned { run, done } => Some(Op::Returned { run, done }),
+            Self::Pause { reply } => Some(Op::Pause { reply }),
+            Self::Resume { reply } => Some(Op::Resume { place: None, reply }),
             Self::Next { .. }
             | Self::Commit { .. }
             | Self::Expire { .. }
@@ -84,7 +94,9 @@ impl Task {
             | Self::Stop { .. }
             | Self::Complete { .. }
             | Self::Fail { .. }
-            | Self::Annotate { .. } => true,
+            | Self::Annotate { .. }
+            | Self::Pause { .. }
+            | Self::Resume { .. } => true,
             Self::Returned { .. }
             | Self::Next { .. }
             | Self::Commit { .. }
@@ -99,6 +111,8 @@ impl Task {
         match self {
             Self::Send { reply, .. } => reply.store_failed(error),
             Self::Stop { reply, .. } => reply.store_failed(error),
+            Self::Pause { reply } => reply.store_failed(error),
+            Self::Resume { reply } => reply.store_failed(error),
             Self::Complete { reply, .. }
             | Self::Fail { reply, .. }
             | Self::Annotate { reply, .. } => reply.store_failed(error),

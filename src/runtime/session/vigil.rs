@@ -44,9 +44,6 @@ impl Session {
     }
 
     pub(super) fn verdict(&self, now: WorkerTime) -> liveness::Verdict {
-        if self.is_parked() {
-            return liveness::Verdict::Alive { until: None };
-        }
         liveness::verdict(
             now,
             self.live.run().doing(),

@@ -13,12 +13,12 @@ use std::{
 
 use futures::future::BoxFuture;
 use sessionkeeper::{
-    Backoff, Builder, Context, EventRecord, Fact, Lifecycle, Outcome, Policy, RestartPolicy, Run,
-    RunEnd, Session, SessionHandle, SessionId, SessionRecord, Start, StoredInput, SupervisedTime,
-    Supervisor, WorkerGeneration, Workload, WorkloadError,
+    Backoff, Builder, Context, EventRecord, Fact, InputId, Lifecycle, Outcome, Policy,
+    RestartPolicy, Run, RunEnd, Session, SessionHandle, SessionId, SessionRecord, Start,
+    StoredInput, SupervisedTime, Supervisor, WorkerGeneration, Workload, WorkloadError,
     store::{
-        Batch, Damage, Due, Key, MemoryStore, Opened, Page, Query, Refusal, Store, StoreError,
-        StoreFuture,
+        AcceptedInput, Batch, Damage, Due, Key, MemoryStore, Opened, Page, Query, Refusal, Store,
+        StoreError, StoreFuture,
     },
 };
 use tokio::sync::watch;
@@ -195,6 +195,10 @@ impl Store for Tap {
         limit: usize,
     ) -> StoreFuture<'_, Vec<StoredInput>> {
         self.store.inputs(session, after, limit)
+    }
+
+    fn accepted(&self, session: SessionId, id: InputId) -> StoreFuture<'_, Option<AcceptedInput>> {
+        self.store.accepted(session, id)
     }
 
     fn events(

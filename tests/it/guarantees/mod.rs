@@ -7,4 +7,6 @@ mod g3_one_run;
 mod g4_exactly_once;
 mod g5_clean_up;
 mod g5_control;
+mod g6_no_false_expiry;
+mod g7_no_late_expiry;
 mod kit;

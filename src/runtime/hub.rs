@@ -22,7 +22,8 @@ impl Hub {
         sessions.entry(session).or_insert_with(|| watch::channel(None).0).subscribe()
     }
 
-    /// Shows a committed record to those who watch it.
+    /// Shows a committed record to those who watch it; again, if what the session does has
+    /// changed meanwhile.
     pub(crate) fn publish(&self, record: &Arc<SessionRecord>) {
         let mut sessions = self.lock();
         let Some(sender) = sessions.get(&record.id) else {
@@ -32,7 +33,7 @@ impl Hub {
             sessions.remove(&record.id);
         } else {
             sender.send_if_modified(|shown| {
-                let newer = shown.as_ref().is_none_or(|shown| shown.version < record.version);
+                let newer = shown.as_ref().is_none_or(|shown| shown.version <= record.version);
                 if newer {
                     *shown = Some(Arc::clone(record));
                 }

@@ -99,6 +99,31 @@ pub(crate) struct NewSession {
     pub(crate) reply: Reply<Started, StartError>,
 }
 
+impl NewSession {
+    /// A session with this id exists: this is the same start again, or a mistake.
+    pub(crate) fn already(self, existing: &SessionRecord) {
+        let mine = self.record.start_key.as_ref().map(|mine| &mine.key);
+        match &existing.start_key {
+            Some(known) if Some(&known.key) == mine => self.repeats(existing.id, known.digest),
+            Some(_) | None => {
+                let session = existing.id;
+                self.reply.send(Err(StartError::Exists { session }));
+            }
+        }
+    }
+
+    /// The start key is known: this is the same request again, or another one.
+    pub(crate) fn repeats(self, holder: SessionId, digest: u64) {
+        let answer = match self.record.start_key {
+            Some(mine) if mine.digest != digest => {
+                Err(StartError::KeyReused { session: holder, key: mine.key })
+            }
+            Some(_) | None => Ok(Started::Repeated(holder)),
+        };
+        self.reply.send(answer);
+    }
+}
+
 /// What came of a start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Started {

@@ -188,14 +188,19 @@ impl Sessions {
 
     /// Later word on a session wins over a resume that waits for its place.
     fn supersede(&mut self, session: SessionId, by: &'static str) {
-        let (superseded, rest): (VecDeque<_>, VecDeque<_>) =
-            self.waiting.drain(..).partition(|(waiting, _)| *waiting == session);
-        self.waiting = rest;
-        for (_, op) in superseded {
+        for op in self.take_waiting(session) {
             if let Op::Resume { reply, .. } = op {
                 reply.send(Err(SessionError::Superseded { session, by }));
             }
         }
+    }
+
+    /// The resumes of a session that wait for a place.
+    fn take_waiting(&mut self, session: SessionId) -> Vec<Op> {
+        let (taken, rest): (VecDeque<_>, VecDeque<_>) =
+            self.waiting.drain(..).partition(|(waiting, _)| *waiting == session);
+        self.waiting = rest;
+        taken.into_iter().map(|(_, op)| op).collect()
     }
 
     fn open_desk(&mut self, session: SessionId, ops: Vec<Op>) {
@@ -351,15 +356,22 @@ impl Sessions {
     }
 
     fn on_place(&mut self, place: Place, back: oneshot::Sender<Option<Place>>) {
-        let place = match self.waiting.pop_front() {
-            Some((session, Op::Resume { reply, .. })) => {
-                self.on_route(session, Op::Resume { place: Some(place), reply });
+        let place = match self.waiting.front() {
+            Some(&(session, _)) => {
+                let mut place = Some(place);
+                // One place serves all who want the session resumed.
+                for op in self.take_waiting(session) {
+                    if let Op::Resume { reply, .. } = op {
+                        let place = place.take();
+                        self.on_route(session, Op::Resume { place, reply });
+                    }
+                }
                 if !self.waiting.is_empty() {
                     self.core.ready.notify_one();
                 }
                 None
             }
-            Some(_) | None => Some(place),
+            None => Some(place),
         };
         // A pump that is gone leaves the place to others.
         let _ = back.send(place);

@@ -49,18 +49,19 @@ pub(super) fn admit(
     if found != replaced || record.version == 0 {
         return Ok(Verdict::Refuse(Refusal::Version { found }));
     }
+    // First of all: a start that is repeated meets its own name.
+    if let Some(start) = &record.start_key
+        && let Some((holder, digest)) = index::started(index, &start.key)?
+        && holder != record.id
+    {
+        return Ok(Verdict::Refuse(Refusal::StartKeyTaken { holder, digest }));
+    }
     if let Some(name) = &record.name
         && !record.state().is_terminal()
         && let Some(holder) = index::holder(index, name)?
         && holder != record.id
     {
         return Ok(Verdict::Refuse(Refusal::NameTaken { holder }));
-    }
-    if let Some(start) = &record.start_key
-        && let Some((holder, digest)) = index::started(index, &start.key)?
-        && holder != record.id
-    {
-        return Ok(Verdict::Refuse(Refusal::StartKeyTaken { holder, digest }));
     }
     for (place, new) in commit.inputs.iter().enumerate() {
         let Some(id) = &new.id else { continue };

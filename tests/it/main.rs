@@ -6,3 +6,4 @@ mod lifecycle;
 mod store;
 mod support;
 mod tidy;
+mod verbs;

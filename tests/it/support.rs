@@ -37,6 +37,10 @@ pub(crate) enum Do {
     FailAndRetryAfter(Duration),
     /// Complete.
     Complete,
+    /// Ignore every request for this long, then complete.
+    CompleteAfter(Duration),
+    /// Ignore every request for this long, then fail, once.
+    FailAfter(Duration),
     /// Return though nobody asked.
     Yield,
     /// Give no sign for this long.
@@ -78,6 +82,21 @@ pub(crate) struct Probe {
 }
 
 impl Probe {
+    /// How many runs are alive.
+    pub(crate) fn live(&self) -> u32 {
+        self.live.load(Ordering::SeqCst)
+    }
+
+    /// How many runs were alive at once, at most.
+    pub(crate) fn most_live(&self) -> u32 {
+        self.most_live.load(Ordering::SeqCst)
+    }
+
+    /// Whether a run waits at the gate.
+    pub(crate) fn is_at_gate(&self) -> bool {
+        self.gate.lock().unwrap().is_none()
+    }
+
     /// Makes a gate; dropping the sender opens it.
     pub(crate) fn close_gate(&self) -> std::sync::mpsc::Sender<()> {
         let (open, gate) = std::sync::mpsc::channel();
@@ -133,6 +152,16 @@ impl Workload for Scripted {
                     }
                 }
                 Do::Complete => return Ok(Outcome::Completed),
+                Do::CompleteAfter(span) => {
+                    tokio::time::sleep(span).await;
+                    return Ok(Outcome::Completed);
+                }
+                Do::FailAfter(span) => {
+                    tokio::time::sleep(span).await;
+                    if attempt == 1 {
+                        return Err("told to fail late".into());
+                    }
+                }
                 Do::Yield => return Ok(Outcome::Yielded),
                 Do::Silent(span) => tokio::time::sleep(span).await,
                 Do::Busy { limit, takes } => {

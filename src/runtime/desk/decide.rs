@@ -85,7 +85,7 @@ impl<'a> Desk<'a> {
 
     async fn decide(&mut self, op: Op) {
         let decided = match op {
-            Op::Start(new) => return self.start(new).await,
+            Op::Start(new) => return self.start(new),
             Op::Send { input, reply } => {
                 let answer = match &mut self.draft {
                     Some(draft) => draft.accept(&input, &self.taken, &self.policy),
@@ -212,9 +212,9 @@ impl<'a> Desk<'a> {
         }
     }
 
-    async fn start(&mut self, mut new: Box<NewSession>) {
-        if self.draft.is_some() {
-            return super::exists(self.core, self.session, *new).await;
+    fn start(&mut self, mut new: Box<NewSession>) {
+        if let Some(draft) = &self.draft {
+            return new.already(draft.record());
         }
         self.policy = self.core.policy_of(&new.record);
         let snapshot = new.snapshot.clone();

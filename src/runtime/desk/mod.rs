@@ -8,7 +8,7 @@ use super::{
     core::Core,
     draft::Draft,
     error::StartError,
-    op::{NewSession, Op, Place, Started, TakenIds},
+    op::{NewSession, Op, Place, TakenIds},
 };
 use crate::{
     model::{
@@ -256,7 +256,7 @@ async fn refused(
                 exists(core, session, *new).await;
             }
             (Op::Start(new), Refusal::StartKeyTaken { holder, digest }) => {
-                repeated(*new, *holder, *digest);
+                new.repeats(*holder, *digest);
             }
             (Op::Start(new), Refusal::NameTaken { holder }) => {
                 let name = new.record.name.clone();
@@ -272,34 +272,17 @@ async fn refused(
     again
 }
 
-/// A start of a session that is alive: answers it, in a task of its own.
-pub(super) fn exists_already(core: &Arc<Core>, session: SessionId, new: Box<NewSession>) {
-    let core = Arc::clone(core);
-    tokio::spawn(async move { exists(&core, session, *new).await });
-}
-
-/// A session with this id exists: the same start again, or a mistake.
+/// A session with this id exists: answers from its stored record.
 async fn exists(core: &Core, session: SessionId, new: NewSession) {
-    if new.record.start_key.is_some()
-        && let Ok(store) = core.store()
-        && let Ok(Some(stored)) = store.load(session).await
-        && let Some(known) = stored.start_key
-        && new.record.start_key.as_ref().is_some_and(|mine| mine.key == known.key)
-    {
-        return repeated(new, session, known.digest);
-    }
-    new.reply.send(Err(StartError::Exists { session }));
-}
-
-/// The start key is known: the same request again, or another one.
-fn repeated(new: NewSession, holder: SessionId, digest: u64) {
-    let answer = match new.record.start_key {
-        Some(mine) if mine.digest != digest => {
-            Err(StartError::KeyReused { session: holder, key: mine.key })
-        }
-        Some(_) | None => Ok(Started::Repeated(holder)),
+    let stored = match core.store() {
+        Ok(store) => store.load(session).await,
+        Err(error) => Err(error),
     };
-    new.reply.send(answer);
+    match stored {
+        Ok(Some(stored)) => new.already(&stored),
+        Ok(None) => new.reply.send(Err(StartError::Exists { session })),
+        Err(error) => new.reply.store_failed(&Arc::new(error)),
+    }
 }
 
 fn answer(decided: Vec<Decided>, record: Option<&SessionRecord>) {

@@ -26,11 +26,7 @@ impl Session {
         }
         self.pausers.push(reply.begin());
         match &mut self.intent {
-            Intent::Pause { cause } => {
-                if matches!(cause, PauseCause::Idle) {
-                    *cause = PauseCause::Asked;
-                }
-            }
+            Intent::Pause { cause } => *cause = PauseCause::Asked,
             Intent::Silence(_) => {}
             Intent::Run => {
                 let grace = self.policy.pause_grace();
@@ -41,8 +37,14 @@ impl Session {
 
     pub(super) fn pause_for(&mut self, cause: PauseCause, reason: YieldReason, grace: Duration) {
         self.intent = Intent::Pause { cause };
-        self.live.show_pausing(true);
+        self.show_pausing(true);
         self.ask(reason, grace);
+    }
+
+    /// What a session does is seen by its watchers although nothing is committed for it.
+    fn show_pausing(&self, pausing: bool) {
+        self.live.show_pausing(pausing);
+        self.core.hub.publish(&self.record);
     }
 
     pub(super) fn on_resume(&mut self, reply: Reply<(), SessionError>) {
@@ -54,7 +56,7 @@ impl Session {
                 self.supersede_pausers("resume");
                 self.intent = Intent::Run;
                 self.recalled = true;
-                self.live.show_pausing(false);
+                self.show_pausing(false);
                 if self.ladder.withdraw() {
                     self.live.run().set_ask(Ask::GoOn);
                 }

@@ -153,7 +153,8 @@ impl Session {
                 let _ = draft.expire(cause, Some(reason.clone()));
                 Decided::Quiet(Task::Expire { cause, reason })
             }
-            Task::Notes => Decided::Quiet(Task::Notes),
+            // It stands behind the end of the run, and nothing is decided after that.
+            task @ (Task::Later(_) | Task::Notes) => Decided::Quiet(task),
             Task::Prove => {
                 draft.clear_recoveries();
                 Decided::Quiet(Task::Prove)
@@ -244,6 +245,9 @@ impl Session {
                 };
                 for decided in &mut flight.decided {
                     decided.store_failed(&error);
+                }
+                for pauser in &mut self.pausers {
+                    pauser.tell_store_failed(&error);
                 }
             }
             Answer::Refused(refusal) => self.on_refusal(refusal),
@@ -336,6 +340,18 @@ impl Session {
             }
         }
         self.deliver_yield();
+        if self.wants_input {
+            self.rest();
+        }
+    }
+
+    /// The run has nothing to do. It came this far with its state, so nothing is held against it
+    /// any more.
+    fn rest(&mut self) {
+        self.live.run().park();
+        if self.record.recoveries > 0 {
+            self.queue.push_back(Task::Prove);
+        }
     }
 
     fn carry_out_unit(&mut self, task: UnitTask, answer: Result<(), SessionError>) {

@@ -24,7 +24,7 @@ use self::{alarm::Alarm, flight::Flight, task::Task};
 use super::{
     checkpointer::Answer,
     core::Core,
-    desk, drive,
+    drive,
     error::SessionError,
     ladder::Ladder,
     live::{ActorLine, Live, Settlement},
@@ -244,6 +244,9 @@ impl Session {
                 self.queue.push_back(Task::Annotate { change, reply });
             }
             Op::Returned { run, done } => self.queue.push_back(Task::Returned { run, done }),
+            op @ (Op::Pause { .. } | Op::Resume { .. }) if self.over => {
+                self.queue.push_back(Task::Later(op));
+            }
             Op::Pause { reply } => self.on_pause(reply),
             Op::Cancel => self.cancel(),
             Op::Abandon => self.abandon(),
@@ -257,7 +260,7 @@ impl Session {
             Op::Recover { done, .. } => drop(done.send(Recovered::Left)),
             // It runs already: another session, or a request that came too late.
             Op::TimeOut { done } => drop(done),
-            Op::Start(new) => desk::exists_already(&self.core, self.record.id, new),
+            Op::Start(new) => new.already(&self.record),
             Op::Restart | Op::Lost { .. } => {}
         }
     }
@@ -312,17 +315,21 @@ impl Session {
             | None => None,
         };
         let snapshot = self.record.snapshot().copied();
-        let session = self.record.id;
-        let paused = self.record.state() == State::Paused;
+        let mut left = Vec::new();
         for reply in std::mem::take(&mut self.pausers) {
-            reply.send(if paused {
-                Ok(Rested { snapshot })
-            } else {
-                Err(InvalidTransition { session, from: self.record.state(), to: State::Paused }
-                    .into())
-            });
+            match self.record.state() {
+                State::Paused => reply.send(Ok(Rested { snapshot })),
+                // It goes on in another run, which has to be paused then.
+                State::Active => left.push(Op::Pause { reply }),
+                State::Pending
+                | State::Stopping
+                | State::Stopped
+                | State::Completed
+                | State::Failed
+                | State::Expired => reply.send(Err(self.refusal(Trigger::Pause).into())),
+            }
         }
-        let left = std::mem::take(&mut self.queue).into_iter().filter_map(Task::into_op).collect();
+        left.extend(self.queue.drain(..).filter_map(Task::into_op));
         let settlement = Settlement { record: Arc::clone(&self.record), left };
         self.end(failed.map_or(Settled::Well, Settled::Failed), Some(settlement));
     }

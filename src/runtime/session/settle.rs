@@ -109,13 +109,29 @@ impl Ending {
             RunEnd::Cancelled | RunEnd::Abandoned | RunEnd::Interrupted => match self.intent {
                 Intent::Pause { cause } => pause(draft, cause, policy),
                 Intent::Silence(action) => self.after_silence(action, draft, policy, ran_for),
-                Intent::Run if self.recalled => self.run_again(draft),
-                Intent::Run => {
+                Intent::Run if self.may_run_again(policy) => {
+                    if self.recalled {
+                        return self.run_again(draft);
+                    }
                     let end = self.end.clone();
                     failure(draft, policy, &self, end, ran_for)
                 }
+                Intent::Run => {
+                    let reason = "resumed too late: its run could not be cancelled and is alive";
+                    draft.pause(
+                        PauseCause::Quarantined,
+                        Cause::Asked,
+                        Some(reason.to_owned()),
+                        policy,
+                    )
+                }
             },
         }
+    }
+
+    /// Whether another run may begin: not beside an abandoned one, unless policy says so.
+    fn may_run_again(&self, policy: &Policy) -> bool {
+        self.end != RunEnd::Abandoned || policy.while_abandoned() == WhileAbandoned::AllowResume
     }
 
     /// Goes on in a new run at once.

@@ -40,6 +40,8 @@ pub(super) enum Task {
         run: RunId,
         done: oneshot::Sender<()>,
     },
+    /// Came when the run had ended already: whoever keeps the session next serves it.
+    Later(Op),
     Next {
         draft: Option<workload::Draft>,
     },
@@ -68,6 +70,7 @@ impl Task {
             Self::Fail { reason, reply } => Some(Op::Fail { reason, reply }),
             Self::Annotate { change, reply } => Some(Op::Annotate { change, reply }),
             Self::Returned { run, done } => Some(Op::Returned { run, done }),
+            Self::Later(op) => Some(op),
             Self::Next { .. }
             | Self::Commit { .. }
             | Self::Expire { .. }
@@ -86,6 +89,7 @@ impl Task {
             | Self::Fail { .. }
             | Self::Annotate { .. } => true,
             Self::Returned { .. }
+            | Self::Later(_)
             | Self::Next { .. }
             | Self::Commit { .. }
             | Self::Expire { .. }
@@ -103,6 +107,7 @@ impl Task {
             | Self::Fail { reply, .. }
             | Self::Annotate { reply, .. } => reply.store_failed(error),
             Self::Returned { .. }
+            | Self::Later(_)
             | Self::Next { .. }
             | Self::Commit { .. }
             | Self::Expire { .. }

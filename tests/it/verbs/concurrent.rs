@@ -3,10 +3,11 @@
 use std::{sync::Arc, time::Duration};
 
 use sessionkeeper::{
-    InvalidTransition, Policy, SendError, SessionError, SessionHandle, State, store::MemoryStore,
+    Cause, EventRecord, InvalidTransition, Policy, SendError, SessionError, SessionHandle, State,
+    store::MemoryStore,
 };
 
-use super::{HANGS, SECOND, consistent, log, policy, replay, status, until};
+use super::{HANGS, SECOND, consistent, log, moved, policy, replay, status, until};
 use crate::support::{Do, Scripted, Worker, drained};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -133,6 +134,32 @@ fn check_seen(seen: &Seen, states: &[State], why: &str) {
     assert!(fits, "{why}: {seen:?} does not fit {during:?}");
 }
 
+/// Whether every move that somebody asked for was granted to somebody: what a caller was told
+/// has not been done did not happen after all.
+fn check_granted(seen: &[Seen], log: &[EventRecord], why: &str) {
+    for event in log {
+        let Some((from, to, Cause::Asked)) = moved(event) else {
+            continue;
+        };
+        let verbs: &[Verb] = match (from, to) {
+            // The start itself, and a run that takes the place of one that was recalled.
+            (State::Pending | State::Active, State::Active) => continue,
+            (_, State::Active) => &[Verb::Resume],
+            (_, State::Paused) => &[Verb::Pause],
+            (_, State::Stopping | State::Stopped) => &[Verb::Stop, Verb::Kill],
+            (_, State::Completed) => &[Verb::Complete],
+            (_, State::Failed) => &[Verb::Fail],
+            (_, State::Pending | State::Expired) => panic!("{why}: nobody can ask for {event:?}"),
+        };
+        let granted = seen.iter().any(|seen| {
+            verbs.contains(&seen.verb)
+                && matches!(seen.told, Told::Done)
+                && (seen.before + 1..=seen.after).contains(&event.sequence)
+        });
+        assert!(granted, "{why}: nobody was granted {event:?}");
+    }
+}
+
 /// How the store behaves meanwhile.
 #[derive(Debug, Clone, Copy)]
 enum Storage {
@@ -204,7 +231,9 @@ async fn round(seed: u64, storage: Storage, may_end: bool, patience: &Policy) {
         // Whoever was aborted has let go of the store when it is polled no more.
         let _ = stalls.await;
     }
-    let states = replay(&log(&session).await);
+    let log = log(&session).await;
+    let states = replay(&log);
+    check_granted(&seen, &log, &why);
     for seen in &seen {
         check_seen(seen, &states, &why);
     }

@@ -10,6 +10,7 @@ use sessionkeeper::{
 mod bad_input;
 mod concurrent;
 mod find_list;
+mod model;
 mod pause;
 mod precedence;
 mod send;

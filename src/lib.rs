@@ -1,4 +1,275 @@
 //! Run long-lived sessions inside a worker process and never lose one.
+//!
+//! A *session* is the lasting thing: an id, a state, a history. It survives pauses, crashes and the
+//! restart of the worker. A [`Workload`] is your code: an async function over a state, which receives
+//! inputs. A [`Supervisor`] runs the sessions of one process on one [store]: it commits
+//! their states, watches that they are alive, restarts them when they fail, and takes up what the
+//! process before it left.
+//!
+//! This page is the manual. Each section says what is promised and what is not.
+//!
+//! - [A first workload](#a-first-workload)
+//! - [Turns](#turns), [facts](#facts), [silence](#silence)
+//! - [Pause, stop and the ladder](#pause-stop-and-the-ladder), [failure and restart](#failure-and-restart)
+//! - [Recovery](#recovery), [shutdown](#shutdown), [stores and durability](#stores-and-durability)
+//! - [Guarantees](#guarantees), [cancel safety](#cancel-safety), [errors](#errors), [features](#features)
+//!
+//! # A first workload
+//!
+//! ```
+//! use sessionkeeper::{
+//!     Context, Outcome, Start, State, Supervisor, Workload, WorkloadError, store::MemoryStore,
+//! };
+//! use std::time::Duration;
+//!
+//! struct Adder;
+//!
+//! impl Workload for Adder {
+//!     const KIND: &'static str = "adder";
+//!     const STATE_VERSION: u32 = 1;
+//!     type State = i64; // what survives
+//!     type Input = i64; // what can be sent
+//!
+//!     async fn run(&self, cx: &mut Context<Self>) -> Result<Outcome, WorkloadError> {
+//!         while let Some(number) = cx.next_input().await? {
+//!             if *number == 0 {
+//!                 return Ok(Outcome::Completed);
+//!             }
+//!             *cx.state_mut() += *number;
+//!         }
+//!         Ok(Outcome::Yielded) // somebody asked it to pause, to stop or to shut down
+//!     }
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let supervisor = Supervisor::builder(MemoryStore::new()).workload(Adder).start().await?;
+//! let session = supervisor.start(Start::<Adder>::new(40).input(2)).await?;
+//! session.pause().await?; // at rest, and durably so
+//! session.send(1).await?; // accepted; a session that was asked to pause does not wake for it
+//! session.resume().await?;
+//! session.send(0).await?;
+//! let settled = session.settled().await?;
+//! assert_eq!(settled.status().state(), State::Completed);
+//! assert_eq!(session.snapshot().await?.state, 43);
+//! supervisor.shutdown(Duration::from_secs(5)).await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! In a worker, use `SledStore::open` in place of `MemoryStore::new`, and
+//! `Supervisor::run_until_signal` in place of `shutdown`.
+//!
+//! One value of the workload serves all sessions of its kind. What they share (a client, a pool) goes
+//! into the value; what belongs to one session goes into its state.
+//!
+//! # Turns
+//!
+//! The work on one input is a *turn*. From the moment it is given to a run until a commit covers it,
+//! an input is *in hand*.
+//!
+//! | call | the state | the input in hand |
+//! | --- | --- | --- |
+//! | [`next_input`](Context::next_input) | is committed | is covered; the next one is given out after that |
+//! | [`checkpoint`](Context::checkpoint) | is committed | is covered |
+//! | [`save_progress`](Context::save_progress) | is committed | stays in hand |
+//! | `Ok(Outcome::Completed)` | is committed | is covered; the session ends |
+//! | `Ok(Outcome::Yielded)` | is committed, if no input is in hand | is given to the next run |
+//! | an error, a panic, a cancel, a crash | goes back to the last commit | is given to the next run |
+//!
+//! State and covered inputs are one commit. So **the effect of an input on the state happens exactly
+//! once**. Its effect on the world does not: a run that is given an input again does its work again.
+//! [`Input::attempt`] is then above 1. Where doing it twice is harmful, keep what was done in the state:
+//!
+//! ```
+//! # use sessionkeeper::{Context, Outcome, Workload, WorkloadError};
+//! # struct Shop;
+//! # async fn charge(order: &str, key: String) -> Result<String, std::io::Error> { Ok(key + order) }
+//! # impl Workload for Shop {
+//! #     const KIND: &'static str = "shop";
+//! #     const STATE_VERSION: u32 = 1;
+//! #     type State = Option<String>;
+//! #     type Input = String;
+//! async fn run(&self, cx: &mut Context<Self>) -> Result<Outcome, WorkloadError> {
+//!     while let Some(order) = cx.next_input().await? {
+//!         if cx.state().is_none() {
+//!             // The same key on each attempt, so that the other side can tell a repetition.
+//!             let key = format!("{}/{}", cx.session(), order.sequence());
+//!             let receipt = charge(&order, key).await?;
+//!             *cx.state_mut() = Some(receipt);
+//!             cx.save_progress().await?; // a later attempt finds the receipt
+//!         }
+//!         // … the rest of the turn
+//!         *cx.state_mut() = None;
+//!     }
+//!     Ok(Outcome::Yielded)
+//! }
+//! # }
+//! ```
+//!
+//! A run must not end as `Yielded` where nobody asked, while an input waits and it has consumed none:
+//! that counts as a failure.
+//!
+//! The state is encoded as JSON, whole, at each commit. [`Workload::STATE_VERSION`] is stored with it; an
+//! older one goes through [`Workload::migrate`], a newer one is refused and stays as it is. Two
+//! snapshots are kept. If the newer one cannot be read or decoded, the older one serves, and the inputs
+//! after it are given out again.
+//!
+//! # Facts
+//!
+//! [Events](Run::emit), [usage](Run::record_usage) and the [external id](Run::set_external_id) say what
+//! happened, so a rollback of the state does not undo them. They are committed in order within 100 ms
+//! (while the store works), at the latest with the next checkpoint or transition, and each names its run
+//! and the input that was in hand. A crash of the worker can cost those of the last 100 ms or so.
+//!
+//! Each session has one log, numbered without gaps from 1, in which the library records its own facts
+//! too: every move with its [`Cause`], the end of each run, restarts. [`Session::events`] reads a range.
+//! There is no stream of events; [`Session::watch`] shows statuses, and a slow watcher misses some.
+//!
+//! # Silence
+//!
+//! A run at work must give a sign of life within `heartbeat_timeout` (30 min), else `on_silence` decides:
+//! expire (the default), restart, or pause as quarantined. Emitting, recording usage, receiving an
+//! input and commits are signs; [`heartbeat`](Run::heartbeat) is one alone, at the price of one atomic
+//! store.
+//!
+//! - [`busy`](Run::busy) declares an operation that may be silent up to a limit of its own. Past the limit
+//!   its future is dropped and the run goes on with [`Lapsed`]. [`busy_guard`](Run::busy_guard) does the
+//!   same for a span of code, and drops nothing.
+//! - [`awaiting`](Run::awaiting) declares that a person is asked. That has no limit.
+//! - In `next_input` a run is *idle*, not silent: `idle_timeout` counts (30 min), after which the session is
+//!   paused, to be woken by the next input; or expires, by policy.
+//!
+//! These limits are in *worker time*, which counts only while the process really runs: a stopped process,
+//! a sleeping laptop or a changed clock expires nobody. [`Policy`] has all settings.
+//!
+//! # Pause, stop and the ladder
+//!
+//! Pause, stop and shutdown ask the run to yield: `next_input` gives `None`, and
+//! [`yield_requested`](Run::yield_requested) wakes whoever awaits it in the middle of a turn. A run that does
+//! not return within the grace (`pause_grace`, `stop_grace`) is *cancelled*: its future is dropped at its next
+//! `await`. One that is not gone `cancel_grace` later, because it blocks its thread, is *abandoned*: the
+//! session moves on without it, and it can change nothing any more. It is named in
+//! [`Status::abandoned`], and a resume is refused until it returns, unless `while_abandoned` allows it.
+//!
+//! However a run ends, its [spawned tasks](Run::spawn) are aborted, [`Workload::close`] is called, and what it
+//! [holds](Run::hold) is closed, before its session is reported at rest. All of that has nine tenths
+//! of `cancel_grace`; what takes longer is dropped, with a warning in the log.
+//!
+//! - [`Session::pause`] returns when the session is paused, [`Session::stop`] when `stopping` is durable; its
+//!   ticket tells when the run is gone. [`Session::kill`] is a stop without grace.
+//! - A stop wins over a pause and over a completion that comes later. Between a pause and a resume the
+//!   later wins, and the loser gets [`SessionError::Superseded`].
+//! - [`Session::complete`] and [`Session::fail`] commit first, which fences the run, and then cancel it.
+//! - What wakes a paused session is said by its [`PauseCause`]; all moves are in the table at
+//!   [`transition`].
+//!
+//! # Failure and restart
+//!
+//! An error or a panic of the workload is a failure. The session goes back to its last commit and is
+//! restarted after a backoff. The vocabulary is that of OTP supervisors, `max_restarts` within a window,
+//! but each session is counted alone. When the restarts are used up it is quarantined: paused until a person
+//! resumes it; see [`RestartPolicy`]. [`WorkloadError::permanent`] fails the session at once,
+//! [`WorkloadError::retry_after`] names the wait.
+//!
+//! Between two runs a session is `active`, and its status says `restarting`. Inputs are accepted, and pause
+//! and stop act at once.
+//!
+//! A store that fails is nobody's failure and nobody's silence: runs wait at their next commit, callers get
+//! an error, [`Supervisor::health`] is degraded, and commits are tried again until they succeed.
+//!
+//! # Recovery
+//!
+//! [`Builder::start`] registers a new worker in the store and looks at what the last one left; the rest goes
+//! on in the background, see [`Supervisor::recovered`].
+//!
+//! | the session was | it is now |
+//! | --- | --- |
+//! | active | active, in a new run from its last commit (or paused as *interrupted*, by [`RecoverWhat`]) |
+//! | waiting out a backoff | the same, for what remains of it |
+//! | paused by the shutdown | active (or as it was, by [`RecoverWhat`]) |
+//! | paused for another reason, stopped, ended | as it was |
+//! | stopping | stopped |
+//! | pending | active, when there is a place |
+//!
+//! A lost worker counts against the sessions that were active; a commit, or a minute of life, clears the
+//! count. Sessions with a count are resumed last, one at a time: the next one follows when the one before
+//! it has made a commit or come to rest, at the latest after a minute. At a count of three they are
+//! quarantined. A session whose kind is not registered, or whose state is from a newer version, stays as
+//! it is and is named in the [`RecoveryReport`].
+//!
+//! Dropping the last clone of a supervisor without [`Supervisor::shutdown`] equals a crash.
+//!
+//! # Shutdown
+//!
+//! [`Supervisor::shutdown`] takes nothing new, asks all runs to yield at once, cancels the rest in the last
+//! part of the budget (5.5 s of a budget of 20 s or more, about a third of a smaller one), and returns within
+//! the budget with one line for each session that was active. Sessions come to rest as paused
+//! (*shutdown*) and are resumed by the next start. What did not come to rest is resumed from its last commit.
+//!
+//! # Stores and durability
+//!
+//! `SledStore` (feature `sled`) keeps everything in a folder, for one process at a time. With
+//! `Durability::Synced`, the default, what was acknowledged survives a power cut; with `Flushed` the end
+//! of the process only. It does not survive the loss of the disk.
+//! [`MemoryStore`](store::MemoryStore) is for tests: it plays crashes, full disks and damage, and works on
+//! tokio's paused time. [`Store`](store::Store) is the contract for others.
+//!
+//! Nothing is deleted in this version: sessions that ended and their events stay.
+//!
+//! # Guarantees
+//!
+//! - **G1, durable before visible.** A transition, checkpoint, accepted input or event is committed before any
+//!   caller or watcher can see it.
+//! - **G2, nothing acknowledged is lost**, as far as the durability of the store reaches: not by a panic,
+//!   `kill -9`, a full disk or a missed deadline.
+//! - **G3, one current run for each session**, in this process and across processes on one store. What any
+//!   other run writes is refused.
+//! - **G4, exactly-once effect on the state**, as said under [turns](#turns). Inputs are kept until the older
+//!   of the two snapshots covers them.
+//! - **G5, control answers** while it has a free thread, whatever the workloads do. Where workloads may
+//!   block threads, give them a runtime of their own: [`Builder::workload_runtime`].
+//! - **G6, no false expiry.** Silence is counted in worker time, and not while a run is busy within its limit,
+//!   idle, or waits for a person.
+//! - **G7, no late expiry.** Each run has its own timer; no sweep over all sessions delays a verdict.
+//! - **G8, bad sessions are alone.** A corrupt record, an unreadable snapshot, a crash loop or a full inbox
+//!   stops neither another session nor the worker from starting.
+//! - **G9, events without gaps.** Numbered from 1 for each session, in the order of their commits.
+//! - **G10, shutdown fits its budget**, and says of each active session what became of it.
+//!
+//! Not promised: exactly-once effects outside of the state, an order between sessions, that a blocked thread
+//! is freed, and any time by which a store commits.
+//!
+//! # Cancel safety
+//!
+//! Dropping a future either has no effect or withdraws nothing; there is no half.
+//!
+//! | future | when it is dropped |
+//! | --- | --- |
+//! | [`Context::next_input`] | no input is lost; a commit that ends the turn goes on |
+//! | [`Context::checkpoint`], [`Context::save_progress`] | the commit goes on |
+//! | [`Run::emit`] | the event was not taken |
+//! | [`Run::busy`] | as cancel safe as the future inside |
+//! | [`Run::yield_requested`] | nothing |
+//! | verbs of [`Session`], [`Supervisor::start`], [`Supervisor::shutdown`] | once polled, they go on |
+//! | `wait_for`, `settled`, [`StopTicket::ended`], [`Supervisor::recovered`] | nothing |
+//! | [`Supervisor::slot`] | the turn in the queue is lost |
+//!
+//! # Errors
+//!
+//! Each surface has one enum: [`BuildError`] for the supervisor, [`StartError`], [`SendError`] and
+//! [`SessionError`] for verbs, [`RunError`] and [`EmitError`] inside a run, [`StoreError`](store::StoreError)
+//! for stores. They name the session and say what became of the request: `nothing was done`, or that it
+//! may still take effect ([`SessionError::OutcomeUnknown`], and [`SessionError::Store`] with `under_way`). After
+//! such an answer, look at the status, or repeat what can be repeated: starts with a
+//! [key](Start::key), inputs with an [id](SessionHandle::send_with_id), and all other verbs, since asking for
+//! what already holds succeeds. `Display` shows one level; print the `source` chain too.
+//!
+//! # Features
+//!
+//! Both are on by default. `sled`: the durable `SledStore`, and export, import and repair of stores.
+//! `signals`: `Supervisor::run_until_signal`. Without any, the library has no store that outlives its
+//! process but yours. `panic = "abort"` does not compile.
 
 #[cfg(panic = "abort")]
 compile_error!(
@@ -57,3 +328,8 @@ pub use workload::{
     AwaitingGuard, BusyGuard, Context, EmitError, Held, Input, Lapsed, Outcome, Resource, Run,
     RunError, UnsupportedVersion, Workload, WorkloadError, YieldReason, YieldRequest,
 };
+
+/// The code in the README compiles.
+#[cfg(all(doctest, feature = "sled", feature = "signals"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

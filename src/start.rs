@@ -112,8 +112,11 @@ impl<W> Start<W> {
         self
     }
 
-    /// An idempotency key: a start that is repeated with the same key gives the same session; the
-    /// same key with another request is refused.
+    /// An idempotency key: a start that is repeated with the same key gives the same session, in
+    /// whatever state that is by then; the same key with another request is refused.
+    ///
+    /// Everything that is asked for makes the request: the first state and input, the policy,
+    /// labels and metadata too. So repeat it from what was stored, not from what may have changed.
     pub fn key(mut self, key: StartKey) -> Self {
         self.key = Some(key);
         self
@@ -143,7 +146,8 @@ impl<W> Start<W> {
         self
     }
 
-    /// A policy of its own, instead of the supervisor's.
+    /// A policy of its own, instead of the supervisor's. It is stored with the session and cannot be
+    /// changed later; the supervisor's is what the present worker was built with.
     pub fn policy(mut self, policy: Policy) -> Self {
         self.policy = Some(Box::new(policy));
         self

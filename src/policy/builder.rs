@@ -108,6 +108,10 @@ impl PolicyBuilder {
                 return Err(InvalidPolicy::new(setting, "at most 100 years; for no limit, never"));
             }
         }
+        if self.cancel_grace < MIN_CANCEL_GRACE {
+            let must_be = "at least 10ms: a cancelled run needs a moment to be gone";
+            return Err(InvalidPolicy::new("cancel_grace", must_be));
+        }
         let counts = [
             ("max_inputs", u64::from(self.max_inputs)),
             ("max_input_bytes", self.max_input_bytes),
@@ -157,6 +161,7 @@ impl PolicyBuilder {
     }
 }
 
+const MIN_CANCEL_GRACE: Duration = Duration::from_millis(10);
 const MIN_TIMEOUT: Duration = Duration::from_millis(1);
 pub(super) const MAX_SPAN: Duration = Duration::from_secs(100 * 366 * 24 * 3600);
 const MAX_SNAPSHOT: u64 = 1 << 30;

@@ -13,6 +13,24 @@ use super::{
 use crate::model::{event::RunEnd, record::Failures, time::SupervisedTime};
 
 /// When, how often and how soon a failed run is replaced.
+///
+/// The defaults are for errors that pass: a session that fails at once each time uses its restarts
+/// up in about seven seconds. For longer outages take a wider window, so that the backoff has room
+/// to grow:
+///
+/// ```
+/// use sessionkeeper::{Policy, RestartPolicy};
+/// use std::time::Duration;
+///
+/// let patient = RestartPolicy {
+///     max_restarts: 20,
+///     max_without_checkpoint: 20,
+///     within: Duration::from_secs(3600),
+///     ..RestartPolicy::default()
+/// };
+/// let policy = Policy::builder().restart(patient).build()?;
+/// # Ok::<(), sessionkeeper::InvalidPolicy>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RestartPolicy {

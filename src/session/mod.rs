@@ -28,7 +28,7 @@ use crate::{
         op::{Annotation, NewInput, Op, Reply},
     },
     status::{Settled, Status},
-    store::StoreError,
+    store::{AcceptedInput, StoreError},
     workload::{Workload, erased},
 };
 
@@ -106,8 +106,33 @@ impl Session {
         workload.check_input(&payload).map_err(|error| SendError::invalid(self.id, error))?;
         let input =
             NewInput { id, payload: payload.into(), state_version: workload.state_version() };
-        let accepted = self.ask(|reply| Op::Send { input: input.clone(), reply }).await?;
-        Ok(Receipt { sequence: accepted.sequence, repeated: accepted.repeated })
+        match self.ask(|reply| Op::Send { input: input.clone(), reply }).await {
+            Ok(accepted) => {
+                Ok(Receipt { sequence: accepted.sequence, repeated: accepted.repeated })
+            }
+            Err(error @ (SendError::Full { .. } | SendError::NotAccepting { .. })) => {
+                self.accepted_before(&input).await?.ok_or(error)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// An input that is not accepted now may have been accepted before, under the same id.
+    async fn accepted_before(&self, input: &NewInput) -> Result<Option<Receipt>, SendError> {
+        let Some(id) = &input.id else {
+            return Ok(None);
+        };
+        let read = |error| SessionError::read(self.id, error);
+        let store = self.core.store().map_err(read)?;
+        let Some(known) = store.accepted(self.id, id.clone()).await.map_err(read)? else {
+            return Ok(None);
+        };
+        let AcceptedInput { sequence, checksum } = known;
+        if checksum == crc32fast::hash(&input.payload) {
+            Ok(Some(Receipt { sequence, repeated: true }))
+        } else {
+            Err(SendError::InputIdReused { session: self.id, id: id.clone(), sequence })
+        }
     }
 
     /// Gives a sign of life from outside: one atomic store.
@@ -128,10 +153,13 @@ impl Session {
     ///
     /// Its run is asked to yield, and cancelled after `pause_grace`. The session is paused as
     /// *asked*: only [`resume`](Self::resume) wakes it. One that is paused for another reason
-    /// stays paused, for this one.
+    /// stays paused, for this one; what is quarantined stays so. A pending session is paused at
+    /// once. Inputs are still accepted.
     ///
     /// # Errors
-    /// [`SessionError::Superseded`] if a later resume, or a stop or an end won over it.
+    /// [`SessionError::Superseded`] if a later resume, stop or end won over it;
+    /// [`SessionError::Refused`] if the session is stopped or has ended, or if its run completed
+    /// rather than come to rest.
     pub async fn pause(&self) -> Result<Paused, SessionError> {
         let rested = self.ask(|reply| Op::Pause { reply }).await?;
         Ok(Paused { snapshot: rested.snapshot })
@@ -140,8 +168,9 @@ impl Session {
     /// Lets the session go on, from its last checkpoint. On return that is durable; the run
     /// itself begins right after.
     ///
-    /// While all places under `max_active` are taken, it waits for one. A quarantined session's
-    /// counts of failures are cleared.
+    /// While all places under `max_active` are taken, it waits for one. A session that is active
+    /// or pending already has what was asked for. A quarantined session's counts of failures are
+    /// cleared.
     ///
     /// # Errors
     /// [`SessionError::Superseded`] if a later pause, stop or end won over it while it waited;
@@ -238,8 +267,11 @@ impl Session {
         status(&self.core, self.id).await
     }
 
-    /// Every status from now on: the present one, then each newer one. A watcher that is slow
-    /// misses what lies in between, never the last. Ends when the worker ends.
+    /// Every status from now on: the present one, then one after each commit. A watcher that is
+    /// slow misses what lies in between, never the last. Ends when the worker ends.
+    ///
+    /// What a run does between two commits (busy, idle, awaiting) brings no status of its own; ask
+    /// for it by [`status`](Self::status).
     ///
     /// # Errors
     /// [`SessionError::NotFound`], or a store that fails.
@@ -339,7 +371,10 @@ impl Session {
         }
     }
 
-    /// Events in a range of sequence numbers, in order, at most `limit`.
+    /// Events in a range of sequence numbers, in order, at most `limit`. Only durable ones are seen.
+    ///
+    /// They are numbered from 1 without gaps, so the next page begins after the last number of
+    /// this one; nothing is found beyond the newest.
     ///
     /// # Errors
     /// A store that fails.

@@ -12,7 +12,8 @@ use tokio::sync::watch;
 use self::fault::Faults;
 pub use self::fault::{Fault, Part, Stall};
 use super::{
-    Batch, Commit, Damage, Due, Key, Opened, Page, Query, Refusal, Store, StoreError, StoreFuture,
+    AcceptedInput, Batch, Commit, Damage, Due, Key, Opened, Page, Query, Refusal, Store,
+    StoreError, StoreFuture,
     admit::{Stored, Verdict, admit},
     index::{self, Index, Lookup, Rows},
 };
@@ -176,6 +177,15 @@ impl Store for MemoryStore {
             };
             entry.readable(Part::Snapshot(sequence))?;
             Ok(entry.snapshots.get(&sequence).cloned())
+        })
+    }
+
+    fn accepted(&self, session: SessionId, id: InputId) -> StoreFuture<'_, Option<AcceptedInput>> {
+        Box::pin(async move {
+            let data = self.open()?;
+            let entry = data.sessions.get(&session);
+            let known = entry.and_then(|entry| entry.input_ids.get(&id)).copied();
+            Ok(known.map(|(sequence, checksum)| AcceptedInput { sequence, checksum }))
         })
     }
 

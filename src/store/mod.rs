@@ -96,6 +96,10 @@ pub trait Store: Send + Sync + 'static {
         limit: usize,
     ) -> StoreFuture<'_, Vec<StoredInput>>;
 
+    /// The input that was accepted under a caller's id, or `None`. It is known as long as the
+    /// session, also after the input itself is gone.
+    fn accepted(&self, session: SessionId, id: InputId) -> StoreFuture<'_, Option<AcceptedInput>>;
+
     /// The events of a session in a range of sequence numbers, in order, at most `limit`.
     fn events(
         &self,
@@ -219,6 +223,25 @@ pub enum Key {
 }
 
 /// Which records to list. All conditions must hold.
+///
+/// ```
+/// # async fn all(supervisor: sessionkeeper::Supervisor) -> Result<(), sessionkeeper::store::StoreError> {
+/// use sessionkeeper::{State, store::Query};
+///
+/// let mut query = Query { states: vec![State::Paused], limit: 100, ..Query::default() };
+/// loop {
+///     let page = supervisor.list(query.clone()).await?;
+///     for record in &page.records {
+///         println!("{} since {}", record.id, record.updated_at);
+///     }
+///     query.after = page.next;
+///     if query.after.is_none() {
+///         break;
+///     }
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Query {
     /// Only sessions in one of these states; empty: in any.
@@ -229,7 +252,7 @@ pub struct Query {
     pub labels: Vec<(String, String)>,
     /// Where the page before this one ended.
     pub after: Option<Cursor>,
-    /// How many at most; 0 counts as 1.
+    /// How many at most; 0, the default, counts as 1.
     pub limit: usize,
 }
 
@@ -266,6 +289,15 @@ impl Page {
     pub const fn new(records: Vec<SessionRecord>, next: Option<Cursor>) -> Self {
         Self { records, next }
     }
+}
+
+/// What is remembered of an input that came with a caller's id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AcceptedInput {
+    /// Its number in the session.
+    pub sequence: u64,
+    /// The CRC-32 of its payload.
+    pub checksum: u32,
 }
 
 /// A session whose time has come.

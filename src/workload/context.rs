@@ -85,12 +85,12 @@ impl<W: Workload> Context<W> {
         let delivery = match early {
             Some(delivery) => delivery,
             None => {
+                let mut request = None;
                 if !self.asked || self.in_hand.is_some() || self.touched {
-                    let draft = self.draft_of_turn()?;
+                    request = Some(Request::Next(self.draft_of_turn()?));
                     self.asked = true;
-                    self.run.request(Request::Next(draft));
                 }
-                self.run.delivery().await?
+                self.run.delivery(request).await?
             }
         };
         self.asked = false;
@@ -129,6 +129,9 @@ impl<W: Workload> Context<W> {
     }
 
     /// Commits the state in the middle of a turn; the input stays in hand. Durable on return.
+    ///
+    /// A later attempt at the same input begins with this state: the workload must be able to tell
+    /// from it what was done already. While the store fails, this waits until it works again.
     ///
     /// # Errors
     /// [`RunError`]; nothing was committed.

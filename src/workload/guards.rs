@@ -49,18 +49,18 @@ impl Drop for AwaitingGuard {
     }
 }
 
-/// The run rests, until this is dropped.
-pub(super) struct Resting<'a>(&'a Run);
+/// The run asks for its next input, until this is dropped.
+pub(super) struct Asking<'a>(&'a Run);
 
-impl<'a> Resting<'a> {
+impl<'a> Asking<'a> {
     pub(super) fn begin(run: &'a Run) -> Self {
-        run.begin_rest();
+        run.begin_next();
         Self(run)
     }
 }
 
-impl Drop for Resting<'_> {
+impl Drop for Asking<'_> {
     fn drop(&mut self) {
-        self.0.end_rest();
+        self.0.end_next();
     }
 }

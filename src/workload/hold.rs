@@ -8,8 +8,8 @@ use crate::model::event::RunEnd;
 /// a lock, a lease.
 pub trait Resource: Send + Sync + 'static {
     /// Lets it go. Called once, after the workload's future is gone and before the session is
-    /// reported paused, stopped or ended; it must end within what is left of the grace, or it is
-    /// dropped half-way and the report says so.
+    /// reported paused, stopped or ended; together with what else is left to clean up
+    /// it has nine tenths of `cancel_grace`; past that it is dropped half-way, and the log warns.
     fn close(&self, end: &RunEnd) -> impl Future<Output = ()> + Send;
 }
 

@@ -65,7 +65,8 @@ pub enum YieldReason {
 pub struct YieldRequest {
     /// Why.
     pub reason: YieldReason,
-    /// When the run is cancelled if it has not returned.
+    /// When the run is cancelled if it has not returned. In a shutdown it is cancelled sooner than
+    /// this says: its budget keeps the time.
     pub deadline: WorkerTime,
 }
 

@@ -92,8 +92,10 @@ pub trait Workload: Sized + Send + Sync + 'static {
     ) -> impl Future<Output = Result<Outcome, WorkloadError>> + Send;
 
     /// Cleans up after a run: called once for every run, however it ended, before its session is
-    /// reported paused, stopped or ended. Events and usage recorded here are still kept. It must
-    /// end within what is left of the grace, or it is dropped.
+    /// reported paused, stopped or ended. Events and usage recorded here are still kept.
+    ///
+    /// It has nine tenths of `cancel_grace`, closing of what the run holds included; past that it is
+    /// dropped, and the log warns. A panic in it is caught and changes nothing.
     ///
     /// An abandoned run is closed when its thread comes back, if it ever does.
     fn close(&self, run: &Run, end: &RunEnd) -> impl Future<Output = ()> + Send {

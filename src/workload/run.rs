@@ -9,7 +9,7 @@ use std::{
 
 use tokio::{sync::Notify, task::AbortHandle};
 
-use super::guards::{AwaitingGuard, BusyGuard, Resting};
+use super::guards::{Asking, AwaitingGuard, BusyGuard};
 use super::line::{Ask, Request, RunParts, YieldRequest};
 use super::{
     error::{EmitError, Lapsed, RunError},
@@ -54,6 +54,8 @@ struct Shared {
     ask: Ask,
     fenced: bool,
     delivery: Option<Delivery>,
+    /// Whether there is no input for the run: it may rest.
+    parked: bool,
     in_hand: Option<u64>,
     facts: FactBuffer,
     /// Whether the session knows that notes wait.
@@ -274,21 +276,29 @@ impl Run {
         self.inner.signs.end(token, self.inner.parts.clock.worker());
     }
 
-    pub(super) fn begin_rest(&self) {
-        self.inner.signs.rest(self.inner.parts.clock.worker());
+    pub(super) fn begin_next(&self) {
+        let shared = self.lock();
+        self.inner.signs.begin_next(shared.parked, self.inner.parts.clock.worker());
     }
 
-    pub(super) fn end_rest(&self) {
-        self.inner.signs.wake(self.inner.parts.clock.worker());
+    pub(super) fn end_next(&self) {
+        self.inner.signs.end_next(self.inner.parts.clock.worker());
     }
 
     pub(super) fn put_in_hand(&self, input: Option<u64>) {
         self.lock().in_hand = input;
     }
 
-    /// Waits for a delivery, at rest.
-    pub(super) async fn delivery(&self) -> Result<Delivery, RunError> {
-        let _resting = Resting::begin(self);
+    /// Waits for a delivery: first for the commit that ends the turn, then at rest. `request` asks
+    /// for it, unless that was done before.
+    pub(super) async fn delivery(&self, request: Option<Request>) -> Result<Delivery, RunError> {
+        if request.is_some() {
+            self.lock().parked = false;
+        }
+        let _asking = Asking::begin(self);
+        if let Some(request) = request {
+            self.request(request);
+        }
         loop {
             let changed = self.inner.changed.notified();
             tokio::pin!(changed);
@@ -329,8 +339,18 @@ impl Run {
 
     /// Hands over a delivery. One that is not picked up waits for the next call.
     pub(crate) fn deliver(&self, delivery: Delivery) {
-        self.lock().delivery = Some(delivery);
+        let mut shared = self.lock();
+        shared.delivery = Some(delivery);
+        shared.parked = false;
+        drop(shared);
         self.inner.changed.notify_waiters();
+    }
+
+    /// There is no input: the run may rest until there is.
+    pub(crate) fn park(&self) {
+        let mut shared = self.lock();
+        shared.parked = true;
+        self.inner.signs.park(self.inner.parts.clock.worker());
     }
 
     /// Takes a delivery back that was not picked up.

@@ -19,10 +19,19 @@ pub(crate) struct Signs {
 
 #[derive(Debug, Default)]
 struct Declared {
-    next: u64,
+    last_token: u64,
     busy: BTreeMap<u64, WorkerTime>,
     awaiting: BTreeMap<u64, String>,
-    resting: Option<WorkerTime>,
+    next: Option<Next>,
+}
+
+/// Where a run is that asked for its next input.
+#[derive(Debug, Clone, Copy)]
+enum Next {
+    /// It waits for the commit that ends the turn: however long that takes, it is not silence.
+    Committing,
+    /// There is no input: it rests.
+    Resting { since: WorkerTime },
 }
 
 /// What a run says that it does.
@@ -45,16 +54,16 @@ impl Signs {
 
     pub(crate) fn begin_busy(&self, until: WorkerTime) -> u64 {
         let mut declared = self.lock();
-        declared.next += 1;
-        let token = declared.next;
+        declared.last_token += 1;
+        let token = declared.last_token;
         declared.busy.insert(token, until);
         token
     }
 
     pub(crate) fn begin_awaiting(&self, reason: String) -> u64 {
         let mut declared = self.lock();
-        declared.next += 1;
-        let token = declared.next;
+        declared.last_token += 1;
+        let token = declared.last_token;
         declared.awaiting.insert(token, reason);
         token
     }
@@ -67,13 +76,24 @@ impl Signs {
         declared.awaiting.remove(&token);
     }
 
-    pub(crate) fn rest(&self, since: WorkerTime) {
-        self.lock().resting = Some(since);
+    /// The run asks for its next input; `parked` says whether it is known that there is none.
+    pub(crate) fn begin_next(&self, parked: bool, now: WorkerTime) {
+        let next = if parked { Next::Resting { since: now } } else { Next::Committing };
+        self.lock().next = Some(next);
     }
 
-    pub(crate) fn wake(&self, now: WorkerTime) {
+    /// There is no input for a run that asks for one.
+    pub(crate) fn park(&self, now: WorkerTime) {
+        let mut declared = self.lock();
+        if let Some(next @ Next::Committing) = &mut declared.next {
+            *next = Next::Resting { since: now };
+        }
+    }
+
+    /// The run does not wait for an input any more.
+    pub(crate) fn end_next(&self, now: WorkerTime) {
         self.beat(now);
-        self.lock().resting = None;
+        self.lock().next = None;
     }
 
     /// What the liveness verdict is made from. Among several declarations the most patient
@@ -86,8 +106,9 @@ impl Signs {
         if let Some(until) = declared.busy.values().max() {
             return Doing::Busy { until: (*until).max(self.last()) };
         }
-        match declared.resting {
-            Some(since) => Doing::Resting { since: since.max(self.last()) },
+        match declared.next {
+            Some(Next::Resting { since }) => Doing::Resting { since: since.max(self.last()) },
+            Some(Next::Committing) => Doing::Awaiting,
             None => Doing::Working { last_sign: self.last() },
         }
     }
@@ -101,7 +122,10 @@ impl Signs {
         if let Some(until) = declared.busy.values().max() {
             return Declaration::Busy { until: *until };
         }
-        if declared.resting.is_some() { Declaration::Resting } else { Declaration::Nothing }
+        match declared.next {
+            Some(Next::Resting { .. }) => Declaration::Resting,
+            Some(Next::Committing) | None => Declaration::Nothing,
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Declared> {

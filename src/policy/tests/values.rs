@@ -77,6 +77,7 @@ fn values_out_of_range_are_refused_with_their_setting() {
         (json!({ "pause_grace": "101y" }),                   "pause_grace must be at most 100 years"),
         (json!({ "stop_grace": "101y" }),                    "stop_grace must be at most 100 years"),
         (json!({ "cancel_grace": "101y" }),                  "cancel_grace must be at most 100 years"),
+        (json!({ "cancel_grace": "0s" }),                    "cancel_grace must be at least 10ms: a cancelled run needs a moment to be gone"),
         (json!({ "max_inputs": 0 }),                         "max_inputs must be at least 1"),
         (json!({ "max_input_bytes": 0 }),                    "max_input_bytes must be at least 1"),
         (json!({ "max_snapshot_bytes": 0 }),                 "max_snapshot_bytes must be at least 1"),
@@ -113,7 +114,7 @@ fn numbers_that_are_none_are_refused() {
 fn values_at_the_edge_of_their_range_are_taken() {
     for policy in [
         json!({ "heartbeat_timeout": "1ms" }),
-        json!({ "stop_grace": "0s", "pause_grace": "0s", "cancel_grace": "0s" }),
+        json!({ "stop_grace": "0s", "pause_grace": "0s", "cancel_grace": "10ms" }),
         json!({ "max_snapshot_bytes": 1 << 30 }),
         json!({ "restart": { "max_restarts": 0 } }),
         json!({ "restart": { "max_restarts": 1000 } }),
@@ -216,7 +217,7 @@ fn any_builder() -> impl Strategy<Value = PolicyBuilder> {
                 .pending_timeout(limits[3])
                 .pause_grace(graces[0])
                 .stop_grace(graces[1])
-                .cancel_grace(graces[2])
+                .cancel_grace(graces[2].max(Duration::from_millis(10)))
                 .max_inputs(inputs)
                 .max_input_bytes(bytes)
                 .max_snapshot_bytes(snapshot)

@@ -80,7 +80,8 @@ impl Desk<'_> {
                 Recovered::Interrupted
             }
             Plan::Quarantine => {
-                let reason = format!("its worker was lost {suspect} times before a checkpoint");
+                let lost = suspect.saturating_add(1);
+                let reason = format!("its workers were lost {lost} times before a checkpoint");
                 self.quarantine(Cause::SuspectedOfCrashes, reason);
                 Recovered::Quarantined
             }

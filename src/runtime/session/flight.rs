@@ -340,6 +340,18 @@ impl Session {
             }
         }
         self.deliver_yield();
+        if self.wants_input {
+            self.rest();
+        }
+    }
+
+    /// The run has nothing to do. It came this far with its state, so nothing is held against it
+    /// any more.
+    fn rest(&mut self) {
+        self.live.run().park();
+        if self.record.recoveries > 0 {
+            self.queue.push_back(Task::Prove);
+        }
     }
 
     fn carry_out_unit(&mut self, task: UnitTask, answer: Result<(), SessionError>) {

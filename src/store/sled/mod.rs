@@ -26,11 +26,12 @@ use self::{
     writer::Job,
 };
 use super::{
-    Batch, Damage, Due, Key, Opened, Page, Query, Refusal, Store, StoreError, StoreFuture, index,
+    AcceptedInput, Batch, Damage, Due, Key, Opened, Page, Query, Refusal, Store, StoreError,
+    StoreFuture, index,
 };
 use crate::model::{
     event::EventRecord,
-    ids::{SessionId, WorkerGeneration},
+    ids::{InputId, SessionId, WorkerGeneration},
     record::{Lane, SessionRecord, StoredInput},
     time::SupervisedTime,
 };
@@ -195,6 +196,13 @@ impl Store for SledStore {
             self.shared
                 .read(move |engine| Ok(read::snapshot(engine, session, sequence)?.map(Into::into))),
         )
+    }
+
+    fn accepted(&self, session: SessionId, id: InputId) -> StoreFuture<'_, Option<AcceptedInput>> {
+        Box::pin(self.shared.read(move |engine| {
+            let known = read::input_id(engine, session, &id)?;
+            Ok(known.map(|(sequence, checksum)| AcceptedInput { sequence, checksum }))
+        }))
     }
 
     fn inputs(

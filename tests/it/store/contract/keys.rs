@@ -2,7 +2,7 @@
 
 use sessionkeeper::{
     PauseCause, Phase, SessionRecord, StartRequest,
-    store::{Key, Refusal, Store},
+    store::{AcceptedInput, Key, Refusal, Store},
 };
 
 use super::super::fixture::{
@@ -101,6 +101,11 @@ pub(crate) async fn an_input_id_is_taken_also_after_the_input_is_gone<P: Place>(
     assert_eq!(store.inputs(session(1), 0, 9).await.expect("inputs"), []);
 
     let store = reopened(&place, store, 1).await;
+    let known = store.accepted(session(1), input_id("a")).await.expect("accepted");
+    let checksum = crc32fast::hash(b"payload");
+    assert_eq!(known, Some(AcceptedInput { sequence: 1, checksum }));
+    assert_eq!(store.accepted(session(1), input_id("z")).await.expect("accepted"), None);
+    assert_eq!(store.accepted(session(2), input_id("a")).await.expect("accepted"), None);
     let again = with_inputs(next(&covered, |_| ()), &[(Some("a"), b"payload")]);
     assert_eq!(answer(&store, again).await, Err(taken));
     let twins = with_inputs(next(&covered, |_| ()), &[(Some("c"), b"1"), (Some("c"), b"2")]);

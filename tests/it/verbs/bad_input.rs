@@ -36,6 +36,7 @@ fn a_policy_refuses_what_it_cannot_use_and_names_it() {
         ("pause_grace", Policy::builder().pause_grace(CENTURIES)),
         ("stop_grace", Policy::builder().stop_grace(Duration::MAX)),
         ("cancel_grace", Policy::builder().cancel_grace(CENTURIES)),
+        ("cancel_grace", Policy::builder().cancel_grace(Duration::from_millis(9))),
         ("max_inputs", Policy::builder().max_inputs(0_u32)),
         ("max_input_bytes", Policy::builder().max_input_bytes(0_u64)),
         ("max_snapshot_bytes", Policy::builder().max_snapshot_bytes(0_u64)),
@@ -128,7 +129,7 @@ async fn the_smallest_settings_work() {
         policy
             .pause_grace(Duration::ZERO)
             .stop_grace(Duration::ZERO)
-            .cancel_grace(Duration::from_millis(1))
+            .cancel_grace(Duration::from_millis(10))
             .max_inputs(1_u32)
             .heartbeat_timeout(Duration::from_millis(1))
             .idle_timeout(Limit::Never)

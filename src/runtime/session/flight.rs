@@ -48,7 +48,7 @@ impl Session {
             self.notes.append(&mut self.live.run().take_notes());
             self.notes_since = None;
             draft.take_notes(self.run, self.notes.clone());
-            if std::mem::take(&mut self.untaken) {
+            if self.untaken {
                 draft.give_back();
             }
             let mut decided = Vec::new();
@@ -302,6 +302,7 @@ impl Session {
     fn land(&mut self, landed: Landed) {
         let Landed { record, inputs, events } = landed;
         self.notes.clear();
+        self.untaken = false;
         self.record = record;
         self.inbox.extend(inputs);
         let consumed = self.record.inbox.consumed;

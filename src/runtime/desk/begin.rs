@@ -56,12 +56,12 @@ impl Desk<'_> {
     /// Begins a run, for those who can wait until the store can be read.
     pub(super) async fn begin_in_time(&mut self, cause: Cause) -> Begin {
         loop {
-            match self.begin(cause, None).await {
-                Begin::Refused(SessionError::Store { .. }) if self.core.store().is_ok() => {
-                    tokio::time::sleep(RETRY).await;
-                }
-                begun => return begun,
+            let begun = self.begin(cause, None).await;
+            let store_failed = matches!(begun, Begin::Refused(SessionError::Store { .. }));
+            if !store_failed || self.core.store().is_err() {
+                return begun;
             }
+            tokio::time::sleep(RETRY).await;
         }
     }
 

@@ -32,13 +32,13 @@ impl Loaded {
         let Some(workload) = core.registry.get(&record.kind) else {
             return Err(SessionError::NoWorkload { session, kind: record.kind.clone() });
         };
-        let read = |error| match error {
-            // That lasts, whatever becomes of the store.
-            StoreError::Damaged { what, reason, .. } => {
+        let read = |error| {
+            if let StoreError::Damaged { what, reason, .. } = error {
+                // That lasts, whatever becomes of the store.
                 let reason = format!("an {what} after it is damaged: {reason}");
-                SessionError::Unreadable { session, reason }
+                return SessionError::Unreadable { session, reason };
             }
-            error => SessionError::read(session, error),
+            SessionError::read(session, error)
         };
         let store = core.store().map_err(read)?;
         let mut trouble: Option<String> = None;

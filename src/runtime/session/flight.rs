@@ -48,7 +48,7 @@ impl Session {
             self.notes.append(&mut self.live.run().take_notes());
             self.notes_since = None;
             draft.take_notes(self.run, self.notes.clone());
-            if std::mem::take(&mut self.untaken) {
+            if self.untaken {
                 draft.give_back();
             }
             let mut decided = Vec::new();
@@ -157,7 +157,9 @@ impl Session {
                 Decided::Quiet(Task::Expire { cause, reason })
             }
             // It stands behind the end of the run, and nothing is decided after that.
-            task @ (Task::Pause { .. } | Task::Resume { .. } | Task::Notes) => Decided::Quiet(task),
+            task @ (Task::LatePause { .. } | Task::LateResume { .. } | Task::Notes) => {
+                Decided::Quiet(task)
+            }
             Task::Prove => {
                 draft.clear_recoveries();
                 Decided::Quiet(Task::Prove)
@@ -170,8 +172,7 @@ impl Session {
     }
 
     fn decide_end(&mut self, draft: &mut Draft, driven: &Driven) {
-        self.take_back();
-        if std::mem::take(&mut self.untaken) {
+        if self.take_back() {
             draft.give_back();
         }
         let mut end = driven.end.clone();
@@ -195,12 +196,13 @@ impl Session {
         ending.settle(draft, &self.policy);
     }
 
-    /// Takes back an input that the run did not pick up.
-    fn take_back(&mut self) {
-        if let Some(Delivery::Input { .. }) = self.live.run().take_back() {
+    /// Takes back an input that the run did not pick up, if there is one.
+    fn take_back(&mut self) -> bool {
+        let untaken = matches!(self.live.run().take_back(), Some(Delivery::Input { .. }));
+        if untaken {
             self.given = None;
-            self.untaken = true;
         }
+        untaken
     }
 
     /// Keeps a state that the run handed over, if the run may and the state is not too large.
@@ -261,9 +263,6 @@ impl Session {
                 for decided in &mut flight.decided {
                     decided.store_failed(&error);
                 }
-                for pauser in &mut self.pausers {
-                    pauser.tell_store_failed(&error);
-                }
             }
             Answer::Refused(refusal) => self.on_refusal(refusal),
         }
@@ -303,6 +302,7 @@ impl Session {
     fn land(&mut self, landed: Landed) {
         let Landed { record, inputs, events } = landed;
         self.notes.clear();
+        self.untaken = false;
         self.record = record;
         self.inbox.extend(inputs);
         let consumed = self.record.inbox.consumed;
@@ -333,7 +333,7 @@ impl Session {
                     self.wants_input = self.given.is_none_or(|given| given <= consumed);
                 }
                 Decided::Next { answer: Err(error), .. } => {
-                    self.take_back();
+                    self.untaken |= self.take_back();
                     self.live.run().deliver(Delivery::Refused(error));
                 }
                 Decided::Commit { reply, answer, .. } => {

@@ -165,7 +165,7 @@ impl Session {
         let Launch { core, live, line, workload, snapshot, inputs } = launch;
         let record = live.record();
         let started = core.clock.worker();
-        let session = Self {
+        let mut session = Self {
             run: live.run().id(),
             policy: core.policy_of(&record),
             inbox: inputs.into_iter().map(Arc::new).collect(),
@@ -192,6 +192,9 @@ impl Session {
             core: Arc::clone(&core),
             live: Arc::clone(&live),
         };
+        // A run may be silent from the first moment: no message would ever come to look at it.
+        let first_look = session.next_look();
+        session.alarm.set(first_look);
         drive::spawn(core, live, line, workload, snapshot, session.policy.cancel_grace());
         session
     }
@@ -247,8 +250,10 @@ impl Session {
                 self.queue.push_back(Task::Annotate { change, reply });
             }
             Op::Returned { run, done } => self.queue.push_back(Task::Returned { run, done }),
-            Op::Pause { reply } if self.over => self.queue.push_back(Task::Pause { reply }),
-            Op::Resume { reply, .. } if self.over => self.queue.push_back(Task::Resume { reply }),
+            Op::Pause { reply } if self.over => self.queue.push_back(Task::LatePause { reply }),
+            Op::Resume { reply, .. } if self.over => {
+                self.queue.push_back(Task::LateResume { reply });
+            }
             Op::Pause { reply } => self.on_pause(reply),
             Op::Cancel => self.cancel(),
             Op::Abandon => self.abandon(),

@@ -40,12 +40,12 @@ pub(super) enum Task {
         run: RunId,
         done: oneshot::Sender<()>,
     },
-    /// Came when the run had ended already: whoever keeps the session next serves it.
-    Pause {
+    /// A pause that came when the run had ended already: the session's next keeper serves it.
+    LatePause {
         reply: Reply<Rested, SessionError>,
     },
-    /// The same.
-    Resume {
+    /// The same of a resume.
+    LateResume {
         reply: Reply<(), SessionError>,
     },
     Next {
@@ -76,8 +76,8 @@ impl Task {
             Self::Fail { reason, reply } => Some(Op::Fail { reason, reply }),
             Self::Annotate { change, reply } => Some(Op::Annotate { change, reply }),
             Self::Returned { run, done } => Some(Op::Returned { run, done }),
-            Self::Pause { reply } => Some(Op::Pause { reply }),
-            Self::Resume { reply } => Some(Op::Resume { place: None, reply }),
+            Self::LatePause { reply } => Some(Op::Pause { reply }),
+            Self::LateResume { reply } => Some(Op::Resume { place: None, reply }),
             Self::Next { .. }
             | Self::Commit { .. }
             | Self::Expire { .. }
@@ -95,8 +95,8 @@ impl Task {
             | Self::Complete { .. }
             | Self::Fail { .. }
             | Self::Annotate { .. }
-            | Self::Pause { .. }
-            | Self::Resume { .. } => true,
+            | Self::LatePause { .. }
+            | Self::LateResume { .. } => true,
             Self::Returned { .. }
             | Self::Next { .. }
             | Self::Commit { .. }
@@ -111,11 +111,11 @@ impl Task {
         match self {
             Self::Send { reply, .. } => reply.store_failed(error),
             Self::Stop { reply, .. } => reply.store_failed(error),
-            Self::Pause { reply } => reply.store_failed(error),
-            Self::Resume { reply } => reply.store_failed(error),
             Self::Complete { reply, .. }
             | Self::Fail { reply, .. }
-            | Self::Annotate { reply, .. } => reply.store_failed(error),
+            | Self::Annotate { reply, .. }
+            | Self::LateResume { reply } => reply.store_failed(error),
+            Self::LatePause { reply } => reply.store_failed(error),
             Self::Returned { .. }
             | Self::Next { .. }
             | Self::Commit { .. }

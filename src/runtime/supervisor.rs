@@ -322,6 +322,10 @@ impl Sessions {
         self.actors.insert(actor.get_id(), session);
         line.connect(actor);
         self.core.directory.pin().insert(session, Arc::clone(&live));
+        if self.core.life() == Life::Ended {
+            // The worker was lost meanwhile, and may have cancelled its runs before this one.
+            live.run().end();
+        }
         if let Some(kept) = self.kept.get_mut(&session) {
             kept.by = By::Actor { live, missed: Vec::new() };
         }
@@ -344,8 +348,7 @@ impl Sessions {
         let live = Arc::clone(live);
         let mut ops = std::mem::take(missed);
         let Some(settlement) = live.take_settlement() else {
-            live.run().fence();
-            live.run().set_ask(crate::workload::Ask::Cancel);
+            live.run().end();
             self.core.settled(&live, None);
             ops.insert(0, Op::Lost { run: live.run().id() });
             return self.open_desk(session, ops);

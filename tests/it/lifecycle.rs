@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use sessionkeeper::{PauseCause, RunEnd, Settled, State};
+use sessionkeeper::{
+    Context, Outcome, PauseCause, Policy, RunEnd, Settled, Start, State, Supervisor, Workload,
+    WorkloadError, store::MemoryStore,
+};
 
 use crate::support::{BUDGET, Do, Worker, drained};
 
@@ -95,4 +98,36 @@ async fn a_crash_loses_nothing() {
     let session = worker.again(&session).await;
     let done = drained(&session).await;
     assert_eq!((done.sum, done.seen), (6, vec![1, 2, 3]));
+}
+
+/// Never asks for anything, never says anything.
+struct Mute;
+
+impl Workload for Mute {
+    const KIND: &'static str = "mute";
+    const STATE_VERSION: u32 = 1;
+    type State = ();
+    type Input = ();
+
+    async fn run(&self, _: &mut Context<Self>) -> Result<Outcome, WorkloadError> {
+        std::future::pending().await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_is_silent_from_the_first_moment_expires() {
+    let timeout = Duration::from_secs(10);
+    let supervisor = Supervisor::builder(MemoryStore::new())
+        .workload(Mute)
+        .policy(Policy::builder().heartbeat_timeout(timeout).build().unwrap())
+        .start()
+        .await
+        .unwrap();
+    let session = supervisor.start(Start::<Mute>::new(())).await.unwrap();
+    let began = tokio::time::Instant::now();
+    let settled = tokio::time::timeout(timeout * 2, session.settled()).await;
+    let settled = settled.expect("it is found out").unwrap();
+    assert!(matches!(settled, Settled::Expired(_)), "{settled:?}");
+    let late = began.elapsed().saturating_sub(timeout);
+    assert!(late <= Duration::from_millis(100), "{late:?} late");
 }

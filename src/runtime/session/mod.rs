@@ -41,7 +41,7 @@ use crate::{
     },
     policy::Policy,
     workload::{
-        Ask, Delivery, Noted, Request,
+        Delivery, Noted, Request,
         erased::{Driven, ErasedWorkload},
     },
 };
@@ -100,6 +100,8 @@ pub(crate) struct Session {
     ladder: Ladder,
     /// Whether the run waits for its next input.
     wants_input: bool,
+    /// The input that the run was given last.
+    given: Option<u64>,
     /// Whether the last attempt was counted for an input that the run never got.
     untaken: bool,
     /// Whether a checkpoint of this run consumed an input.
@@ -163,7 +165,7 @@ impl Session {
         let Launch { core, live, line, workload, snapshot, inputs } = launch;
         let record = live.record();
         let started = core.clock.worker();
-        let session = Self {
+        let mut session = Self {
             run: live.run().id(),
             policy: core.policy_of(&record),
             inbox: inputs.into_iter().map(Arc::new).collect(),
@@ -176,6 +178,7 @@ impl Session {
             recalled: false,
             ladder: Ladder::Free,
             wants_input: false,
+            given: None,
             untaken: false,
             progressed: false,
             fenced: false,
@@ -189,6 +192,9 @@ impl Session {
             core: Arc::clone(&core),
             live: Arc::clone(&live),
         };
+        // A run may be silent from the first moment: no message would ever come to look at it.
+        let first_look = session.next_look();
+        session.alarm.set(first_look);
         drive::spawn(core, live, line, workload, snapshot, session.policy.cancel_grace());
         session
     }
@@ -244,8 +250,9 @@ impl Session {
                 self.queue.push_back(Task::Annotate { change, reply });
             }
             Op::Returned { run, done } => self.queue.push_back(Task::Returned { run, done }),
-            op @ (Op::Pause { .. } | Op::Resume { .. }) if self.over => {
-                self.queue.push_back(Task::Later(op));
+            Op::Pause { reply } if self.over => self.queue.push_back(Task::LatePause { reply }),
+            Op::Resume { reply, .. } if self.over => {
+                self.queue.push_back(Task::LateResume { reply });
             }
             Op::Pause { reply } => self.on_pause(reply),
             Op::Cancel => self.cancel(),
@@ -335,8 +342,7 @@ impl Session {
     }
 
     fn end(&mut self, how: Settled, settlement: Option<Settlement>) {
-        self.live.run().fence();
-        self.live.run().set_ask(Ask::Cancel);
+        self.live.run().end();
         self.core.settled(&self.live, settlement);
         self.settled = Some(how);
     }

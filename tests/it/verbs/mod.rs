@@ -10,6 +10,7 @@ use sessionkeeper::{
 mod backoff;
 mod bad_input;
 mod concurrent;
+mod crowd;
 mod find_list;
 mod model;
 mod pause;

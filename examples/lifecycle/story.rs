@@ -13,7 +13,7 @@ use sessionkeeper::{
 };
 use tokio::{
     task::JoinHandle,
-    time::{Instant, sleep},
+    time::{Instant, sleep, timeout},
 };
 
 use crate::{
@@ -68,7 +68,8 @@ pub(crate) async fn tell(
         "6  Silence: a run gives no sign of life for {HEARTBEAT_TIMEOUT:?}, and its session expires"
     ));
     stage.start("silent", SILENT).await?;
-    stage.session("silent")?.settled().await?;
+    let expired = timeout(HEARTBEAT_TIMEOUT * 10, stage.session("silent")?.settled()).await;
+    expired.context("nobody noticed that it was silent")??;
     sleep(BLINK).await;
 
     screen.heading("7  Completion: one session has counted every file");
@@ -285,7 +286,7 @@ async fn begin(
         .build()?;
 
     let calm = || FolderCount::new(pace, heartbeats.clone());
-    let (slow, early) = (Mishap::Slow(SLOW_FILE), files as u64 / 20);
+    let (slow, early) = (Mishap::Slow(SLOW_FILE), (files as u64 / 20).max(1));
     let supervisor = Supervisor::builder(store)
         .policy(policy)
         .workload(calm())

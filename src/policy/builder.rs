@@ -2,45 +2,18 @@
 
 use std::time::Duration;
 
-use serde::Deserialize;
-
-use super::{Limit, OnIdle, OnSilence, Policy, RestartPolicy, WhileAbandoned, limit};
+use super::{Limit, OnIdle, OnSilence, Policy, RestartPolicy, WhileAbandoned, settings::Settings};
 
 /// Builds a [`Policy`]; see its methods for the meaning and default of each setting.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Debug, Clone, Default)]
 #[must_use]
-pub struct PolicyBuilder {
-    heartbeat_timeout: Limit,
-    on_silence: OnSilence,
-    idle_timeout: Limit,
-    on_idle: OnIdle,
-    #[serde(with = "limit::duration")]
-    pause_grace: Duration,
-    #[serde(with = "limit::duration")]
-    stop_grace: Duration,
-    #[serde(with = "limit::duration")]
-    cancel_grace: Duration,
-    paused_timeout: Limit,
-    pending_timeout: Limit,
-    while_abandoned: WhileAbandoned,
-    restart: RestartPolicy,
-    max_inputs: u32,
-    max_input_bytes: u64,
-    max_snapshot_bytes: u64,
-}
-
-impl Default for PolicyBuilder {
-    fn default() -> Self {
-        Policy::default().to_builder()
-    }
-}
+pub struct PolicyBuilder(pub(super) Settings);
 
 macro_rules! setters {
     ($($(#[$doc:meta])* $name:ident: $type:ty),* $(,)?) => {
         $($(#[$doc])*
         pub fn $name(mut self, value: impl Into<$type>) -> Self {
-            self.$name = value.into();
+            self.0.$name = value.into();
             self
         })*
     };
@@ -84,10 +57,10 @@ impl PolicyBuilder {
     /// [`InvalidPolicy`] names the setting and what it must be.
     pub fn build(self) -> Result<Policy, InvalidPolicy> {
         let limits = [
-            ("heartbeat_timeout", self.heartbeat_timeout),
-            ("idle_timeout", self.idle_timeout),
-            ("paused_timeout", self.paused_timeout),
-            ("pending_timeout", self.pending_timeout),
+            ("heartbeat_timeout", self.0.heartbeat_timeout),
+            ("idle_timeout", self.0.idle_timeout),
+            ("paused_timeout", self.0.paused_timeout),
+            ("pending_timeout", self.0.pending_timeout),
         ];
         for (setting, limit) in limits {
             if limit.duration().is_some_and(|limit| limit < MIN_TIMEOUT) {
@@ -95,69 +68,38 @@ impl PolicyBuilder {
             }
         }
         let spans = [
-            ("heartbeat_timeout", self.heartbeat_timeout.duration()),
-            ("idle_timeout", self.idle_timeout.duration()),
-            ("paused_timeout", self.paused_timeout.duration()),
-            ("pending_timeout", self.pending_timeout.duration()),
-            ("pause_grace", Some(self.pause_grace)),
-            ("stop_grace", Some(self.stop_grace)),
-            ("cancel_grace", Some(self.cancel_grace)),
+            ("heartbeat_timeout", self.0.heartbeat_timeout.duration()),
+            ("idle_timeout", self.0.idle_timeout.duration()),
+            ("paused_timeout", self.0.paused_timeout.duration()),
+            ("pending_timeout", self.0.pending_timeout.duration()),
+            ("pause_grace", Some(self.0.pause_grace)),
+            ("stop_grace", Some(self.0.stop_grace)),
+            ("cancel_grace", Some(self.0.cancel_grace)),
         ];
         for (setting, span) in spans {
             if span.is_some_and(|span| span > MAX_SPAN) {
                 return Err(InvalidPolicy::new(setting, "at most 100 years; for no limit, never"));
             }
         }
-        if self.cancel_grace < MIN_CANCEL_GRACE {
+        if self.0.cancel_grace < MIN_CANCEL_GRACE {
             let must_be = "at least 10ms: a cancelled run needs a moment to be gone";
             return Err(InvalidPolicy::new("cancel_grace", must_be));
         }
         let counts = [
-            ("max_inputs", u64::from(self.max_inputs)),
-            ("max_input_bytes", self.max_input_bytes),
-            ("max_snapshot_bytes", self.max_snapshot_bytes),
+            ("max_inputs", u64::from(self.0.max_inputs)),
+            ("max_input_bytes", self.0.max_input_bytes),
+            ("max_snapshot_bytes", self.0.max_snapshot_bytes),
         ];
         for (setting, count) in counts {
             if count == 0 {
                 return Err(InvalidPolicy::new(setting, "at least 1"));
             }
         }
-        if self.max_snapshot_bytes > MAX_SNAPSHOT {
+        if self.0.max_snapshot_bytes > MAX_SNAPSHOT {
             return Err(InvalidPolicy::new("max_snapshot_bytes", "at most 1 GiB"));
         }
-        self.restart.validate()?;
-        let Self {
-            heartbeat_timeout,
-            on_silence,
-            idle_timeout,
-            on_idle,
-            pause_grace,
-            stop_grace,
-            cancel_grace,
-            paused_timeout,
-            pending_timeout,
-            while_abandoned,
-            restart,
-            max_inputs,
-            max_input_bytes,
-            max_snapshot_bytes,
-        } = self;
-        Ok(Policy {
-            heartbeat_timeout,
-            on_silence,
-            idle_timeout,
-            on_idle,
-            pause_grace,
-            stop_grace,
-            cancel_grace,
-            paused_timeout,
-            pending_timeout,
-            while_abandoned,
-            restart,
-            max_inputs,
-            max_input_bytes,
-            max_snapshot_bytes,
-        })
+        self.0.restart.validate()?;
+        Ok(Policy(self.0))
     }
 }
 
@@ -166,49 +108,17 @@ const MIN_TIMEOUT: Duration = Duration::from_millis(1);
 pub(super) const MAX_SPAN: Duration = Duration::from_secs(100 * 366 * 24 * 3600);
 const MAX_SNAPSHOT: u64 = 1 << 30;
 
-impl Policy {
-    /// Starts from the values of this policy.
-    pub fn to_builder(&self) -> PolicyBuilder {
-        let Self {
-            heartbeat_timeout,
-            on_silence,
-            idle_timeout,
-            on_idle,
-            pause_grace,
-            stop_grace,
-            cancel_grace,
-            paused_timeout,
-            pending_timeout,
-            while_abandoned,
-            restart,
-            max_inputs,
-            max_input_bytes,
-            max_snapshot_bytes,
-        } = self.clone();
-        PolicyBuilder {
-            heartbeat_timeout,
-            on_silence,
-            idle_timeout,
-            on_idle,
-            pause_grace,
-            stop_grace,
-            cancel_grace,
-            paused_timeout,
-            pending_timeout,
-            while_abandoned,
-            restart,
-            max_inputs,
-            max_input_bytes,
-            max_snapshot_bytes,
-        }
+impl TryFrom<Settings> for Policy {
+    type Error = InvalidPolicy;
+
+    fn try_from(settings: Settings) -> Result<Self, InvalidPolicy> {
+        PolicyBuilder(settings).build()
     }
 }
 
-impl TryFrom<PolicyBuilder> for Policy {
-    type Error = InvalidPolicy;
-
-    fn try_from(builder: PolicyBuilder) -> Result<Self, InvalidPolicy> {
-        builder.build()
+impl From<Policy> for Settings {
+    fn from(policy: Policy) -> Self {
+        policy.0
     }
 }
 

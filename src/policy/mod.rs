@@ -9,9 +9,11 @@ mod limit;
 pub(crate) mod liveness;
 pub(crate) mod recovery;
 pub(crate) mod restart;
+mod settings;
 #[cfg(test)]
 mod tests;
 
+use self::settings::Settings;
 pub use self::{
     builder::{InvalidPolicy, PolicyBuilder},
     limit::Limit,
@@ -34,49 +36,9 @@ pub use self::{
 /// assert_eq!(policy.idle_timeout(), Limit::Never);
 /// # Ok::<(), serde_json::Error>(())
 /// ```
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "PolicyBuilder")]
-pub struct Policy {
-    heartbeat_timeout: Limit,
-    on_silence: OnSilence,
-    idle_timeout: Limit,
-    on_idle: OnIdle,
-    #[serde(with = "limit::duration")]
-    pause_grace: Duration,
-    #[serde(with = "limit::duration")]
-    stop_grace: Duration,
-    #[serde(with = "limit::duration")]
-    cancel_grace: Duration,
-    paused_timeout: Limit,
-    pending_timeout: Limit,
-    while_abandoned: WhileAbandoned,
-    restart: RestartPolicy,
-    max_inputs: u32,
-    max_input_bytes: u64,
-    max_snapshot_bytes: u64,
-}
-
-impl Default for Policy {
-    /// The defaults, each named at its method.
-    fn default() -> Self {
-        Self {
-            heartbeat_timeout: Limit::After(Duration::from_secs(30 * 60)),
-            on_silence: OnSilence::Expire,
-            idle_timeout: Limit::After(Duration::from_secs(30 * 60)),
-            on_idle: OnIdle::Pause,
-            pause_grace: Duration::from_secs(30),
-            stop_grace: Duration::from_secs(10),
-            cancel_grace: Duration::from_secs(5),
-            paused_timeout: Limit::Never,
-            pending_timeout: Limit::Never,
-            while_abandoned: WhileAbandoned::RefuseResume,
-            restart: RestartPolicy::default(),
-            max_inputs: 64,
-            max_input_bytes: 4 << 20,
-            max_snapshot_bytes: 16 << 20,
-        }
-    }
-}
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(try_from = "Settings", into = "Settings")]
+pub struct Policy(Settings);
 
 impl Policy {
     /// Starts from the defaults.
@@ -84,76 +46,81 @@ impl Policy {
         PolicyBuilder::default()
     }
 
+    /// Starts from the values of this policy.
+    pub fn to_builder(&self) -> PolicyBuilder {
+        PolicyBuilder(self.0.clone())
+    }
+
     /// How long a working run may give no sign of life (default 30 min of worker time).
     pub const fn heartbeat_timeout(&self) -> Limit {
-        self.heartbeat_timeout
+        self.0.heartbeat_timeout
     }
 
     /// What happens to a run that gives none (default: it expires).
     pub const fn on_silence(&self) -> OnSilence {
-        self.on_silence
+        self.0.on_silence
     }
 
     /// How long a run may rest in `next_input` (default 30 min of worker time).
     pub const fn idle_timeout(&self) -> Limit {
-        self.idle_timeout
+        self.0.idle_timeout
     }
 
     /// What happens to a run that rests longer (default: it is paused, and an input wakes it).
     pub const fn on_idle(&self) -> OnIdle {
-        self.on_idle
+        self.0.on_idle
     }
 
     /// How long a run that was asked to pause may take before it is cancelled (default 30 s).
     pub const fn pause_grace(&self) -> Duration {
-        self.pause_grace
+        self.0.pause_grace
     }
 
     /// How long a run that was asked to stop may take before it is cancelled (default 10 s).
     pub const fn stop_grace(&self) -> Duration {
-        self.stop_grace
+        self.0.stop_grace
     }
 
     /// How long a cancelled run may take to be gone, its clean-up included, before it is
     /// abandoned (default 5 s).
     pub const fn cancel_grace(&self) -> Duration {
-        self.cancel_grace
+        self.0.cancel_grace
     }
 
     /// How long a session may be paused before it expires, in supervised time (default never).
     /// Quarantined sessions wait without limit.
     pub const fn paused_timeout(&self) -> Limit {
-        self.paused_timeout
+        self.0.paused_timeout
     }
 
     /// How long a session may be pending before it expires, in supervised time (default never).
     pub const fn pending_timeout(&self) -> Limit {
-        self.pending_timeout
+        self.0.pending_timeout
     }
 
     /// What a resume does while an abandoned run is alive (default: it is refused).
     pub const fn while_abandoned(&self) -> WhileAbandoned {
-        self.while_abandoned
+        self.0.while_abandoned
     }
 
     /// What follows a failure.
     pub const fn restart(&self) -> &RestartPolicy {
-        &self.restart
+        &self.0.restart
     }
 
     /// How many inputs may wait (default 64).
     pub const fn max_inputs(&self) -> u32 {
-        self.max_inputs
+        self.0.max_inputs
     }
 
     /// How many bytes of inputs may wait (default 4 MiB).
     pub const fn max_input_bytes(&self) -> u64 {
-        self.max_input_bytes
+        self.0.max_input_bytes
     }
 
     /// How large a snapshot may be, encoded (default 16 MiB).
     pub const fn max_snapshot_bytes(&self) -> u64 {
-        self.max_snapshot_bytes
+        self.0.max_snapshot_bytes
     }
 }
 

@@ -260,8 +260,7 @@ impl Core {
             task.abort();
         }
         for live in self.directory.pin().values() {
-            live.run().fence();
-            live.run().set_ask(crate::workload::Ask::Cancel);
+            live.run().end();
         }
         if let Some(supervisor) = self.supervisor() {
             supervisor.kill();

@@ -2,8 +2,8 @@
 
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
-use futures::FutureExt;
-use tokio::sync::oneshot;
+use futures::{FutureExt, future::BoxFuture};
+use tokio::{sync::oneshot, time::Instant};
 use tracing::Instrument;
 
 use super::{
@@ -41,22 +41,11 @@ pub(super) fn spawn(
             Driven::ended(RunEnd::Panicked { message: panic_message(&*panic) })
         });
         run.abort_tasks();
-        let closing = async {
-            let own = AssertUnwindSafe(async { workload.close(&run, &driven.end).await });
-            let held = AssertUnwindSafe(async { run.close_held(&driven.end).await });
-            let own = own.catch_unwind().await;
-            let held = held.catch_unwind().await;
-            own.is_ok() && held.is_ok()
-        };
         // A little less than the grace, so that a clean-up that hangs is not taken for a run
         // that does; and declared, so that it is not taken for silence.
         let limit = grace.mul_f64(0.9);
         let _declared = run.busy_guard(limit);
-        match tokio::time::timeout(limit, closing).await {
-            Ok(true) => {}
-            Ok(false) => telemetry::clean_up_failed(run.session(), run.id(), "panicked"),
-            Err(_) => telemetry::clean_up_failed(run.session(), run.id(), "took too long"),
-        }
+        clean_up(&*workload, &run, &driven.end, limit).await;
         if live.run_is_over() {
             // Where the actor is gone, the worker is too.
             let _ = line.send(Message::Over(driven));
@@ -65,6 +54,28 @@ pub(super) fn spawn(
         }
     };
     runtime.spawn(task.instrument(span));
+}
+
+/// Calls the workload's own clean-up and closes what the run holds, the last first. Each may take
+/// an equal part of the time that is left, so that one that hangs or panics leaves the others
+/// theirs.
+async fn clean_up(workload: &dyn ErasedWorkload, run: &Run, end: &RunEnd, limit: Duration) {
+    let until = Instant::now() + limit;
+    let mut next: BoxFuture<'_, ()> = Box::pin(async { workload.close(run, end).await });
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        let others = u32::try_from(run.count_held()).unwrap_or(u32::MAX - 1);
+        let part = left / (others + 1);
+        match tokio::time::timeout(part, AssertUnwindSafe(next).catch_unwind()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => telemetry::clean_up_failed(run.session(), run.id(), "panicked"),
+            Err(_) => telemetry::clean_up_failed(run.session(), run.id(), "took too long"),
+        }
+        let Some(last) = run.take_held() else {
+            return;
+        };
+        next = Box::pin(async move { last.close(end).await });
+    }
 }
 
 /// Says that an abandoned run has come back, until somebody has heard it.

@@ -2,12 +2,12 @@
 //! end. It never waits in a handler; what takes time is a task that reports back.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, VecDeque, hash_map::Entry},
     sync::Arc,
 };
 
 use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, task::AbortHandle};
 
 use super::{
     core::{Core, Life},
@@ -93,7 +93,16 @@ enum By {
     /// A task that works off requests. More of them wait.
     Desk { waiting: Vec<Op> },
     /// Nobody, until its backoff is over.
-    Backoff,
+    Backoff(Wait),
+}
+
+/// A wait that is over when this is dropped.
+struct Wait(AbortHandle);
+
+impl Drop for Wait {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 struct Draining {
@@ -182,7 +191,7 @@ impl Sessions {
                 }
             }
             By::Desk { waiting } => waiting.push(op),
-            By::Backoff => self.open_desk(session, vec![op]),
+            By::Backoff(_) => self.open_desk(session, vec![op]),
         }
     }
 
@@ -204,10 +213,17 @@ impl Sessions {
     }
 
     fn open_desk(&mut self, session: SessionId, ops: Vec<Op>) {
-        let kept =
-            self.kept.entry(session).or_insert_with(|| Kept { by: By::Backoff, place: None });
-        kept.by = By::Desk { waiting: Vec::new() };
-        let has_place = kept.place.is_some();
+        let by = By::Desk { waiting: Vec::new() };
+        let has_place = match self.kept.entry(session) {
+            Entry::Occupied(mut kept) => {
+                kept.get_mut().by = by;
+                kept.get().place.is_some()
+            }
+            Entry::Vacant(new) => {
+                new.insert(Kept { by, place: None });
+                false
+            }
+        };
         let me = self.me.clone();
         let desk = desk::serve(Arc::clone(&self.core), session, ops, has_place);
         tokio::spawn(async move {
@@ -265,14 +281,14 @@ impl Sessions {
         if !ops.is_empty() {
             return self.open_desk(session, ops);
         }
-        if let Some(kept) = self.kept.get_mut(&session) {
-            kept.by = By::Backoff;
-        }
         let core = Arc::clone(&self.core);
-        tokio::spawn(async move {
+        let wait = tokio::spawn(async move {
             core.clock.sleep_until_supervised(restarting.due).await;
             core.route(session, Op::Restart);
         });
+        if let Some(kept) = self.kept.get_mut(&session) {
+            kept.by = By::Backoff(Wait(wait.abort_handle()));
+        }
     }
 
     fn launch(&mut self, session: SessionId, launch: desk::Prepared, ops: Vec<Op>) {
@@ -306,6 +322,10 @@ impl Sessions {
         self.actors.insert(actor.get_id(), session);
         line.connect(actor);
         self.core.directory.pin().insert(session, Arc::clone(&live));
+        if self.core.life() == Life::Ended {
+            // The worker was lost meanwhile, and may have cancelled its runs before this one.
+            live.run().end();
+        }
         if let Some(kept) = self.kept.get_mut(&session) {
             kept.by = By::Actor { live, missed: Vec::new() };
         }
@@ -328,8 +348,7 @@ impl Sessions {
         let live = Arc::clone(live);
         let mut ops = std::mem::take(missed);
         let Some(settlement) = live.take_settlement() else {
-            live.run().fence();
-            live.run().set_ask(crate::workload::Ask::Cancel);
+            live.run().end();
             self.core.settled(&live, None);
             ops.insert(0, Op::Lost { run: live.run().id() });
             return self.open_desk(session, ops);

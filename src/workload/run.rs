@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     model::{
-        event::{Event, RunEnd},
+        event::Event,
         ids::{ExternalId, RunId, SessionId},
         time::Timestamp,
         usage::Usage,
@@ -382,6 +382,12 @@ impl Run {
         self.inner.changed.notify_waiters();
     }
 
+    /// Fences the run and cancels it.
+    pub(crate) fn end(&self) {
+        self.fence();
+        self.set_ask(Ask::Cancel);
+    }
+
     /// Takes all notes, for a commit.
     pub(crate) fn take_notes(&self) -> Vec<Noted> {
         let notes = {
@@ -403,15 +409,14 @@ impl Run {
         }
     }
 
-    /// Closes what the run holds, the last first.
-    pub(crate) async fn close_held(&self, end: &RunEnd) {
-        loop {
-            let last = self.lock().held.pop();
-            match last {
-                Some(resource) => resource.close(end).await,
-                None => return,
-            }
-        }
+    /// How much the run holds.
+    pub(crate) fn count_held(&self) -> usize {
+        self.lock().held.len()
+    }
+
+    /// What the run holds, the last first.
+    pub(crate) fn take_held(&self) -> Option<Arc<dyn Closable>> {
+        self.lock().held.pop()
     }
 }
 

@@ -1,7 +1,13 @@
 //! Everything that is tested through the public API, in one binary.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may fail loudly")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::wildcard_enum_match_arm,
+    reason = "a test may fail loudly"
+)]
 
+mod guarantees;
 mod lifecycle;
 mod store;
 mod support;

@@ -78,6 +78,8 @@ pub(crate) struct Probe {
     pub(crate) live: AtomicU32,
     pub(crate) most_live: AtomicU32,
     pub(crate) closed: AtomicU32,
+    /// How many runs have come to the gate.
+    pub(crate) blocked: AtomicU32,
     pub(crate) gate: std::sync::Mutex<Option<std::sync::mpsc::Receiver<()>>>,
 }
 
@@ -180,6 +182,7 @@ impl Workload for Scripted {
                 Do::Block => {
                     let gate = self.probe.gate.lock().unwrap().take();
                     if let Some(gate) = gate {
+                        self.probe.blocked.fetch_add(1, Ordering::SeqCst);
                         let _ = gate.recv();
                     }
                 }

@@ -36,16 +36,12 @@ impl Desk<'_> {
         begun
     }
 
-    /// Begins to run if there is reason to: a place for a pending session, an input for an idle
+    /// Why the session should begin to run: a place for a pending session, an input for an idle
     /// one.
-    pub(super) async fn wake(&mut self) -> Begin {
-        let Some(record) = self.draft.as_ref().map(Draft::record) else {
-            return Begin::NoPlace;
-        };
-        if record.ready_since().is_none() {
-            return Begin::NoPlace;
-        }
-        let cause = match record.state() {
+    pub(super) fn reason_to_wake(&self) -> Option<Cause> {
+        let record = self.draft.as_ref().map(Draft::record)?;
+        record.ready_since()?;
+        Some(match record.state() {
             State::Pending => Cause::SlotFree,
             State::Active
             | State::Paused
@@ -54,8 +50,19 @@ impl Desk<'_> {
             | State::Completed
             | State::Failed
             | State::Expired => Cause::InputArrived,
-        };
-        self.begin(cause, None).await
+        })
+    }
+
+    /// Begins a run, for those who can wait until the store can be read.
+    pub(super) async fn begin_in_time(&mut self, cause: Cause) -> Begin {
+        loop {
+            let begun = self.begin(cause, None).await;
+            let store_failed = matches!(begun, Begin::Refused(SessionError::Store { .. }));
+            if !store_failed || self.core.store().is_err() {
+                return begun;
+            }
+            tokio::time::sleep(RETRY).await;
+        }
     }
 
     /// Begins a run, if nothing stands against it, there is a place, and what it needs can be

@@ -93,7 +93,9 @@ impl<'a> Desk<'a> {
                 };
                 if answer.is_ok() {
                     // Without a place, or if it cannot run now, the input waits.
-                    self.wake().await;
+                    if let Some(cause) = self.reason_to_wake() {
+                        self.begin(cause, None).await;
+                    }
                 }
                 Decided::Send { input, reply: reply.begin(), answer }
             }
@@ -143,7 +145,11 @@ impl<'a> Desk<'a> {
             }
             Op::Wake { place, done } => {
                 self.place = self.place.take().or(place);
-                let woken = match self.wake().await {
+                let begun = match self.reason_to_wake() {
+                    Some(cause) => self.begin_in_time(cause).await,
+                    None => Begin::NoPlace,
+                };
+                let woken = match begun {
                     Begin::Begun | Begin::NoPlace => Woken::Done,
                     Begin::Refused(error) => {
                         telemetry::session_trouble(self.session, "it cannot be run now", &error);

@@ -43,6 +43,8 @@ pub(super) fn store_failed(
             reply.store_failed(error);
             None
         }
+        // Who looks after sessions waits for a store that may heal.
+        op @ (Op::Wake { .. } | Op::Recover { .. }) if !lasting => Some(op),
         Op::Wake { done, .. } => {
             let _ = done.send(Woken::NotNow);
             None

@@ -92,7 +92,7 @@ impl Desk<'_> {
                     draft.adopt();
                     return Recovered::Resumed;
                 }
-                match self.begin(Cause::Recovered, None).await {
+                match self.begin_in_time(Cause::Recovered).await {
                     Begin::Begun => {
                         if let Some(draft) = &mut self.draft
                             && phase.state() == State::Active

@@ -32,7 +32,14 @@ impl Loaded {
         let Some(workload) = core.registry.get(&record.kind) else {
             return Err(SessionError::NoWorkload { session, kind: record.kind.clone() });
         };
-        let read = |error| SessionError::read(session, error);
+        let read = |error| {
+            if let StoreError::Damaged { what, reason, .. } = error {
+                // That lasts, whatever becomes of the store.
+                let reason = format!("an {what} after it is damaged: {reason}");
+                return SessionError::Unreadable { session, reason };
+            }
+            SessionError::read(session, error)
+        };
         let store = core.store().map_err(read)?;
         let mut trouble: Option<String> = None;
         for kept in &record.snapshots {

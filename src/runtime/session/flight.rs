@@ -48,7 +48,7 @@ impl Session {
             self.notes.append(&mut self.live.run().take_notes());
             self.notes_since = None;
             draft.take_notes(self.run, self.notes.clone());
-            if std::mem::take(&mut self.untaken) {
+            if self.untaken {
                 draft.give_back();
             }
             let mut decided = Vec::new();
@@ -90,6 +90,9 @@ impl Session {
         self.queue.extend(rest);
         for task in callers {
             task.store_failed(error);
+        }
+        for mut reply in self.pausers.drain(..) {
+            reply.tell_store_failed(error);
         }
     }
 
@@ -154,7 +157,9 @@ impl Session {
                 Decided::Quiet(Task::Expire { cause, reason })
             }
             // It stands behind the end of the run, and nothing is decided after that.
-            task @ (Task::Later(_) | Task::Notes) => Decided::Quiet(task),
+            task @ (Task::LatePause { .. } | Task::LateResume { .. } | Task::Notes) => {
+                Decided::Quiet(task)
+            }
             Task::Prove => {
                 draft.clear_recoveries();
                 Decided::Quiet(Task::Prove)
@@ -167,7 +172,8 @@ impl Session {
     }
 
     fn decide_end(&mut self, draft: &mut Draft, driven: &Driven) {
-        if let Some(Delivery::Input { .. }) = self.live.run().take_back() {
+        self.take_back();
+        if std::mem::take(&mut self.untaken) {
             draft.give_back();
         }
         let mut end = driven.end.clone();
@@ -189,6 +195,14 @@ impl Session {
             random: self.core.random(),
         };
         ending.settle(draft, &self.policy);
+    }
+
+    /// Takes back an input that the run did not pick up.
+    fn take_back(&mut self) {
+        if let Some(Delivery::Input { .. }) = self.live.run().take_back() {
+            self.given = None;
+            self.untaken = true;
+        }
     }
 
     /// Keeps a state that the run handed over, if the run may and the state is not too large.
@@ -223,7 +237,10 @@ impl Session {
     fn serve(&self, draft: &mut Draft, decided: &[Decided]) -> Option<InHand> {
         let asked =
             decided.iter().any(|decided| matches!(decided, Decided::Next { answer: Ok(()), .. }));
-        let wanted = (self.wants_input || asked) && !self.over;
+        // A run that asks again, because it dropped the future of its first request, may have
+        // got its input meanwhile.
+        let has_one = self.given.is_some_and(|given| given > draft.record().inbox.consumed);
+        let wanted = (self.wants_input || asked) && !has_one && !self.over;
         if wanted && !self.must_yield() && draft.state() == State::Active {
             draft.take_next()
         } else {
@@ -245,9 +262,6 @@ impl Session {
                 };
                 for decided in &mut flight.decided {
                     decided.store_failed(&error);
-                }
-                for pauser in &mut self.pausers {
-                    pauser.tell_store_failed(&error);
                 }
             }
             Answer::Refused(refusal) => self.on_refusal(refusal),
@@ -288,6 +302,7 @@ impl Session {
     fn land(&mut self, landed: Landed) {
         let Landed { record, inputs, events } = landed;
         self.notes.clear();
+        self.untaken = false;
         self.record = record;
         self.inbox.extend(inputs);
         let consumed = self.record.inbox.consumed;
@@ -313,8 +328,12 @@ impl Session {
                     reply.send(answer);
                 }
                 Decided::Unit { task, answer } => self.carry_out_unit(task, answer),
-                Decided::Next { answer: Ok(()), .. } => self.wants_input = true,
+                Decided::Next { answer: Ok(()), .. } => {
+                    let consumed = self.record.inbox.consumed;
+                    self.wants_input = self.given.is_none_or(|given| given <= consumed);
+                }
                 Decided::Next { answer: Err(error), .. } => {
+                    self.take_back();
                     self.live.run().deliver(Delivery::Refused(error));
                 }
                 Decided::Commit { reply, answer, .. } => {
@@ -336,6 +355,7 @@ impl Session {
             } else if let Some(stored) = self.inbox.iter().find(|stored| stored.sequence == input) {
                 self.wants_input = false;
                 let input = Arc::clone(stored);
+                self.given = Some(input.sequence);
                 self.live.run().deliver(Delivery::Input { input, attempt });
             }
         }

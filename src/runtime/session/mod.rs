@@ -100,6 +100,8 @@ pub(crate) struct Session {
     ladder: Ladder,
     /// Whether the run waits for its next input.
     wants_input: bool,
+    /// The input that the run was given last.
+    given: Option<u64>,
     /// Whether the last attempt was counted for an input that the run never got.
     untaken: bool,
     /// Whether a checkpoint of this run consumed an input.
@@ -176,6 +178,7 @@ impl Session {
             recalled: false,
             ladder: Ladder::Free,
             wants_input: false,
+            given: None,
             untaken: false,
             progressed: false,
             fenced: false,
@@ -247,8 +250,9 @@ impl Session {
                 self.queue.push_back(Task::Annotate { change, reply });
             }
             Op::Returned { run, done } => self.queue.push_back(Task::Returned { run, done }),
-            op @ (Op::Pause { .. } | Op::Resume { .. }) if self.over => {
-                self.queue.push_back(Task::Later(op));
+            Op::Pause { reply } if self.over => self.queue.push_back(Task::LatePause { reply }),
+            Op::Resume { reply, .. } if self.over => {
+                self.queue.push_back(Task::LateResume { reply });
             }
             Op::Pause { reply } => self.on_pause(reply),
             Op::Cancel => self.cancel(),

@@ -8,7 +8,7 @@ use crate::{
     model::{event::Cause, ids::RunId, record::SnapshotRef},
     runtime::{
         error::{SendError, SessionError},
-        op::{Accepted, Annotation, NewInput, Op, Reply, StopAccepted},
+        op::{Accepted, Annotation, NewInput, Op, Reply, Rested, StopAccepted},
     },
     workload::{self, RunError, erased::Driven},
 };
@@ -40,8 +40,14 @@ pub(super) enum Task {
         run: RunId,
         done: oneshot::Sender<()>,
     },
-    /// Came when the run had ended already: whoever keeps the session next serves it.
-    Later(Op),
+    /// A pause that came when the run had ended already: the session's next keeper serves it.
+    LatePause {
+        reply: Reply<Rested, SessionError>,
+    },
+    /// The same of a resume.
+    LateResume {
+        reply: Reply<(), SessionError>,
+    },
     Next {
         draft: Option<workload::Draft>,
     },
@@ -70,7 +76,8 @@ impl Task {
             Self::Fail { reason, reply } => Some(Op::Fail { reason, reply }),
             Self::Annotate { change, reply } => Some(Op::Annotate { change, reply }),
             Self::Returned { run, done } => Some(Op::Returned { run, done }),
-            Self::Later(op) => Some(op),
+            Self::LatePause { reply } => Some(Op::Pause { reply }),
+            Self::LateResume { reply } => Some(Op::Resume { place: None, reply }),
             Self::Next { .. }
             | Self::Commit { .. }
             | Self::Expire { .. }
@@ -87,9 +94,10 @@ impl Task {
             | Self::Stop { .. }
             | Self::Complete { .. }
             | Self::Fail { .. }
-            | Self::Annotate { .. } => true,
+            | Self::Annotate { .. }
+            | Self::LatePause { .. }
+            | Self::LateResume { .. } => true,
             Self::Returned { .. }
-            | Self::Later(_)
             | Self::Next { .. }
             | Self::Commit { .. }
             | Self::Expire { .. }
@@ -105,9 +113,10 @@ impl Task {
             Self::Stop { reply, .. } => reply.store_failed(error),
             Self::Complete { reply, .. }
             | Self::Fail { reply, .. }
-            | Self::Annotate { reply, .. } => reply.store_failed(error),
+            | Self::Annotate { reply, .. }
+            | Self::LateResume { reply } => reply.store_failed(error),
+            Self::LatePause { reply } => reply.store_failed(error),
             Self::Returned { .. }
-            | Self::Later(_)
             | Self::Next { .. }
             | Self::Commit { .. }
             | Self::Expire { .. }

@@ -7,7 +7,10 @@ use sessionkeeper::{
     PolicyBuilder, RunEnd, SessionHandle, StartKey, State, Status, Trigger, Workload, transition,
 };
 
+mod bad_input;
+mod concurrent;
 mod find_list;
+mod model;
 mod pause;
 mod precedence;
 mod send;

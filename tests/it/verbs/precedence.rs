@@ -416,3 +416,25 @@ async fn a_restart_shows_its_attempt_and_when_it_is_due() {
     assert_eq!((after.record().runs.count, after.record().runs.restarts), (2, 1));
     assert!(!log(&session).await.is_empty());
 }
+
+/// What happens to a session while it waits for its next run adds nothing that waits beside it.
+#[tokio::test(start_paused = true)]
+async fn a_session_between_two_runs_has_one_timer_and_takes_it_along() {
+    let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    let worker = Worker::start().await;
+    let session = busy_with(&worker, Do::FailAndRetryAfter(MINUTE * 60)).await;
+    until(&session, |status| status.last_run().is_some()).await;
+    tokio::time::sleep(SECOND).await;
+    let waiting = tasks();
+    for _ in 0..20 {
+        session.send(Do::Add(1)).await.unwrap();
+        tokio::time::sleep(SECOND).await;
+    }
+    assert_eq!(tasks(), waiting);
+    session.pause().await.unwrap();
+    tokio::time::sleep(SECOND).await;
+    assert_eq!(tasks(), waiting - 1);
+    session.resume().await.unwrap();
+    assert_eq!(drained(&session).await.sum, 20);
+    consistent(&session).await;
+}

@@ -278,32 +278,74 @@ async fn each_delivery_of_an_input_has_the_next_attempt_number() {
     assert_eq!(attempt(&status), 1, "the next one begins anew");
 }
 
-/// An input that a run was to be given, but never got, does not count as an attempt.
+/// An input that a run was to be given, but never got, does not count as an attempt; not even
+/// where the commit that says so is turned back because of another input.
 #[tokio::test(start_paused = true)]
 async fn an_input_that_never_reached_a_run_is_no_attempt() {
-    let worker = Worker::start().await;
-    let session = worker.session().await;
-    idle(&session).await;
-    let stall = worker.store.stall();
-    let sending = tokio::spawn({
-        let session = session.clone();
-        async move { session.send(Do::FailTimes(1)).await }
-    });
-    tokio::time::sleep(SECOND).await;
-    let pausing = tokio::spawn({
-        let session = session.clone();
-        async move { session.pause().await }
-    });
-    tokio::time::sleep(SECOND).await;
-    drop(stall);
-    sending.await.unwrap().unwrap();
-    soon(pausing).await.unwrap().unwrap();
-    let paused = status(&session).await;
-    assert_eq!(paused.pause_cause(), Some(PauseCause::Asked));
-    assert_eq!(paused.record().inbox.in_hand, None);
-    session.resume().await.unwrap();
-    drained(&session).await;
-    assert_eq!(status(&session).await.record().runs.restarts, 1, "attempt 1 failed");
+    for turned_back in [false, true] {
+        let worker = Worker::start().await;
+        let session = worker.session().await;
+        session.send_with_id(input_id("a"), Do::Add(1)).await.unwrap();
+        drained(&session).await;
+        let worker = worker.crash_and_restart().await;
+        let session = worker.again(&session).await;
+        idle(&session).await;
+        let stall = worker.store.stall();
+        let send = |id: Option<&'static str>, what: Do| {
+            let session = session.clone();
+            tokio::spawn(async move {
+                match id {
+                    Some(id) => session.send_with_id(input_id(id), what).await,
+                    None => session.send(what).await,
+                }
+            })
+        };
+        let sending = send(None, Do::FailTimes(1));
+        tokio::time::sleep(SECOND).await;
+        let pausing = tokio::spawn({
+            let session = session.clone();
+            async move { session.pause().await }
+        });
+        let repeating = turned_back.then(|| send(Some("a"), Do::Add(1)));
+        tokio::time::sleep(SECOND).await;
+        drop(stall);
+        sending.await.unwrap().unwrap();
+        if let Some(repeating) = repeating {
+            assert!(repeating.await.unwrap().unwrap().repeated);
+        }
+        soon(pausing).await.unwrap().unwrap();
+        let paused = status(&session).await;
+        assert_eq!(paused.pause_cause(), Some(PauseCause::Asked));
+        assert_eq!(paused.record().inbox.in_hand, None, "turned back: {turned_back}");
+        session.resume().await.unwrap();
+        drained(&session).await;
+        assert_eq!(status(&session).await.record().runs.restarts, 1, "attempt 1 failed");
+    }
+}
+
+/// G2: whoever repeats a send, because the first answer was lost, is not told that it was refused
+/// when it was accepted.
+#[tokio::test(start_paused = true)]
+async fn a_repeated_input_is_recognised_where_no_new_one_is_accepted() {
+    for then in ["full", "stopped", "completed"] {
+        let worker = Worker::with_policy(policy(|policy| policy.max_inputs(2_u32))).await;
+        let session = worker.session().await;
+        session.send_with_id(input_id("a"), Do::Add(1)).await.unwrap();
+        drained(&session).await;
+        session.pause().await.unwrap();
+        session.send_with_id(input_id("b"), Do::Add(1)).await.unwrap();
+        session.send(Do::Add(1)).await.unwrap();
+        match then {
+            "stopped" => drop(session.stop().await.unwrap()),
+            "completed" => session.complete().await.unwrap(),
+            _ => assert_eq!(full(&session).await.0, 2),
+        }
+        for (id, sequence) in [("a", 1), ("b", 2)] {
+            let answer = session.send_with_id(input_id(id), Do::Add(1)).await;
+            let receipt = answer.unwrap_or_else(|error| panic!("{then}, {id}: {error}"));
+            assert_eq!((receipt.sequence, receipt.repeated), (sequence, true));
+        }
+    }
 }
 
 /// A send whose answer the store lost may be repeated: the id tells that it is the same.

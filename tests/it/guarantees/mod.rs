@@ -1,0 +1,10 @@
+//! What the library promises, proved by number.
+
+mod g1_durable_before_visible;
+mod g2_full_disk;
+mod g2_nothing_lost;
+mod g3_one_run;
+mod g4_exactly_once;
+mod g5_clean_up;
+mod g5_control;
+mod kit;

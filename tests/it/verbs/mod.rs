@@ -7,6 +7,7 @@ use sessionkeeper::{
     PolicyBuilder, RunEnd, SessionHandle, StartKey, State, Status, Trigger, Workload, transition,
 };
 
+mod backoff;
 mod bad_input;
 mod concurrent;
 mod find_list;

@@ -234,7 +234,12 @@ impl Core {
 
     /// Keeps a task that runs until the shutdown begins.
     pub(crate) fn keep_agenda(&self, task: AbortHandle) {
-        self.lock_tasks().agenda.push(task);
+        let mut tasks = self.lock_tasks();
+        if self.life() == Life::Running {
+            tasks.agenda.push(task);
+        } else {
+            task.abort();
+        }
     }
 
     /// Begins nothing new any more.

@@ -175,7 +175,6 @@ impl Builder {
             done.send_replace(Some(Arc::new(recovering.await)));
         });
         core.keep_agenda(recovery.abort_handle());
-        core.keep_agenda(tokio::spawn(agenda::fill_places(Arc::clone(&core))).abort_handle());
         core.keep_agenda(tokio::spawn(agenda::time_out(Arc::clone(&core))).abort_handle());
         core.ready.notify_one();
         Ok(Supervisor::new(core, recovered))

@@ -69,7 +69,9 @@ impl fmt::Display for ShutdownReport {
             writeln!(f, "{line}")?;
         }
         let took = Duration::from_millis(u64::try_from(self.took.as_millis()).unwrap_or(u64::MAX));
-        write!(f, "{} sessions in {}", self.lines.len(), humantime::format_duration(took))
+        let count = self.lines.len();
+        let plural = if count == 1 { "" } else { "s" };
+        write!(f, "{count} session{plural} in {}", humantime::format_duration(took))
     }
 }
 

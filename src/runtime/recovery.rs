@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::sync::{Semaphore, oneshot};
 
 use super::{
+    agenda,
     core::Core,
     error::SessionError,
     op::{Op, Recovered},
@@ -136,6 +137,8 @@ pub(crate) async fn recover(core: Arc<Core>, work: Work, pace: Pace) -> Recovery
             report.note(session, recovered);
         }
     }
+    // Those that had a place before have theirs again; what is left is for those who wait.
+    core.keep_agenda(tokio::spawn(agenda::fill_places(Arc::clone(&core))).abort_handle());
     for (session, plan) in suspects {
         let mut watch = core.hub.watch(session);
         let recovered = recover_one(&core, session, plan, Duration::ZERO).await;

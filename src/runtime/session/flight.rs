@@ -172,8 +172,7 @@ impl Session {
     }
 
     fn decide_end(&mut self, draft: &mut Draft, driven: &Driven) {
-        self.take_back();
-        if std::mem::take(&mut self.untaken) {
+        if self.take_back() {
             draft.give_back();
         }
         let mut end = driven.end.clone();
@@ -197,12 +196,13 @@ impl Session {
         ending.settle(draft, &self.policy);
     }
 
-    /// Takes back an input that the run did not pick up.
-    fn take_back(&mut self) {
-        if let Some(Delivery::Input { .. }) = self.live.run().take_back() {
+    /// Takes back an input that the run did not pick up, if there is one.
+    fn take_back(&mut self) -> bool {
+        let untaken = matches!(self.live.run().take_back(), Some(Delivery::Input { .. }));
+        if untaken {
             self.given = None;
-            self.untaken = true;
         }
+        untaken
     }
 
     /// Keeps a state that the run handed over, if the run may and the state is not too large.
@@ -333,7 +333,7 @@ impl Session {
                     self.wants_input = self.given.is_none_or(|given| given <= consumed);
                 }
                 Decided::Next { answer: Err(error), .. } => {
-                    self.take_back();
+                    self.untaken |= self.take_back();
                     self.live.run().deliver(Delivery::Refused(error));
                 }
                 Decided::Commit { reply, answer, .. } => {

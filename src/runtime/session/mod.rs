@@ -41,7 +41,7 @@ use crate::{
     },
     policy::Policy,
     workload::{
-        Delivery, Noted, Request,
+        Ask, Delivery, Noted, Request,
         erased::{Driven, ErasedWorkload},
     },
 };
@@ -342,7 +342,8 @@ impl Session {
     }
 
     fn end(&mut self, how: Settled, settlement: Option<Settlement>) {
-        self.live.run().end();
+        self.live.run().fence();
+        self.live.run().set_ask(Ask::Cancel);
         self.core.settled(&self.live, settlement);
         self.settled = Some(how);
     }

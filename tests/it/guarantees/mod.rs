@@ -1,5 +1,6 @@
 //! What the library promises, proved by number.
 
+mod g10_shutdown;
 mod g1_durable_before_visible;
 mod g2_full_disk;
 mod g2_nothing_lost;
@@ -7,4 +8,7 @@ mod g3_one_run;
 mod g4_exactly_once;
 mod g5_clean_up;
 mod g5_control;
+mod g6_no_false_expiry;
+mod g7_no_late_expiry;
+mod g8_alone;
 mod kit;

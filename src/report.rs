@@ -25,6 +25,8 @@ pub struct ShutdownLine {
     pub session: SessionId,
     /// What became of it.
     pub outcome: ShutdownOutcome,
+    /// Its record after its last commit, if it came to rest.
+    pub record: Option<Arc<SessionRecord>>,
 }
 
 /// What became of one session.
@@ -48,7 +50,8 @@ impl ShutdownReport {
             .into_iter()
             .map(|Drained { session, record }| ShutdownLine {
                 session,
-                outcome: record.map_or(ShutdownOutcome::Unsettled, outcome),
+                outcome: record.as_deref().map_or(ShutdownOutcome::Unsettled, outcome),
+                record,
             })
             .collect();
         lines.sort_by_key(|line| line.session);
@@ -56,7 +59,7 @@ impl ShutdownReport {
     }
 }
 
-fn outcome(record: Arc<SessionRecord>) -> ShutdownOutcome {
+fn outcome(record: &SessionRecord) -> ShutdownOutcome {
     ShutdownOutcome::Rested {
         state: record.state(),
         end: record.runs.last.as_ref().map(|last| last.end.clone()),
@@ -69,20 +72,24 @@ impl fmt::Display for ShutdownReport {
             writeln!(f, "{line}")?;
         }
         let took = Duration::from_millis(u64::try_from(self.took.as_millis()).unwrap_or(u64::MAX));
-        write!(f, "{} sessions in {}", self.lines.len(), humantime::format_duration(took))
+        let count = self.lines.len();
+        let plural = if count == 1 { "" } else { "s" };
+        write!(f, "{count} session{plural} in {}", humantime::format_duration(took))
     }
 }
 
 impl fmt::Display for ShutdownLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.outcome {
-            ShutdownOutcome::Rested { state, end: Some(end) } => {
-                write!(f, "{}  {state}, its run {end}", self.session)
-            }
-            ShutdownOutcome::Rested { state, end: None } => write!(f, "{}  {state}", self.session),
-            ShutdownOutcome::Unsettled => {
-                write!(f, "{}  not at rest; resumes from its last checkpoint", self.session)
-            }
+        write!(f, "{}  {}", self.session, self.outcome)
+    }
+}
+
+impl fmt::Display for ShutdownOutcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rested { state, end: Some(end) } => write!(f, "{state}, its run {end}"),
+            Self::Rested { state, end: None } => write!(f, "{state}"),
+            Self::Unsettled => f.write_str("not at rest; resumes from its last checkpoint"),
         }
     }
 }

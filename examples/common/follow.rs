@@ -66,12 +66,7 @@ impl Follower {
                 None => session.status().await?,
             };
             let beats = self.heartbeats.of(session.id());
-            let doing = if status.state().is_terminal() {
-                status.state().to_string()
-            } else {
-                status.activity().to_string()
-            };
-            self.row.message(format!("{doing}   ♥ {beats}"));
+            self.row.message(format!("{}   ♥ {beats}", doing(&status)));
         }
     }
 
@@ -103,6 +98,15 @@ impl Follower {
             }
         }
         Ok(())
+    }
+}
+
+/// What a session does, or how it ended.
+pub(crate) fn doing(status: &Status) -> String {
+    if status.state().is_terminal() {
+        status.state().to_string()
+    } else {
+        status.activity().to_string()
     }
 }
 

@@ -30,8 +30,8 @@ pub(crate) async fn totals(
 
     screen.heading("10  The proof: the same files in one loop that nothing interrupts");
     screen.line(format!(
-        "  {:<10} {:<10} {:<14} {:<16} {:>5} {:>8}  {:<10} {:<10}",
-        "session", "state", "last move", "runs began at", "files", "lines", "digest", "plain loop"
+        " {:<8} {:<9} {:<8} {:<13} {:>5} {:>6} {:<8} {:<8}",
+        "session", "state", "how", "runs began at", "files", "lines", "digest", "expected"
     ));
     let mut equal = 0;
     for session in sessions {
@@ -45,7 +45,7 @@ pub(crate) async fn totals(
         let cause = session.status.record().history.back();
         let began: Vec<String> = began_at.iter().map(u64::to_string).collect();
         screen.line(format!(
-            "  {:<10} {:<10} {:<14} {:<16} {:>5} {:>8}  {:<10} {:<10} {}",
+            " {:<8} {:<9} {:<8} {:<13} {:>5} {:>6} {:<8} {:<8} {}",
             session.name,
             state.as_str(),
             cause.map_or("", |moved| moved.cause.as_str()),

@@ -13,7 +13,7 @@ use sessionkeeper::{
 };
 use tokio::{
     task::JoinHandle,
-    time::{Instant, sleep},
+    time::{Instant, sleep, timeout},
 };
 
 use crate::{
@@ -45,9 +45,7 @@ pub(crate) async fn tell(
 ) -> anyhow::Result<Vec<Final>> {
     let mut stage = Stage::open(screen, store, folder, files).await?;
 
-    screen.heading(
-        "1  Start: three sessions count the same folder, with a checkpoint after each file",
-    );
+    screen.heading("1  Start: three sessions count a folder, with a checkpoint after each file");
     screen.line(format!("   {files} files in {}", stage.folder.display()));
     screen.line(format!("   the store is in {}", store.display()));
     stage.start("steady", FolderCount::KIND).await?;
@@ -65,10 +63,11 @@ pub(crate) async fn tell(
     sleep(MOMENT).await;
 
     screen.heading(&format!(
-        "6  Silence: a run gives no sign of life for {HEARTBEAT_TIMEOUT:?}, and its session expires"
+        "6  Silence: a run gives no sign of life for {HEARTBEAT_TIMEOUT:?}, and expires"
     ));
     stage.start("silent", SILENT).await?;
-    stage.session("silent")?.settled().await?;
+    let expired = timeout(HEARTBEAT_TIMEOUT * 10, stage.session("silent")?.settled()).await;
+    expired.context("nobody noticed that it was silent")??;
     sleep(BLINK).await;
 
     screen.heading("7  Completion: one session has counted every file");
@@ -143,7 +142,7 @@ impl Stage {
 
     async fn heartbeats(&mut self) -> anyhow::Result<()> {
         self.screen.heading(&format!(
-            "2  Heartbeats: a file takes {SLOW_FILE:?}, {HEARTBEAT_TIMEOUT:?} of silence are allowed"
+            "2  Heartbeats: a file takes {SLOW_FILE:?}; {HEARTBEAT_TIMEOUT:?} of silence would be the end"
         ));
         self.start("patient", PATIENT).await?;
         let session = self.session("patient")?;
@@ -285,7 +284,7 @@ async fn begin(
         .build()?;
 
     let calm = || FolderCount::new(pace, heartbeats.clone());
-    let (slow, early) = (Mishap::Slow(SLOW_FILE), files as u64 / 20);
+    let (slow, early) = (Mishap::Slow(SLOW_FILE), (files as u64 / 20).max(1));
     let supervisor = Supervisor::builder(store)
         .policy(policy)
         .workload(calm())

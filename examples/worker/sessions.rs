@@ -4,14 +4,14 @@ use std::{path::Path, sync::Arc};
 
 use anyhow::Context;
 use sessionkeeper::{
-    Kind, Origin, PauseCause, SessionError, SessionHandle, SessionId, Start, StartKey, State,
-    Supervisor, Workload, store::Query,
+    Kind, Origin, PauseCause, SessionError, SessionHandle, SessionId, SessionRecord, Start,
+    StartKey, State, Supervisor, Workload, store::Query,
 };
 use sha2::{Digest, Sha256};
 
 use crate::common::{
     folder_count::{FolderCount, Heartbeats, Part, Progress, Totals, files_of},
-    follow::{Follower, Seen},
+    follow::{Follower, Seen, doing},
     screen::Screen,
 };
 
@@ -102,7 +102,10 @@ async fn unfinished(supervisor: &Supervisor) -> anyhow::Result<Vec<SessionId>> {
     };
     loop {
         let page = supervisor.list(query.clone()).await?;
-        found.extend(page.records.iter().map(|record| record.id));
+        // A session that failed too often waits for a person.
+        let goes_on =
+            |record: &&SessionRecord| record.phase.pause_cause() != Some(PauseCause::Quarantined);
+        found.extend(page.records.iter().filter(goes_on).map(|record| record.id));
         match page.next {
             Some(next) => query.after = Some(next),
             None => return Ok(found),
@@ -153,14 +156,18 @@ impl Counting {
         screen: &Screen,
         heartbeats: Heartbeats,
     ) -> Result<String, SessionError> {
-        self.handle.wait_for(&[State::Active, State::Completed]).await?;
-        let follower = Follower::new(screen.row(&self.name), heartbeats, self.seen);
+        let follow = async {
+            self.handle.wait_for(&[State::Active]).await?;
+            let follower = Follower::new(screen.row(&self.name), heartbeats, self.seen);
+            follower.follow(self.handle.clone()).await;
+            std::future::pending().await
+        };
         let settled = tokio::select! {
-            _ = follower.follow(self.handle.clone()) => std::future::pending().await,
+            followed = follow => return followed,
             settled = self.handle.settled() => settled?,
         };
-        let totals = self.handle.snapshot().await?.state.totals;
-        Ok(format!("{}: {} files, {} lines", settled.status().state(), totals.files, totals.lines))
+        let Progress { totals, found, .. } = self.handle.snapshot().await?.state;
+        Ok(format!("{}, {} of {found} files", doing(settled.status()), totals.files))
     }
 }
 
@@ -168,7 +175,7 @@ impl Counting {
 pub(crate) async fn table(screen: &Screen, sessions: &[Arc<Counting>]) -> anyhow::Result<bool> {
     screen.heading("What was counted");
     screen.line(format!(
-        "  {:<24} {:<11} {:>7} {:>9} {:>10} {:>12}  {}",
+        "  {:<20} {:<20} {:>7} {:>9} {:>10} {:>12}  {}",
         "part", "state", "files", "lines", "words", "bytes", "digest"
     ));
     let mut sum = Totals::default();
@@ -177,7 +184,7 @@ pub(crate) async fn table(screen: &Screen, sessions: &[Arc<Counting>]) -> anyhow
         let settled = session.handle.settled().await?;
         let totals = session.handle.snapshot().await?.state.totals;
         let status = settled.status();
-        show_totals(screen, &session.name, status.state().as_str(), &totals);
+        show_totals(screen, &session.name, &doing(status), &totals);
         sum.files += totals.files;
         sum.lines += totals.lines;
         sum.words += totals.words;
@@ -201,7 +208,7 @@ pub(crate) async fn table(screen: &Screen, sessions: &[Arc<Counting>]) -> anyhow
 
 fn show_totals(screen: &Screen, name: &str, state: &str, totals: &Totals) {
     screen.line(format!(
-        "  {name:<24} {state:<11} {:>7} {:>9} {:>10} {:>12}  {}",
+        "  {name:<20} {state:<20} {:>7} {:>9} {:>10} {:>12}  {}",
         totals.files,
         totals.lines,
         totals.words,

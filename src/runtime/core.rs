@@ -22,6 +22,7 @@ use crate::{
         event::EventRecord,
         ids::{SessionId, WorkerGeneration},
         record::SessionRecord,
+        time::WorkerTime,
     },
     policy::{Policy, RecoverWhat},
     store::{Store, StoreError},
@@ -50,6 +51,8 @@ pub(crate) struct Core {
     /// The runtime that workloads run on.
     pub(crate) workloads: tokio::runtime::Handle,
     pub(crate) life: watch::Sender<Life>,
+    /// When a shutdown cancels whoever has not yielded.
+    pub(crate) cancels_at: OnceLock<WorkerTime>,
     store: Mutex<Option<Arc<dyn Store>>>,
     supervisor: OnceLock<ActorRef<supervisor::Message>>,
     random: Mutex<fastrand::Rng>,
@@ -108,6 +111,7 @@ impl Core {
             timeouts: Notify::new(),
             workloads: parts.workloads,
             life: watch::channel(Life::Running).0,
+            cancels_at: OnceLock::new(),
             store: Mutex::new(Some(parts.store)),
             supervisor: OnceLock::new(),
             random: Mutex::new(fastrand::Rng::with_seed(parts.seed)),

@@ -32,11 +32,17 @@ impl Schedule {
         let cancel = abandon - part(0.20, Duration::from_secs(4));
         Self { cancel, abandon, conclude, end }
     }
+
+    fn until_cancel(&self) -> Duration {
+        self.cancel.saturating_duration_since(Instant::now())
+    }
 }
 
 /// Ends the worker. Called once; the façade shares its result.
 pub(crate) async fn shut_down(core: Arc<Core>, budget: Duration) -> Vec<Drained> {
     let schedule = Schedule::of(budget);
+    // A shutdown happens once.
+    let _ = core.cancels_at.set(core.clock.worker().after(schedule.until_cancel()));
     core.set_life(Life::Draining);
     core.close_agenda();
     let (done, drained) = oneshot::channel();

@@ -93,7 +93,7 @@ enum By {
     /// A task that works off requests. More of them wait.
     Desk { waiting: Vec<Op> },
     /// Nobody, until its backoff is over.
-    Backoff(Wait),
+    Backoff { _until: Wait },
 }
 
 /// A wait that is over when this is dropped.
@@ -191,7 +191,7 @@ impl Sessions {
                 }
             }
             By::Desk { waiting } => waiting.push(op),
-            By::Backoff(_) => self.open_desk(session, vec![op]),
+            By::Backoff { .. } => self.open_desk(session, vec![op]),
         }
     }
 
@@ -287,7 +287,7 @@ impl Sessions {
             core.route(session, Op::Restart);
         });
         if let Some(kept) = self.kept.get_mut(&session) {
-            kept.by = By::Backoff(Wait(wait.abort_handle()));
+            kept.by = By::Backoff { _until: Wait(wait.abort_handle()) };
         }
     }
 

@@ -170,7 +170,9 @@ impl Session {
     ///
     /// While all places under `max_active` are taken, it waits for one. A session that is active
     /// or pending already has what was asked for. A quarantined session's counts of failures are
-    /// cleared.
+    /// cleared. One that is being paused goes on; but if its run was cancelled already and then
+    /// has to be abandoned, the session is quarantined, unless the policy lets it go on beside it
+    /// (`while_abandoned`).
     ///
     /// # Errors
     /// [`SessionError::Superseded`] if a later pause, stop or end won over it while it waited;

@@ -228,7 +228,7 @@ pub enum Key {
 /// # async fn all(supervisor: sessionkeeper::Supervisor) -> Result<(), sessionkeeper::store::StoreError> {
 /// use sessionkeeper::{State, store::Query};
 ///
-/// let mut query = Query { states: vec![State::Paused], limit: 100, ..Query::default() };
+/// let mut query = Query { states: vec![State::Paused], ..Query::default() };
 /// loop {
 ///     let page = supervisor.list(query.clone()).await?;
 ///     for record in &page.records {
@@ -242,7 +242,7 @@ pub enum Key {
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Query {
     /// Only sessions in one of these states; empty: in any.
     pub states: Vec<State>,
@@ -252,8 +252,15 @@ pub struct Query {
     pub labels: Vec<(String, String)>,
     /// Where the page before this one ended.
     pub after: Option<Cursor>,
-    /// How many at most; 0, the default, counts as 1.
+    /// How many at most (default 100); 0 counts as 1.
     pub limit: usize,
+}
+
+impl Default for Query {
+    /// All sessions.
+    fn default() -> Self {
+        Self { states: Vec::new(), kind: None, labels: Vec::new(), after: None, limit: 100 }
+    }
 }
 
 impl Query {

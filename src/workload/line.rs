@@ -65,8 +65,7 @@ pub enum YieldReason {
 pub struct YieldRequest {
     /// Why.
     pub reason: YieldReason,
-    /// When the run is cancelled if it has not returned. In a shutdown it is cancelled sooner than
-    /// this says: its budget keeps the time.
+    /// When the run is cancelled if it has not returned; see [`Run::now`](super::Run::now).
     pub deadline: WorkerTime,
 }
 

@@ -22,7 +22,7 @@ use crate::{
     model::{
         event::Event,
         ids::{ExternalId, RunId, SessionId},
-        time::Timestamp,
+        time::{Timestamp, WorkerTime},
         usage::Usage,
     },
     policy::liveness::Doing,
@@ -138,6 +138,11 @@ impl Run {
     /// kept as an event is. A fenced run sets nothing.
     pub fn set_external_id(&self, id: ExternalId) {
         self.note(|facts, at, input| facts.push_external_id(at, input, id));
+    }
+
+    /// Now, in the time that deadlines are told in: `deadline.since(run.now())` is what is left.
+    pub fn now(&self) -> WorkerTime {
+        self.inner.parts.clock.worker()
     }
 
     /// Gives a sign of life: one atomic store.

@@ -16,9 +16,6 @@ use crate::{
     workload::{Ask, YieldReason, YieldRequest, erased::Driven},
 };
 
-/// How long a yield may take when a shutdown asks: its coordinator keeps the time.
-const UNTIL_TOLD: Duration = Duration::from_secs(365 * 24 * 3600);
-
 impl Session {
     pub(super) fn on_pause(&mut self, reply: Reply<Rested, SessionError>) {
         if self.record.state() != State::Active {
@@ -79,7 +76,10 @@ impl Session {
     pub(super) fn on_shutdown(&mut self) {
         match (self.record.state(), &self.intent) {
             (State::Active, Intent::Run) => {
-                self.pause_for(PauseCause::Shutdown, YieldReason::Shutdown, UNTIL_TOLD);
+                let now = self.core.clock.worker();
+                let cancels_at = self.core.cancels_at.get().copied().unwrap_or(now);
+                let grace = cancels_at.since(now);
+                self.pause_for(PauseCause::Shutdown, YieldReason::Shutdown, grace);
             }
             (State::Active, Intent::Pause { cause: PauseCause::Idle }) => {
                 // It still wakes for an input; that is decided by the next worker.

@@ -104,9 +104,11 @@ async fn a_supervisor_is_not_built_with_what_it_cannot_use() {
         }
     }
     let builder = || Supervisor::builder(MemoryStore::new());
-    let invalid = |error: BuildError, name: &str| match error {
-        BuildError::Invalid { setting, .. } => assert_eq!(setting, name),
-        other => panic!("{other:?}"),
+    let invalid = |error: BuildError, name: &str| {
+        let BuildError::Invalid { setting, .. } = error else {
+            panic!("{error:?}");
+        };
+        assert_eq!(setting, name);
     };
     invalid(builder().max_active(0).start().await.unwrap_err(), "max_active");
     invalid(builder().resume_at_once(0).start().await.unwrap_err(), "resume_at_once");

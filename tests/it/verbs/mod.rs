@@ -7,8 +7,10 @@ use sessionkeeper::{
     PolicyBuilder, RunEnd, SessionHandle, StartKey, State, Status, Trigger, Workload, transition,
 };
 
+mod backoff;
 mod bad_input;
 mod concurrent;
+mod crowd;
 mod find_list;
 mod model;
 mod pause;

@@ -105,10 +105,7 @@ async fn a_pause_of_a_paused_session_makes_its_cause_asked() {
         let paused = session.pause().await.unwrap();
         let after = status(&session).await;
         assert_eq!(paused.snapshot, after.record().snapshot().copied());
-        let expected = match cause {
-            PauseCause::Quarantined => PauseCause::Quarantined,
-            _ => PauseCause::Asked,
-        };
+        let expected = if cause == PauseCause::Quarantined { cause } else { PauseCause::Asked };
         assert_eq!(after.pause_cause(), Some(expected), "{cause}");
         let changes = log(&session).await.into_iter().filter(|event| {
             matches!(event.fact, Fact::Lifecycle(Lifecycle::PauseCauseChanged { from, to })

@@ -158,10 +158,11 @@ async fn a_repeated_id_does_not_spoil_what_came_with_it() {
 }
 
 async fn full(session: &Handle) -> (u64, u64) {
-    match session.send(Do::Add(1)).await.unwrap_err() {
-        SendError::Full { inputs, bytes, .. } => (inputs, bytes),
-        other => panic!("{other:?}"),
-    }
+    let refused = session.send(Do::Add(1)).await.unwrap_err();
+    let SendError::Full { inputs, bytes, .. } = refused else {
+        panic!("{refused:?}");
+    };
+    (inputs, bytes)
 }
 
 /// 64 inputs may wait; the one in hand counts, until a checkpoint covers it.
@@ -202,10 +203,11 @@ async fn an_inbox_is_full_by_bytes_and_one_input_may_be_too_large() {
     }
     assert_eq!(full(&session).await, (3, 27));
     let large = Do::FailAndRetryAfter(MINUTE);
-    match session.send(large).await.unwrap_err() {
-        SendError::TooLarge { bytes, limit, .. } => assert!(bytes > 30 && limit == 30),
-        other => panic!("{other:?}"),
-    }
+    let refused = session.send(large).await.unwrap_err();
+    assert!(
+        matches!(refused, SendError::TooLarge { bytes, limit: 30, .. } if bytes > 30),
+        "{refused:?}"
+    );
     session.resume().await.unwrap();
     drained(&session).await;
     assert_eq!(status(&session).await.record().inbox.waiting_bytes, 0);

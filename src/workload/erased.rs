@@ -50,13 +50,25 @@ pub(crate) struct Driven {
     pub(crate) retry: Retry,
     /// The state to commit with the end, if there is one.
     pub(crate) draft: Option<Draft>,
-    /// The stored state could not be decoded, so that nothing ran.
-    pub(crate) undecodable: bool,
+    /// What became of the stored state.
+    pub(crate) stored: Stored,
+}
+
+/// What became of the state that a run was to begin with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stored {
+    /// It was decoded, and the workload ran.
+    Decoded,
+    /// It could not be decoded, so that nothing ran. An older one may serve.
+    Undecodable,
+    /// It has an older version and could not be brought to the present one, so that nothing ran.
+    /// It is kept for a workload that can.
+    NotMigrated,
 }
 
 impl Driven {
     pub(crate) fn ended(end: RunEnd) -> Self {
-        Self { end, retry: Retry::ByPolicy, draft: None, undecodable: false }
+        Self { end, retry: Retry::ByPolicy, draft: None, stored: Stored::Decoded }
     }
 
     fn failed(error: &WorkloadError) -> Self {
@@ -88,19 +100,21 @@ impl<W: Workload> ErasedWorkload for Typed<W> {
         Box::pin(async move {
             let workload = Arc::clone(&self.0);
             let decoded = catch_unwind(AssertUnwindSafe(|| decode_state(&*workload, &state)));
+            let stored = if state.header.state_version == W::STATE_VERSION {
+                Stored::Undecodable
+            } else {
+                Stored::NotMigrated
+            };
             drop(state);
             let state = match decoded {
                 Ok(Ok(state)) => state,
                 Ok(Err(error)) => {
                     let error = shorten(format!("the state cannot be decoded: {error}"));
-                    return Driven { undecodable: true, ..Driven::ended(RunEnd::Failed { error }) };
+                    return Driven { stored, ..Driven::ended(RunEnd::Failed { error }) };
                 }
                 Err(panic) => {
                     let message = panic_message(&*panic);
-                    return Driven {
-                        undecodable: true,
-                        ..Driven::ended(RunEnd::Panicked { message })
-                    };
+                    return Driven { stored, ..Driven::ended(RunEnd::Panicked { message }) };
                 }
             };
             let mut cx = Context::new(run.clone(), Arc::clone(&workload), state);

@@ -17,6 +17,7 @@ use crate::{
         op::Recovered,
         session::{Ending, Intent},
     },
+    workload::erased::Stored,
 };
 
 impl Desk<'_> {
@@ -127,7 +128,7 @@ impl Desk<'_> {
             run,
             end: RunEnd::Panicked { message },
             retry: Retry::ByPolicy,
-            undecodable: false,
+            stored: Stored::Decoded,
             intent: Intent::Run,
             recalled: false,
             progressed: false,

@@ -186,7 +186,7 @@ impl Session {
             run: self.run,
             end,
             retry: driven.retry,
-            undecodable: driven.undecodable,
+            stored: driven.stored,
             intent: self.intent,
             recalled: self.recalled,
             progressed: self.progressed,

@@ -13,6 +13,7 @@ use crate::{
         restart::{self, Retry, Verdict},
     },
     runtime::draft::Draft,
+    workload::erased::Stored,
 };
 
 /// What the session wants of its run.
@@ -31,8 +32,8 @@ pub(in crate::runtime) struct Ending {
     pub(in crate::runtime) run: RunId,
     pub(in crate::runtime) end: RunEnd,
     pub(in crate::runtime) retry: Retry,
-    /// The stored state could not be decoded.
-    pub(in crate::runtime) undecodable: bool,
+    /// What became of the state that the run was to begin with.
+    pub(in crate::runtime) stored: Stored,
     pub(in crate::runtime) intent: Intent,
     /// Whether a pause was withdrawn that the run may have heard of.
     pub(in crate::runtime) recalled: bool,
@@ -85,11 +86,16 @@ impl Ending {
                 }
                 Intent::Run => draft.pause(PauseCause::Idle, Cause::Returned, None, policy),
             },
-            RunEnd::Failed { .. } | RunEnd::Panicked { .. } if self.undecodable => {
+            RunEnd::Failed { .. } | RunEnd::Panicked { .. } if self.stored != Stored::Decoded => {
                 let reason = self.end.to_string();
                 let waiting = draft.record().inbox.waiting_bytes;
-                if draft.fall_back(reason.clone(), |_| waiting) {
-                    self.run_again(draft)
+                if self.stored == Stored::Undecodable
+                    && draft.fall_back(reason.clone(), |_| waiting)
+                {
+                    match self.intent {
+                        Intent::Pause { cause } => pause(draft, cause, policy),
+                        Intent::Run | Intent::Silence(_) => self.run_again(draft),
+                    }
                 } else {
                     let cause = Cause::RestartsExhausted;
                     draft.pause(PauseCause::Quarantined, cause, Some(reason), policy)
@@ -137,7 +143,7 @@ impl Ending {
     /// Goes on in a new run at once.
     fn run_again(self, draft: &mut Draft) -> Result<(), InvalidTransition> {
         let reason = "resumed before it had come to rest".to_owned();
-        let (cause, reason) = if self.undecodable {
+        let (cause, reason) = if self.stored == Stored::Undecodable {
             (Cause::Restarted, self.end.to_string())
         } else {
             (Cause::Asked, reason)

@@ -322,20 +322,3 @@ async fn g4_a_state_that_does_not_decode_falls_back_or_is_quarantined() {
     let status = session.status().await.unwrap();
     assert_eq!(status.pause_cause(), Some(PauseCause::Quarantined), "again, and nothing is lost");
 }
-
-#[tokio::test(start_paused = true)]
-async fn g4_a_fallback_counts_what_waits_again() {
-    let (store, id) = picky(&[10, 20, 30]).await;
-    let supervisor = start_on(store.clone(), Picky, |b| b.max_active(1)).await;
-    supervisor.recovered().await.unwrap();
-    let fell = store.events(id, 1..=u64::MAX, 1000).await.unwrap();
-    assert!(fell.len() > 3);
-    // Right after the fallback, before the redelivered input is covered again.
-    for _ in 0..1000 {
-        tokio::task::yield_now().await;
-        let record = store.load(id).await.unwrap().unwrap();
-        let waiting = record.inbox.waiting();
-        let bytes = record.inbox.waiting_bytes;
-        assert_eq!(waiting == 0, bytes == 0, "{waiting} inputs of {bytes} bytes");
-    }
-}

@@ -144,7 +144,7 @@ async fn g10_blocked_runs_are_abandoned_and_resume_from_their_last_checkpoint() 
     let gate = probe.close_gate();
     session.send(Do::Block).await.unwrap();
     until("it blocks", || probe.blocked.load(Ordering::SeqCst) == 1).await;
-    let report = shut_down("blocked", &worker, BUDGET, &[session.clone()]).await;
+    let report = shut_down("blocked", &worker, BUDGET, std::slice::from_ref(&session)).await;
     let abandoned = ShutdownOutcome::Rested { state: State::Paused, end: Some(RunEnd::Abandoned) };
     assert_eq!(outcomes(&report), [&abandoned]);
     let worker = Worker::on(worker.store, worker.workload, |b| b).await;

@@ -54,7 +54,7 @@ async fn g8_a_damaged_session_keeps_neither_the_worker_nor_others_from_starting(
         let report = tokio::time::timeout(secs(60), recovered).await.expect(what).unwrap();
         let whole = if what == "event" { 10 } else { 9 };
         assert_eq!(report.resumed.len(), whole, "{what}: {report:?}");
-        assert_eq!(report.damaged.is_empty(), false, "{what}: it is reported");
+        assert!(!report.damaged.is_empty(), "{what}: it is reported");
         if matches!(what, "snapshots" | "input") {
             let (id, error) = &report.failed[0];
             assert_eq!(*id, sessions[3].id());

@@ -99,17 +99,26 @@ pub(crate) async fn time_out(core: Arc<Core>) {
             () = core.timeouts.notified() => continue,
             () = wait => {}
         }
-        let mut progress = false;
-        let expired = due(&core, Lane::Timeout, AT_ONCE).await;
-        let ended = expired.into_iter().map(|Due { session, .. }| {
-            let (done, ended) = oneshot::channel();
-            core.route(session, Op::TimeOut { done });
-            ended
-        });
-        for ended in join_all(ended).await {
-            progress |= ended.is_ok();
+        // Those that cannot be ended now, such as damaged ones, keep nobody else from their end.
+        let mut passed_over = HashSet::new();
+        loop {
+            let mut expired = due(&core, Lane::Timeout, AT_ONCE + passed_over.len()).await;
+            expired.retain(|due| !passed_over.contains(&due.session));
+            if expired.is_empty() {
+                break;
+            }
+            let ended = expired.into_iter().map(|Due { session, .. }| {
+                let (done, ended) = oneshot::channel();
+                core.route(session, Op::TimeOut { done });
+                async move { (session, ended.await) }
+            });
+            for (session, ended) in join_all(ended).await {
+                if ended.is_err() {
+                    passed_over.insert(session);
+                }
+            }
         }
-        if !progress {
+        if !passed_over.is_empty() {
             tokio::time::sleep(RETRY).await;
         }
     }

@@ -10,6 +10,9 @@ use super::{
     supervisor::{Drained, Message},
 };
 
+/// How long past a tiny budget the report may take to be put together.
+const LAST_WORD: Duration = Duration::from_millis(50);
+
 /// How the budget is spent. The last parts are small, and never more than is left.
 struct Schedule {
     cancel: Instant,
@@ -65,6 +68,14 @@ pub(crate) async fn shut_down(core: Arc<Core>, budget: Duration) -> Vec<Drained>
             }
         }
     }
+    let result = match result {
+        Some(drained) => drained,
+        // The last word of the supervisor is under way; it waits for nobody.
+        None => match tokio::time::timeout(LAST_WORD, drained).await {
+            Ok(Ok(drained)) => drained,
+            Ok(Err(_)) | Err(_) => Vec::new(),
+        },
+    };
     let close = async {
         core.checkpointer.flush().await;
         if let Some(store) = core.release_store() {
@@ -74,5 +85,5 @@ pub(crate) async fn shut_down(core: Arc<Core>, budget: Duration) -> Vec<Drained>
     };
     let _ = tokio::time::timeout_at(schedule.end, close).await;
     core.crash();
-    result.unwrap_or_default()
+    result
 }

@@ -1,5 +1,6 @@
 //! What the library promises, proved by number.
 
+mod facts;
 mod g10_shutdown;
 mod g1_durable_before_visible;
 mod g2_full_disk;
@@ -12,3 +13,6 @@ mod g6_no_false_expiry;
 mod g7_no_late_expiry;
 mod g8_alone;
 mod kit;
+mod recovery;
+mod restart;
+mod snapshots;

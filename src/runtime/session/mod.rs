@@ -41,7 +41,7 @@ use crate::{
     },
     policy::Policy,
     workload::{
-        Ask, Delivery, Noted, Request,
+        Delivery, Noted, Request,
         erased::{Driven, ErasedWorkload},
     },
 };
@@ -342,8 +342,7 @@ impl Session {
     }
 
     fn end(&mut self, how: Settled, settlement: Option<Settlement>) {
-        self.live.run().fence();
-        self.live.run().set_ask(Ask::Cancel);
+        self.live.run().end();
         self.core.settled(&self.live, settlement);
         self.settled = Some(how);
     }

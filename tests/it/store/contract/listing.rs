@@ -22,7 +22,8 @@ pub(crate) async fn a_listing_is_newest_first_and_pages_meet<P: Place>() {
     put(&store, only(SessionRecord { created_at: at(7), ..record(8) })).await;
     put(&store, only(SessionRecord { created_at: at(-9), ..record(9) })).await;
 
-    assert_eq!(listed(&store, Query::default()).await, [8]);
+    assert_eq!(listed(&store, Query { limit: 0, ..Query::default() }).await, [8]);
+    assert_eq!(listed(&store, Query::default()).await, [8, 7, 6, 5, 4, 3, 2, 1, 9]);
     let mut query = Query { limit: 4, ..Query::default() };
     let mut seen = Vec::new();
     let mut sizes = Vec::new();

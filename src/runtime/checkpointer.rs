@@ -6,6 +6,7 @@
 //! [`Store`](crate::store::Store) makes the repetition harmless.
 
 use std::{
+    panic::AssertUnwindSafe,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -13,6 +14,7 @@ use std::{
     time::Duration,
 };
 
+use futures::FutureExt;
 use tokio::{
     sync::{mpsc, oneshot},
     time::Instant,
@@ -180,7 +182,12 @@ impl Task {
                 supervised: self.clock.supervised(),
                 commits: jobs.iter().map(|job| Arc::clone(&job.commit)).collect(),
             };
-            let error = match self.store.commit(batch).await {
+            let committing = AssertUnwindSafe(self.store.commit(batch)).catch_unwind().await;
+            let committed = committing.unwrap_or_else(|_| {
+                // A store that panics has failed, and may heal; it must not take us with it.
+                Err(StoreError::Unavailable { what: "it panicked".to_owned(), source: None })
+            });
+            let error = match committed {
                 Ok(answers) => {
                     if attempt > 0 {
                         telemetry::store_healed(attempt);

@@ -190,7 +190,11 @@ impl Sessions {
                     missed.push(op);
                 }
             }
-            By::Desk { waiting } => waiting.push(op),
+            By::Desk { waiting } => match self.core.checkpointer.health().error() {
+                // The desk may be waiting for the store: callers need not.
+                Some(error) => waiting.extend(desk::refuse_a_caller(op, session, &error)),
+                None => waiting.push(op),
+            },
             By::Backoff { .. } => self.open_desk(session, vec![op]),
         }
     }

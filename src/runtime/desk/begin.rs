@@ -11,6 +11,9 @@ use crate::{
     runtime::{draft::Draft, error::SessionError},
 };
 
+/// How often a session is tried whose state cannot be read though the store works.
+const PATIENCE: u32 = 20;
+
 impl Desk<'_> {
     pub(super) async fn resume(&mut self) -> Begin {
         let Some(record) = self.draft.as_ref().map(Draft::record) else {
@@ -53,13 +56,18 @@ impl Desk<'_> {
         })
     }
 
-    /// Begins a run, for those who can wait until the store can be read.
+    /// Begins a run, for those who can wait until the store can be read: as long as it fails for
+    /// everybody, and for a while if it fails only here.
     pub(super) async fn begin_in_time(&mut self, cause: Cause) -> Begin {
+        let mut patience = PATIENCE;
         loop {
             let begun = self.begin(cause, None).await;
             let store_failed = matches!(begun, Begin::Refused(SessionError::Store { .. }));
-            if !store_failed || self.core.store().is_err() {
+            if !store_failed || self.core.store().is_err() || patience == 0 {
                 return begun;
+            }
+            if self.core.checkpointer.health().error().is_none() {
+                patience -= 1;
             }
             tokio::time::sleep(RETRY).await;
         }
@@ -119,6 +127,9 @@ impl Desk<'_> {
             // It was activated in the commit that ended the run before.
             None => match Loaded::load(self.core, draft.record()).await {
                 Ok(loaded) => {
+                    if let Some(draft) = &mut self.draft {
+                        loaded.apply(draft);
+                    }
                     self.loaded = Some(loaded);
                     return;
                 }

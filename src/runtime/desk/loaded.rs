@@ -83,18 +83,14 @@ impl Loaded {
         Ok(Self { workload, snapshot, inputs: Vec::new(), fell_back: None })
     }
 
-    /// Tells the draft if the older snapshot serves.
+    /// Tells the draft if the older snapshot serves, and what the inputs weigh that wait.
     pub(super) fn apply(&self, draft: &mut Draft) {
         if let Some(reason) = &self.fell_back {
-            let weigh = |after: u64| {
-                self.inputs
-                    .iter()
-                    .filter(|input| input.sequence > after)
-                    .map(|input| input.payload.len() as u64)
-                    .sum()
-            };
-            draft.fall_back(reason.clone(), weigh);
+            draft.fall_back(reason.clone());
         }
+        let waiting = self.inputs.iter().chain(draft.inputs());
+        let bytes = waiting.map(|input| input.payload.len() as u64).sum();
+        draft.weigh_inbox(bytes);
     }
 
     pub(super) fn prepared(self, record: &Arc<SessionRecord>, new: Vec<StoredInput>) -> Prepared {

@@ -149,6 +149,11 @@ pub(super) async fn serve(
     }
 }
 
+/// While the store fails, tells a caller so at once; gives back what can wait.
+pub(super) fn refuse_a_caller(op: Op, session: SessionId, error: &Arc<StoreError>) -> Option<Op> {
+    failing::store_failed(op, session, error, false)
+}
+
 /// Resumes that found no place wait for one.
 fn after_waiting(waiting: Vec<Op>) -> After {
     if waiting.is_empty() { After::Rest } else { After::WaitForPlace(waiting) }

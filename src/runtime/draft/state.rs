@@ -134,16 +134,21 @@ impl Draft {
         snapshot
     }
 
-    /// Goes back to the older snapshot, whose inputs are kept and will be given out again.
-    /// `waiting_bytes` is what they weigh. `false` if there is none.
-    pub(crate) fn fall_back(&mut self, reason: String, weigh: impl Fn(u64) -> u64) -> bool {
+    /// Says what the inputs that wait weigh.
+    pub(crate) fn weigh_inbox(&mut self, bytes: u64) {
+        self.changed |= self.record.inbox.waiting_bytes != bytes;
+        self.record.inbox.waiting_bytes = bytes;
+    }
+
+    /// Goes back to the older snapshot, whose inputs are kept and will be given out again: they
+    /// are weighed when they are loaded. `false` if there is none.
+    pub(crate) fn fall_back(&mut self, reason: String) -> bool {
         let [newer, older] = self.record.snapshots.as_slice() else {
             return false;
         };
         let (newer, older) = (*newer, *older);
         self.record.snapshots = vec![older];
         self.record.inbox.consumed = older.consumed;
-        self.record.inbox.waiting_bytes = weigh(older.consumed);
         self.record.inbox.in_hand = None;
         self.log(Lifecycle::SnapshotFellBack { from: newer.sequence, to: older.sequence, reason });
         true

@@ -88,10 +88,7 @@ impl Ending {
             },
             RunEnd::Failed { .. } | RunEnd::Panicked { .. } if self.stored != Stored::Decoded => {
                 let reason = self.end.to_string();
-                let waiting = draft.record().inbox.waiting_bytes;
-                if self.stored == Stored::Undecodable
-                    && draft.fall_back(reason.clone(), |_| waiting)
-                {
+                if self.stored == Stored::Undecodable && draft.fall_back(reason.clone()) {
                     match self.intent {
                         Intent::Pause { cause } => pause(draft, cause, policy),
                         Intent::Run | Intent::Silence(_) => self.run_again(draft),

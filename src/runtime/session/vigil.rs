@@ -38,6 +38,8 @@ impl Session {
             match self.verdict(now) {
                 liveness::Verdict::Alive { .. } => {}
                 liveness::Verdict::Silent => self.on_silence(),
+                // What is on its way may be an input.
+                liveness::Verdict::Idle if self.is_committing() => {}
                 liveness::Verdict::Idle => self.on_idle(),
             }
         }
@@ -86,6 +88,8 @@ impl Session {
         let liveness = if self.ladder == Ladder::Free && self.record.state() == State::Active {
             let until = match self.verdict(now) {
                 liveness::Verdict::Alive { until } => until,
+                // It is looked at again when the commit is through.
+                liveness::Verdict::Idle if self.is_committing() => None,
                 liveness::Verdict::Silent | liveness::Verdict::Idle => Some(now),
             };
             match self.policy.heartbeat_timeout() {
@@ -102,6 +106,10 @@ impl Session {
             .into_iter()
             .flatten()
             .min()
+    }
+
+    fn is_committing(&self) -> bool {
+        self.flight.is_some() || !self.queue.is_empty()
     }
 
     pub(super) fn notes_due(&self) -> Option<WorkerTime> {

@@ -1,12 +1,12 @@
 //! G2 on a disk that is full: callers are told, sessions wait, and nothing is done twice.
 
 use sessionkeeper::{
-    Health, InputId, PauseCause, SendError, SessionError, SessionHandle, StartError, State,
+    Health, InputId, PauseCause, SendError, SessionError, SessionHandle, Start, StartError, State,
     store::{Fault, Store},
 };
 
 use super::kit::{Custom, Tap, collect, custom_with, millis, secs, start_on};
-use crate::support::{Do, Scripted, Worker, drained};
+use crate::support::{Do, Done, Scripted, Worker, drained};
 
 const FAULTS: [Fault; 2] = [Fault::NothingDone, Fault::AnswerLost];
 
@@ -224,4 +224,20 @@ async fn g2_a_session_that_got_its_place_on_a_full_disk_begins_when_there_is_roo
         .expect("it is passed over for ever")
         .unwrap();
     assert_eq!(drained(&pending).await.sum, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn g2_a_store_that_panics_has_failed_and_takes_nobody_with_it() {
+    let tap = Tap::new();
+    let scripted = Scripted::default();
+    let supervisor = start_on(tap.clone(), scripted, |builder| builder).await;
+    let start = Start::<Scripted>::new(Done::default());
+    let session = supervisor.start(start).await.unwrap().into_handle();
+    tap.panic_in_commits(3);
+    let error = soon("send", session.send(Do::Add(1))).await.unwrap_err();
+    assert!(send_under_way(&error), "{error}");
+    tokio::time::sleep(secs(10)).await;
+    assert!(matches!(supervisor.health(), Health::Good));
+    session.send(Do::Add(10)).await.unwrap();
+    assert_eq!(drained(&session).await.sum, 11);
 }

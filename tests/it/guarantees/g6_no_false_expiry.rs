@@ -273,3 +273,23 @@ async fn g6_a_session_without_limits_never_expires() {
     assert_eq!(silent.status().await.unwrap().state(), State::Active);
     assert_eq!(resting.status().await.unwrap().activity().to_string(), "idle");
 }
+
+#[tokio::test(start_paused = true)]
+async fn g6_an_input_that_is_on_its_way_keeps_an_idle_session_from_its_end() {
+    let policy = minute().to_builder().on_idle(OnIdle::Expire).build().unwrap();
+    let worker = Worker::with_policy(policy).await;
+    let session = worker.session().await;
+    tokio::time::sleep(secs(59)).await;
+    let stall = worker.store.stall();
+    let sent = tokio::spawn({
+        let session = session.clone();
+        async move { session.send(Do::Add(1)).await }
+    });
+    tokio::time::sleep(secs(30)).await;
+    drop(stall);
+    sent.await.unwrap().unwrap();
+    assert_eq!(drained(&session).await.sum, 1);
+    assert_eq!(session.status().await.unwrap().state(), State::Active);
+    tokio::time::sleep(secs(61)).await;
+    assert_eq!(session.status().await.unwrap().state(), State::Expired, "and then it is idle");
+}

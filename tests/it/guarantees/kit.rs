@@ -69,6 +69,7 @@ struct Valve {
     held: watch::Sender<bool>,
     latency: Mutex<Option<fastrand::Rng>>,
     failing_snapshots: AtomicU32,
+    panics: AtomicU32,
 }
 
 impl Tap {
@@ -82,6 +83,7 @@ impl Tap {
                 held: watch::Sender::new(false),
                 latency: Mutex::new(None),
                 failing_snapshots: AtomicU32::new(0),
+                panics: AtomicU32::new(0),
             }),
         }
     }
@@ -119,6 +121,11 @@ impl Tap {
         self.valve.failing_snapshots.store(count, Ordering::SeqCst);
     }
 
+    /// The next commits panic.
+    pub(crate) fn panic_in_commits(&self, count: u32) {
+        self.valve.panics.store(count, Ordering::SeqCst);
+    }
+
     async fn lag(&self) {
         let lag = self.valve.latency.lock().unwrap().as_mut().map(|rng| rng.u64(0..20));
         if let Some(lag) = lag {
@@ -135,6 +142,10 @@ impl Store for Tap {
     fn commit(&self, batch: Batch) -> StoreFuture<'_, Vec<Result<(), Refusal>>> {
         Box::pin(async move {
             self.lag().await;
+            let panics = &self.valve.panics;
+            let left =
+                panics.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1));
+            assert!(left.is_err(), "told to panic");
             if batch.commits.is_empty() && !self.was_cut() {
                 return self.store.commit(batch).await;
             }

@@ -92,6 +92,16 @@ fn the_source_tree_keeps_the_rules_of_the_house() {
     );
 }
 
+#[test]
+fn the_first_workload_of_the_readme_is_the_example() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |file| fs::read_to_string(root.join(file)).expect("a readable text");
+    let (readme, example) = (read("README.md"), read("examples/first.rs"));
+    let shown = readme.split("```rust,no_run\n").nth(1).and_then(|rest| rest.split("```").next());
+    let code = example.find("use std::").map(|start| &example[start..]);
+    assert_eq!(shown.expect("a first block"), code.expect("an example"));
+}
+
 /// The Rust files under a folder, with their paths as they are written in the rules.
 fn rust_files(root: &Path, folder: &Path) -> Vec<(String, String)> {
     let Ok(entries) = fs::read_dir(root.join(folder)) else {

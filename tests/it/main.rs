@@ -12,4 +12,5 @@ mod lifecycle;
 mod store;
 mod support;
 mod tidy;
+mod traces;
 mod verbs;

@@ -1,0 +1,82 @@
+//! What is written to the trace: a span for each run, a line for each move, one for the end.
+
+use std::{
+    io::Write,
+    sync::{Arc, Mutex},
+};
+
+use tracing_subscriber::fmt::MakeWriter;
+
+use crate::support::{Do, Worker};
+
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl Lines {
+    fn all(&self) -> Vec<String> {
+        let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
+        text.lines().map(str::to_owned).collect()
+    }
+}
+
+impl Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for Lines {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self {
+        self.clone()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_move_is_one_line_and_the_end_sums_up() {
+    let lines = Lines::default();
+    let subscriber = tracing_subscriber::fmt()
+        .with_writer(lines.clone())
+        .with_ansi(false)
+        .with_env_filter("sessionkeeper=info")
+        .finish();
+    let _tracing = tracing::subscriber::set_default(subscriber);
+
+    let worker = Worker::start().await;
+    let session = worker.session_with(|start| start.input(Do::Spend(812))).await;
+    let run = session.status().await.unwrap().run().unwrap();
+    session.pause().await.unwrap();
+    session.resume().await.unwrap();
+    session.send(Do::Complete).await.unwrap();
+    session.settled().await.unwrap();
+
+    let all = lines.all();
+    let of = |what: &str| {
+        let id = format!("session={}", session.id());
+        let found = all.iter().filter(|line| line.contains(what) && line.contains(&id));
+        found.cloned().collect::<Vec<_>>()
+    };
+    let moves = [
+        "from=pending to=active reason=\"asked\"",
+        "from=active to=paused reason=\"asked\"",
+        "from=paused to=active reason=\"asked\"",
+        "from=active to=completed reason=\"workload\"",
+    ];
+    let moved = of("session moved");
+    assert_eq!(moved.len(), moves.len(), "{all:#?}");
+    for (line, expected) in moved.iter().zip(moves) {
+        assert!(line.contains(expected), "{line}");
+    }
+    assert!(moved[0].contains(&format!("run={run}")), "{}", moved[0]);
+    let ended = of("session ended");
+    assert_eq!(ended.len(), 1, "{all:#?}");
+    for expected in ["state=completed", "runs=2", "input_tokens=812", "active_ms="] {
+        assert!(ended[0].contains(expected), "{}", ended[0]);
+    }
+}

@@ -13,6 +13,9 @@ use super::{
 /// How long past a tiny budget the report may take to be put together.
 const LAST_WORD: Duration = Duration::from_millis(50);
 
+/// More than this is no budget; and the end of time cannot be added to.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
+
 /// How the budget is spent. The last parts are small, and never more than is left.
 struct Schedule {
     cancel: Instant,
@@ -23,8 +26,8 @@ struct Schedule {
 
 impl Schedule {
     fn of(budget: Duration) -> Self {
-        let now = Instant::now();
-        let end = now + budget;
+        let budget = budget.min(LONGEST);
+        let end = Instant::now() + budget;
         // What it takes to cancel, to commit what became of the cancelled, and to close.
         let part = |share: f64, most: Duration| budget.mul_f64(share).min(most);
         let conclude = end - part(0.05, Duration::from_millis(500));

@@ -76,7 +76,8 @@ pub trait Workload: Sized + Send + Sync + 'static {
     /// The version of [`State`](Self::State) and [`Input`](Self::Input). Raise it when their
     /// stored form changes, and teach [`migrate`](Self::migrate) the way from the older one.
     const STATE_VERSION: u32;
-    /// What survives.
+    /// What survives. It is stored as JSON, so it must come back from JSON as it went: map keys
+    /// are strings, and a float that is not a number does not come back.
     type State: Serialize + DeserializeOwned + Send + Sync + 'static;
     /// What can be sent.
     type Input: Serialize + DeserializeOwned + Send + Sync + 'static;

@@ -296,3 +296,14 @@ async fn g10_a_shutdown_in_the_middle_of_everything_answers_everybody() {
         }
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn g10_a_budget_without_an_end_is_as_good_as_a_long_one() {
+    let worker = Worker::start().await;
+    let session = worker.session_with(|start| start.input(Do::Deaf(secs(3600)))).await;
+    tokio::time::sleep(secs(1)).await;
+    let report = worker.supervisor.shutdown(Duration::MAX).await;
+    assert_eq!(report.lines.len(), 1, "{report}");
+    assert_eq!(report.lines[0].session, session.id());
+    assert!(report.to_string().contains("paused, its run yielded"), "{report}");
+}

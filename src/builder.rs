@@ -13,6 +13,7 @@ use crate::{
         checkpointer::Checkpointer,
         core::{Core, Parts},
         recovery::{self, Pace},
+        store_cell::StoreCell,
         supervisor::spawn_supervisor,
     },
     store::{Store, StoreError},
@@ -142,8 +143,8 @@ impl Builder {
         let generation = clock::new_generation();
         let opened = self.store.begin(generation).await?;
         let clock = Clock::new(opened.supervised);
-        let (checkpointer, serve) =
-            Checkpointer::new(Arc::clone(&self.store), generation, clock.clone());
+        let store = StoreCell::new(self.store);
+        let (checkpointer, serve) = Checkpointer::new(store.clone(), generation, clock.clone());
         let core = Arc::new(Core::new(Parts {
             clock,
             generation,
@@ -152,7 +153,7 @@ impl Builder {
             registry: self.registry,
             policy: Arc::new(self.policy),
             checkpointer,
-            store: self.store,
+            store,
             max_active: self.max_active.unwrap_or(usize::MAX),
             workloads: self.workloads.unwrap_or_else(tokio::runtime::Handle::current),
             seed: self.seed.unwrap_or_else(|| fastrand::u64(..)),

@@ -20,10 +20,11 @@ use tokio::{
     time::Instant,
 };
 
+use super::store_cell::StoreCell;
 use crate::{
     clock::Clock,
     model::ids::WorkerGeneration,
-    store::{Batch, Commit, Refusal, Store, StoreError},
+    store::{Batch, Commit, Refusal, StoreError},
     telemetry,
 };
 
@@ -96,7 +97,7 @@ impl Health {
 impl Checkpointer {
     /// The way, and the task that serves it; the task ends when it is aborted.
     pub(crate) fn new(
-        store: Arc<dyn Store>,
+        store: StoreCell,
         generation: WorkerGeneration,
         clock: Clock,
     ) -> (Self, impl Future<Output = ()> + Send + 'static) {
@@ -128,7 +129,7 @@ impl Checkpointer {
 }
 
 struct Task {
-    store: Arc<dyn Store>,
+    store: StoreCell,
     generation: WorkerGeneration,
     clock: Clock,
     inbox: mpsc::UnboundedReceiver<Message>,
@@ -182,7 +183,12 @@ impl Task {
                 supervised: self.clock.supervised(),
                 commits: jobs.iter().map(|job| Arc::clone(&job.commit)).collect(),
             };
-            let committing = AssertUnwindSafe(self.store.commit(batch)).catch_unwind().await;
+            let Ok(store) = self.store.get() else {
+                // The worker is over, and nobody is told.
+                return;
+            };
+            let committing = AssertUnwindSafe(store.commit(batch)).catch_unwind().await;
+            drop(store);
             let committed = committing.unwrap_or_else(|_| {
                 // A store that panics has failed, and may heal; it must not take us with it.
                 Err(StoreError::Unavailable { what: "it panicked".to_owned(), source: None })
@@ -212,7 +218,9 @@ impl Task {
             self.receive_until(Instant::now() + wait, &error).await;
             wait = (wait * 2).min(LAST_RETRY);
             // A failed attempt to heal shows again in the commit that follows.
-            let _ = self.store.heal().await;
+            if let Ok(store) = self.store.get() {
+                let _ = store.heal().await;
+            }
         }
     }
 }

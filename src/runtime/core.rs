@@ -14,6 +14,7 @@ use super::{
     hub::Hub,
     live::{Directory, Live, Settlement},
     op::Op,
+    store_cell::StoreCell,
     supervisor,
 };
 use crate::{
@@ -53,7 +54,7 @@ pub(crate) struct Core {
     pub(crate) life: watch::Sender<Life>,
     /// When a shutdown cancels whoever has not yielded.
     pub(crate) cancels_at: OnceLock<WorkerTime>,
-    store: Mutex<Option<Arc<dyn Store>>>,
+    store: StoreCell,
     supervisor: OnceLock<ActorRef<supervisor::Message>>,
     random: Mutex<fastrand::Rng>,
     tasks: Mutex<Tasks>,
@@ -88,7 +89,7 @@ pub(crate) struct Parts {
     pub(crate) registry: Registry,
     pub(crate) policy: Arc<Policy>,
     pub(crate) checkpointer: Checkpointer,
-    pub(crate) store: Arc<dyn Store>,
+    pub(crate) store: StoreCell,
     pub(crate) max_active: usize,
     pub(crate) workloads: tokio::runtime::Handle,
     pub(crate) seed: u64,
@@ -112,7 +113,7 @@ impl Core {
             workloads: parts.workloads,
             life: watch::channel(Life::Running).0,
             cancels_at: OnceLock::new(),
-            store: Mutex::new(Some(parts.store)),
+            store: parts.store,
             supervisor: OnceLock::new(),
             random: Mutex::new(fastrand::Rng::with_seed(parts.seed)),
             tasks: Mutex::default(),
@@ -121,16 +122,12 @@ impl Core {
 
     /// The store, as long as the worker has it.
     pub(crate) fn store(&self) -> Result<Arc<dyn Store>, StoreError> {
-        self.lock_store().as_ref().map(Arc::clone).ok_or(StoreError::Closed)
+        self.store.get()
     }
 
     /// Lets go of the store.
     pub(crate) fn release_store(&self) -> Option<Arc<dyn Store>> {
-        self.lock_store().take()
-    }
-
-    fn lock_store(&self) -> std::sync::MutexGuard<'_, Option<Arc<dyn Store>>> {
-        self.store.lock().unwrap_or_else(PoisonError::into_inner)
+        self.store.release()
     }
 
     /// Whether a worker that a record names is known to be gone.

@@ -14,4 +14,5 @@ pub(crate) mod op;
 pub(crate) mod recovery;
 mod session;
 pub(crate) mod shutdown;
+pub(crate) mod store_cell;
 pub(crate) mod supervisor;

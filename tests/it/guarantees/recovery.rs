@@ -8,10 +8,13 @@ use std::{
     },
 };
 
-use sessionkeeper::{PauseCause, RecoverWhat, RunEnd, SessionHandle, State, store::MemoryStore};
+use sessionkeeper::{
+    PauseCause, RecoverWhat, RunEnd, SessionHandle, Start, State,
+    store::{MemoryStore, SledStore},
+};
 
 use super::kit::{Custom, collect, custom, millis, run_ends, secs, start_on};
-use crate::support::{BUDGET, Do, Scripted, Worker, drained};
+use crate::support::{BUDGET, Do, Done, Scripted, Worker, drained};
 
 struct Left {
     active: SessionHandle<Scripted>,
@@ -233,5 +236,23 @@ async fn recovery_leaves_sessions_usable_while_it_goes_on() {
         }
         let probe = &worker.workload.probe;
         assert!(probe.most_live.load(Ordering::SeqCst) <= 50, "{verb}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dropped_supervisor_leaves_its_store_free_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store");
+    for round in 1..=5 {
+        let store = SledStore::open(&path).unwrap();
+        let supervisor = start_on(store, Scripted::default(), |builder| builder).await;
+        let start = Start::<Scripted>::new(Done::default()).key("one".parse().unwrap());
+        let session = supervisor.start(start).await.unwrap().into_handle();
+        session.send(Do::Add(1)).await.unwrap();
+        let deadline = tokio::time::timeout(secs(20), drained(&session)).await;
+        assert_eq!(deadline.expect("it works").sum, round);
+        // As in a crash: nobody shuts it down, and a handle outlives it.
+        drop(supervisor);
+        assert!(session.status().await.is_err());
     }
 }

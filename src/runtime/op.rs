@@ -11,7 +11,6 @@ use crate::{
         labels::{Labels, Metadata},
         record::{SessionRecord, SnapshotRef},
     },
-    policy::recovery::Plan,
     store::StoreError,
 };
 
@@ -50,7 +49,7 @@ pub(crate) enum Op {
     /// Its waiting may have reached its limit.
     TimeOut { done: oneshot::Sender<()> },
     /// Another worker left it like this.
-    Recover { plan: Plan, place: Option<Place>, done: oneshot::Sender<Recovered> },
+    Recover { place: Option<Place>, done: oneshot::Sender<Recovered> },
     /// Its actor ended without saying what became of the run.
     Lost { run: RunId },
     /// An abandoned run came back.

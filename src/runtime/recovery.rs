@@ -174,7 +174,7 @@ async fn recover_one(
         Plan::Leave | Plan::FinishStop | Plan::Interrupt | Plan::Quarantine => None,
     };
     let (done, recovered) = oneshot::channel();
-    core.route(session, Op::Recover { plan, place, done });
+    core.route(session, Op::Recover { place, done });
     recovered.await.ok()
 }
 

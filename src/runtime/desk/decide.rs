@@ -158,10 +158,10 @@ impl<'a> Desk<'a> {
                 };
                 Decided::Wake { done, woken }
             }
-            Op::Recover { plan, place, done } => {
+            Op::Recover { place, done } => {
                 self.place = self.place.take().or(place);
                 let recovered = self.recover().await;
-                Decided::Recover { plan, done, recovered }
+                Decided::Recover { done, recovered }
             }
             Op::TimeOut { done } => {
                 self.time_out();

@@ -6,7 +6,6 @@ use tokio::sync::oneshot;
 
 use crate::{
     model::{ids::RunId, record::SessionRecord},
-    policy::recovery::Plan,
     runtime::{
         error::{SendError, SessionError},
         op::{
@@ -58,7 +57,6 @@ pub(super) enum Decided {
         woken: Woken,
     },
     Recover {
-        plan: Plan,
         done: oneshot::Sender<Recovered>,
         recovered: Recovered,
     },
@@ -86,7 +84,7 @@ impl Decided {
             Self::Fail { reason, reply, .. } => Op::Fail { reason, reply },
             Self::Annotate { change, reply, .. } => Op::Annotate { change, reply },
             Self::Wake { done, .. } => Op::Wake { place: None, done },
-            Self::Recover { plan, done, .. } => Op::Recover { plan, place: None, done },
+            Self::Recover { done, .. } => Op::Recover { place: None, done },
             Self::TimeOut { done } => Op::TimeOut { done },
             Self::Returned { run, done } => Op::Returned { run, done },
             Self::Quiet(op) => op,

@@ -156,6 +156,11 @@
 //! [holds](Run::hold) is closed, before its session is reported at rest. All of that has nine tenths
 //! of `cancel_grace`; what takes longer is dropped, with a warning in the log.
 //!
+//! What is slow to make may stay while the session is paused:
+//! [`hold_while_paused`](Run::hold_while_paused) leaves it to the session's next run, which
+//! [takes](Run::take_held) it and starts warm. It is closed when its limit is over, when the session is
+//! stopped or ends, and when the worker shuts down.
+//!
 //! - [`Session::pause`] returns when the session is paused, [`Session::stop`] when `stopping` is durable; its
 //!   ticket tells when the run is gone. [`Session::kill`] is a stop without grace.
 //! - A stop wins over a pause and over a completion that comes later. Between a pause and a resume the

@@ -12,6 +12,7 @@ use super::{
     checkpointer::Checkpointer,
     draft::Moment,
     hub::Hub,
+    kept::Kept,
     live::{Directory, Live, Settlement},
     op::Op,
     store_cell::StoreCell,
@@ -43,6 +44,7 @@ pub(crate) struct Core {
     pub(crate) checkpointer: Checkpointer,
     pub(crate) directory: Directory,
     pub(crate) hub: Hub,
+    pub(crate) kept: Kept,
     /// The places under `max_active`.
     pub(crate) places: Arc<Semaphore>,
     /// Told when a session may have become ready to run.
@@ -107,6 +109,7 @@ impl Core {
             checkpointer: parts.checkpointer,
             directory: Directory::new(),
             hub: Hub::default(),
+            kept: Kept::default(),
             places: Arc::new(Semaphore::new(parts.max_active.min(Semaphore::MAX_PERMITS))),
             ready: Notify::new(),
             timeouts: Notify::new(),
@@ -272,6 +275,7 @@ impl Core {
             supervisor.kill();
         }
         self.directory.pin().clear();
+        drop(self.kept.take_all());
         self.hub.close();
         // Not closed, only let go of: with the tasks that end now, its last user is gone. A store
         // that lives on elsewhere may have its next user already.

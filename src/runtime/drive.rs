@@ -45,6 +45,9 @@ pub(super) fn spawn(
         // that does; and declared, so that it is not taken for silence.
         let limit = grace.mul_f64(0.9);
         let _declared = run.busy_guard(limit);
+        if driven.end == RunEnd::Yielded && run.may_leave() {
+            core.keep_held(run.session(), run.leave());
+        }
         clean_up(&*workload, &run, &driven.end, limit).await;
         if live.run_is_over() {
             // Where the actor is gone, the worker is too.
@@ -71,7 +74,7 @@ async fn clean_up(workload: &dyn ErasedWorkload, run: &Run, end: &RunEnd, limit:
             Ok(Err(_)) => telemetry::clean_up_failed(run.session(), run.id(), "panicked"),
             Err(_) => telemetry::clean_up_failed(run.session(), run.id(), "took too long"),
         }
-        let Some(last) = run.take_held() else {
+        let Some(last) = run.let_go() else {
             return;
         };
         next = Box::pin(async move { last.close(end).await });

@@ -8,6 +8,7 @@ pub(crate) mod draft;
 mod drive;
 pub(crate) mod error;
 pub(crate) mod hub;
+mod kept;
 mod ladder;
 pub(crate) mod live;
 pub(crate) mod op;

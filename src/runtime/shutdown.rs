@@ -48,6 +48,8 @@ pub(crate) async fn shut_down(core: Arc<Core>, budget: Duration) -> Vec<Drained>
     let _ = core.cancels_at.set(core.clock.worker().after(schedule.until_cancel()));
     core.set_life(Life::Draining);
     core.close_agenda();
+    let paused = Arc::clone(&core);
+    let letting_go = tokio::spawn(async move { paused.close_all_held().await });
     let (done, drained) = oneshot::channel();
     core.tell(Message::Drain { done });
     let mut drained = std::pin::pin!(drained);
@@ -80,6 +82,9 @@ pub(crate) async fn shut_down(core: Arc<Core>, budget: Duration) -> Vec<Drained>
         },
     };
     let close = async {
+        // What sessions held that were paused before, and while others were asked to yield.
+        let _ = letting_go.await;
+        core.close_all_held().await;
         core.checkpointer.flush().await;
         if let Some(store) = core.release_store() {
             // Everything acknowledged is durable already; the next open shows any trouble.

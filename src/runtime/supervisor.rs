@@ -21,7 +21,7 @@ use crate::{
     model::{
         ids::SessionId,
         record::SessionRecord,
-        state::{Phase, Restarting},
+        state::{Phase, Restarting, State},
     },
     workload::{Run, RunParts},
 };
@@ -270,6 +270,13 @@ impl Sessions {
             return self.open_desk(session, ops);
         }
         self.kept.remove(&session);
+        if self.core.kept.has(session)
+            && record.as_ref().is_some_and(|record| record.state() != State::Paused)
+        {
+            // A stop came between the end of its run and the end of its pause.
+            let core = Arc::clone(&self.core);
+            tokio::spawn(async move { core.close_held(session).await });
+        }
         if let Some(draining) = &mut self.draining {
             draining.drained.push(Drained { session, record });
             if self.kept.is_empty() {
@@ -307,6 +314,7 @@ impl Sessions {
             clock: self.core.clock.clone(),
             port: Box::new(line.clone()),
         });
+        run.receive(self.core.kept.take(session));
         let live = Arc::new(Live::new(run, line.clone(), record));
         let launch = Launch {
             core: Arc::clone(&self.core),

@@ -1,6 +1,6 @@
 //! What a run holds outside its memory, and how it is let go however the run ends.
 
-use std::{fmt, future::Future, ops::Deref, pin::Pin, sync::Arc};
+use std::{any::Any, fmt, future::Future, ops::Deref, pin::Pin, sync::Arc, time::Duration};
 
 use crate::model::event::RunEnd;
 
@@ -45,12 +45,44 @@ impl<T: fmt::Debug> fmt::Debug for Held<T> {
 }
 
 /// A resource whose type is forgotten.
-pub(crate) trait Closable: Send + Sync {
+trait Closable: Send + Sync {
     fn close<'a>(&'a self, end: &'a RunEnd) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 }
 
 impl<T: Resource> Closable for T {
     fn close<'a>(&'a self, end: &'a RunEnd) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
         Box::pin(Resource::close(self, end))
+    }
+}
+
+/// A resource in the keeping of a session.
+pub(crate) struct Holding {
+    resource: Arc<dyn Closable>,
+    typed: Arc<dyn Any + Send + Sync>,
+    /// How long it may stay while the session is paused; not at all without.
+    keeps_for: Option<Duration>,
+}
+
+impl Holding {
+    pub(super) fn new<T: Resource>(resource: &Arc<T>, keeps_for: Option<Duration>) -> Self {
+        Self {
+            resource: Arc::clone(resource) as Arc<dyn Closable>,
+            typed: Arc::clone(resource) as Arc<dyn Any + Send + Sync>,
+            keeps_for,
+        }
+    }
+
+    /// How long it may stay while the session is paused.
+    pub(crate) const fn keeps_for(&self) -> Option<Duration> {
+        self.keeps_for
+    }
+
+    /// The resource, if it has this type.
+    pub(super) fn typed<T: Resource>(&self) -> Option<Arc<T>> {
+        Arc::clone(&self.typed).downcast().ok()
+    }
+
+    pub(crate) async fn close(&self, end: &RunEnd) {
+        self.resource.close(end).await;
     }
 }

@@ -27,6 +27,7 @@ pub use self::{
 };
 pub(crate) use self::{
     facts::{Note, Noted},
+    hold::Holding,
     inbox::{Delivery, Draft},
     line::{Ask, Port, Request, RunParts},
     signs::Declaration,

@@ -10,11 +10,11 @@ use std::{
 use tokio::{sync::Notify, task::AbortHandle};
 
 use super::guards::{Asking, AwaitingGuard, BusyGuard};
-use super::line::{Ask, Request, RunParts, YieldRequest};
+use super::line::{Ask, Request, RunParts, YieldReason, YieldRequest};
 use super::{
     error::{EmitError, Lapsed, RunError},
     facts::{BUFFER_BYTES, FactBuffer, NotTaken, Noted},
-    hold::{Closable, Held, Resource},
+    hold::{Held, Holding, Resource},
     inbox::Delivery,
     signs::{Declaration, Signs},
 };
@@ -61,7 +61,10 @@ struct Shared {
     /// Whether the session knows that notes wait.
     told: bool,
     tasks: Vec<AbortHandle>,
-    held: Vec<Arc<dyn Closable>>,
+    /// What the run holds, the last at the end.
+    held: Vec<Holding>,
+    /// What the run before it left, and this one has not taken.
+    left: Vec<Holding>,
 }
 
 impl Run {
@@ -186,8 +189,31 @@ impl Run {
     /// closed first.
     pub fn hold<T: Resource>(&self, resource: T) -> Held<T> {
         let resource = Arc::new(resource);
-        self.lock().held.push(Arc::clone(&resource) as Arc<dyn Closable>);
+        self.lock().held.push(Holding::new(&resource, None));
         Held::new(resource)
+    }
+
+    /// Holds a resource as [`hold`](Self::hold) does, but lets it stay while the session is
+    /// paused, for up to `limit` of worker time: a run that yields because the session is paused,
+    /// or because it has nothing to do, leaves it to the session's next run, which can
+    /// [take](Self::take_held) it. It is closed when the limit is over, when the session is
+    /// stopped or ends, when the worker shuts down, and however else the run ends. It never
+    /// outlives its process.
+    pub fn hold_while_paused<T: Resource>(&self, resource: T, limit: Duration) -> Held<T> {
+        let resource = Arc::new(resource);
+        self.lock().held.push(Holding::new(&resource, Some(limit)));
+        Held::new(resource)
+    }
+
+    /// Takes what the session's last run left of this type, if it is still there: a warm start.
+    /// From now on this run holds it, under the same limit. With `None` the start is cold.
+    pub fn take_held<T: Resource>(&self) -> Option<Held<T>> {
+        let mut shared = self.lock();
+        let at = shared.left.iter().position(|holding| holding.typed::<T>().is_some())?;
+        let holding = shared.left.remove(at);
+        let resource = holding.typed()?;
+        shared.held.push(holding);
+        Some(Held::new(resource))
     }
 
     /// Spawns a task that ends with the run: it is aborted when the run ends.
@@ -414,14 +440,44 @@ impl Run {
         }
     }
 
-    /// How much the run holds.
-    pub(crate) fn count_held(&self) -> usize {
-        self.lock().held.len()
+    /// Hands the run what the one before it left.
+    pub(crate) fn receive(&self, left: Vec<Holding>) {
+        self.lock().left = left;
     }
 
-    /// What the run holds, the last first.
-    pub(crate) fn take_held(&self) -> Option<Arc<dyn Closable>> {
-        self.lock().held.pop()
+    /// Whether the run came to rest by a pause, or for want of work: then what may stay stays.
+    pub(crate) fn may_leave(&self) -> bool {
+        match self.ask() {
+            Ask::GoOn => true,
+            Ask::Yield(request) => request.reason == YieldReason::Pause,
+            Ask::Cancel => false,
+        }
+    }
+
+    /// Takes out what may stay while the session is paused.
+    pub(crate) fn leave(&self) -> Vec<Holding> {
+        let mut shared = self.lock();
+        let mut leaving = Vec::new();
+        for holding in std::mem::take(&mut shared.held) {
+            match holding.keeps_for() {
+                Some(_) => leaving.push(holding),
+                None => shared.held.push(holding),
+            }
+        }
+        leaving.append(&mut shared.left);
+        leaving
+    }
+
+    /// How much the run must let go of.
+    pub(crate) fn count_held(&self) -> usize {
+        let shared = self.lock();
+        shared.held.len() + shared.left.len()
+    }
+
+    /// What the run must let go of next: what it held last, then what it never took.
+    pub(crate) fn let_go(&self) -> Option<Holding> {
+        let mut shared = self.lock();
+        shared.held.pop().or_else(|| shared.left.pop())
     }
 }
 

@@ -255,7 +255,9 @@ impl<'a> Desk<'a> {
     }
 
     fn stop(&mut self) -> Result<(), SessionError> {
+        let holds = self.core.kept.has(self.session);
         self.with_draft(|draft| match draft.state() {
+            State::Paused if holds => draft.stop_held(),
             State::Stopped => Ok(()),
             State::Stopping => draft.settle_stop(),
             State::Pending

@@ -15,7 +15,7 @@ use crate::{
         ids::SessionId,
         record::{SessionRecord, StoredInput},
         snapshot::SnapshotEnvelope,
-        state::{Phase, Restarting},
+        state::{Phase, Restarting, State},
     },
     store::{Commit, Refusal, StoreError},
     telemetry,
@@ -109,7 +109,7 @@ pub(super) async fn serve(
                 match commit(&core, draft.finish(), decided).await {
                     Committed::Done(record, decided) => {
                         answer(decided, Some(&*record));
-                        (Some(record), inputs)
+                        (Some(let_go(&core, record).await), inputs)
                     }
                     Committed::Refused(refusal, decided) => {
                         ops = refused(&core, session, refusal, decided, &mut taken).await;
@@ -204,6 +204,27 @@ async fn load(
 
 /// The record cannot be loaded, and everybody has been told.
 struct Unloadable;
+
+/// A session that will not run again by itself holds nothing: closes what it held, and then
+/// settles a stop that waited for it.
+async fn let_go(core: &Core, record: Arc<SessionRecord>) -> Arc<SessionRecord> {
+    match record.state() {
+        State::Pending | State::Active | State::Paused => return record,
+        State::Stopping | State::Stopped | State::Completed | State::Failed | State::Expired => {}
+    }
+    core.close_held(record.id).await;
+    if record.state() != State::Stopping {
+        return record;
+    }
+    let mut draft = Draft::of(&record, core.moment());
+    let settled = draft.settle_stop();
+    debug_assert!(settled.is_ok(), "what is stopping can be stopped");
+    match commit(core, draft.finish(), Vec::new()).await {
+        Committed::Done(record, _) => record,
+        // The next worker finishes the stop.
+        Committed::Refused(..) | Committed::Ended => record,
+    }
+}
 
 enum Committed {
     Done(Arc<SessionRecord>, Vec<Decided>),

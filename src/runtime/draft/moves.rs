@@ -153,6 +153,16 @@ impl Draft {
         }
     }
 
+    /// Accepts a stop of a paused session that holds something outside its memory: it is stopped
+    /// when that is let go.
+    pub(crate) fn stop_held(&mut self) -> Result<(), InvalidTransition> {
+        let Some(run) = self.record.runs.last.as_ref().map(|last| last.run) else {
+            return self.stop(RunAlive::No);
+        };
+        let phase = Phase::Stopping { run, worker: self.moment.worker };
+        self.step(Trigger::StopHeld, phase, Cause::Asked, None)
+    }
+
     pub(super) fn stopping(
         &mut self,
         run: RunId,

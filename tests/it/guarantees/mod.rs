@@ -12,6 +12,7 @@ mod g5_control;
 mod g6_no_false_expiry;
 mod g7_no_late_expiry;
 mod g8_alone;
+mod held;
 mod kit;
 mod recovery;
 mod restart;

@@ -1,0 +1,179 @@
+//! What may stay while a session is paused stays, is handed to the next run, and is closed on
+//! every other way.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use sessionkeeper::{
+    Context, Fact, Lifecycle, Outcome, Policy, Resource, RunEnd, SessionHandle, Start, State,
+    Supervisor, Workload, WorkloadError, store::MemoryStore,
+};
+
+use super::kit::{secs, start_on};
+use crate::support::BUDGET;
+
+const LIMIT: Duration = Duration::from_secs(600);
+
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<&'static str>>>);
+
+impl Log {
+    fn note(&self, what: &'static str) {
+        self.0.lock().unwrap().push(what);
+    }
+
+    fn all(&self) -> Vec<&'static str> {
+        self.0.lock().unwrap().clone()
+    }
+}
+
+/// Something slow to make, that a run would rather find warm.
+struct Tool {
+    log: Log,
+    closes_in: Duration,
+}
+
+impl Resource for Tool {
+    async fn close(&self, _: &RunEnd) {
+        tokio::time::sleep(self.closes_in).await;
+        self.log.note("closed");
+    }
+}
+
+struct Warm {
+    log: Log,
+    closes_in: Duration,
+}
+
+impl Workload for Warm {
+    const KIND: &'static str = "warm";
+    const STATE_VERSION: u32 = 1;
+    type State = u64;
+    type Input = u64;
+
+    async fn run(&self, cx: &mut Context<Self>) -> Result<Outcome, WorkloadError> {
+        match cx.take_held::<Tool>() {
+            Some(_) => self.log.note("warm"),
+            None => {
+                let tool = Tool { log: self.log.clone(), closes_in: self.closes_in };
+                cx.hold_while_paused(tool, LIMIT);
+                self.log.note("cold");
+            }
+        }
+        while let Some(number) = cx.next_input().await? {
+            assert!(*number != 13 || number.attempt() > 1, "told to panic");
+            *cx.state_mut() += *number;
+        }
+        Ok(Outcome::Yielded)
+    }
+}
+
+struct House {
+    supervisor: Supervisor,
+    session: SessionHandle<Warm>,
+    log: Log,
+}
+
+async fn house(closes_in: Duration) -> House {
+    let log = Log::default();
+    let warm = Warm { log: log.clone(), closes_in };
+    let policy = Policy::builder().idle_timeout(secs(3600)).build().unwrap();
+    let supervisor = start_on(MemoryStore::new(), warm, |builder| builder.policy(policy)).await;
+    let session = supervisor.start(Start::<Warm>::new(0)).await.unwrap().into_handle();
+    tokio::time::sleep(secs(1)).await;
+    House { supervisor, session, log }
+}
+
+async fn moves(session: &SessionHandle<Warm>) -> Vec<(State, State)> {
+    let events = session.events(1..=u64::MAX, usize::MAX).await.unwrap();
+    let moves = events.into_iter().filter_map(|event| match event.fact {
+        Fact::Lifecycle(Lifecycle::StateChanged { from, to, .. }) => Some((from, to)),
+        _ => None,
+    });
+    moves.collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_may_stay_is_handed_from_run_to_run() {
+    let House { supervisor: _alive, session, log } = house(secs(0)).await;
+    for _ in 0..3 {
+        session.pause().await.unwrap();
+        // Taken and left again, its limit counts anew.
+        tokio::time::sleep(LIMIT - secs(60)).await;
+        session.resume().await.unwrap();
+        tokio::time::sleep(secs(1)).await;
+    }
+    assert_eq!(log.all(), ["cold", "warm", "warm", "warm"]);
+    tokio::time::sleep(secs(3700)).await;
+    assert_eq!(session.status().await.unwrap().activity().to_string(), "paused (idle)");
+    session.send(1).await.unwrap();
+    tokio::time::sleep(secs(1)).await;
+    assert_eq!(log.all().last(), Some(&"warm"), "also where an input wakes it: {:?}", log.all());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_stays_too_long_is_closed_and_the_next_start_is_cold() {
+    let House { supervisor: _alive, session, log } = house(secs(0)).await;
+    session.pause().await.unwrap();
+    tokio::time::sleep(LIMIT + secs(2)).await;
+    assert_eq!(log.all(), ["cold", "closed"]);
+    session.resume().await.unwrap();
+    tokio::time::sleep(secs(1)).await;
+    assert_eq!(log.all(), ["cold", "closed", "cold"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_of_a_paused_session_waits_for_what_it_holds() {
+    let House { supervisor: _alive, session, log } = house(secs(3)).await;
+    session.pause().await.unwrap();
+    let stop = session.stop().await.unwrap();
+    assert_eq!(session.status().await.unwrap().state(), State::Stopping);
+    assert_eq!(log.all(), ["cold"], "not closed yet");
+    stop.ended().await.unwrap();
+    assert_eq!(session.status().await.unwrap().state(), State::Stopped);
+    assert_eq!(log.all(), ["cold", "closed"]);
+    let way = [(State::Paused, State::Stopping), (State::Stopping, State::Stopped)];
+    assert!(moves(&session).await.ends_with(&way));
+    session.resume().await.unwrap();
+    tokio::time::sleep(secs(1)).await;
+    assert_eq!(log.all().last(), Some(&"cold"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_hangs_when_it_is_closed_holds_up_no_stop_for_ever() {
+    let House { supervisor: _alive, session, log: _ } = house(secs(1_000_000)).await;
+    session.pause().await.unwrap();
+    let stop = session.stop().await.unwrap();
+    tokio::time::timeout(secs(6), stop.ended()).await.expect("in its grace").unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn however_else_a_session_ends_what_it_holds_is_closed_once() {
+    for way in ["stop", "complete", "complete paused", "fail paused", "shutdown", "shutdown paused"]
+    {
+        let House { supervisor, session, log } = house(secs(0)).await;
+        if way.ends_with("paused") {
+            session.pause().await.unwrap();
+        }
+        match way {
+            "stop" => drop(session.stop().await.unwrap().ended().await.unwrap()),
+            "complete" | "complete paused" => session.complete().await.unwrap(),
+            "fail paused" => session.fail("enough").await.unwrap(),
+            _ => drop(supervisor.shutdown(BUDGET).await),
+        }
+        tokio::time::sleep(secs(1)).await;
+        assert_eq!(log.all(), ["cold", "closed"], "{way}");
+        tokio::time::sleep(LIMIT * 2).await;
+        assert_eq!(log.all(), ["cold", "closed"], "{way}: once");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_fails_leaves_nothing() {
+    let House { supervisor: _alive, session, log } = house(secs(0)).await;
+    session.send(13).await.unwrap();
+    tokio::time::sleep(secs(10)).await;
+    assert_eq!(log.all(), ["cold", "closed", "cold"]);
+}

@@ -1,5 +1,7 @@
 //! What a new worker does with each session that another one left.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
@@ -23,6 +25,9 @@ pub enum RecoverWhat {
 
 /// After how many lost workers a session is quarantined.
 pub(crate) const MAX_RECOVERIES: u32 = 3;
+
+/// After this long a session is not suspected of having killed its last worker any more.
+pub(crate) const PROVEN_AFTER: Duration = Duration::from_secs(60);
 
 /// What is done with one session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -15,14 +15,12 @@ use crate::{
         ids::{Kind, SessionId},
         state::{PauseCause, Phase, State},
     },
-    policy::recovery::{self, Plan},
+    policy::recovery::{self, PROVEN_AFTER, Plan},
     store::{Damage, Query, StoreError},
 };
 
 /// How many records are looked at at a time.
 const PAGE: usize = 512;
-/// The longest that a suspect may keep the next one waiting.
-const PROVEN_AFTER: Duration = Duration::from_secs(60);
 
 /// What a recovery is to do.
 #[derive(Debug, Default)]

@@ -119,21 +119,11 @@ impl<'a> Desk<'a> {
                 Decided::Stop { grace, reply: reply.begin(), answer }
             }
             Op::Complete { reason, reply } => {
-                let answer = self.with_draft(|draft| {
-                    if draft.state() == State::Completed {
-                        return Ok(());
-                    }
-                    draft.complete(Cause::Asked, reason.clone())
-                });
+                let answer = self.with_draft(|draft| draft.complete(Cause::Asked, reason.clone()));
                 Decided::Complete { reason, reply: reply.begin(), answer }
             }
             Op::Fail { reason, reply } => {
-                let answer = self.with_draft(|draft| {
-                    if draft.state() == State::Failed {
-                        return Ok(());
-                    }
-                    draft.fail(Cause::Asked, reason.clone())
-                });
+                let answer = self.with_draft(|draft| draft.fail(Cause::Asked, reason.clone()));
                 Decided::Fail { reason, reply: reply.begin(), answer }
             }
             Op::Annotate { change, reply } => {

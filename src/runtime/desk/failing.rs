@@ -67,8 +67,3 @@ pub(super) fn store_failed(
         | Op::Returned { .. }) => (!lasting).then_some(op),
     }
 }
-
-/// While the store fails, tells callers so at once; gives back what can wait.
-pub(super) fn refuse_callers(ops: Vec<Op>, session: SessionId, error: &Arc<StoreError>) -> Vec<Op> {
-    ops.into_iter().filter_map(|op| store_failed(op, session, error, false)).collect()
-}

@@ -79,7 +79,8 @@ pub(super) async fn serve(
     let rest = |place, left| Report { session, place, after: After::Rest, left, record: None };
     loop {
         if let Some(error) = core.checkpointer.health().error() {
-            ops = failing::refuse_callers(ops, session, &error);
+            let waiting = ops.into_iter();
+            ops = waiting.filter_map(|op| refuse_a_caller(op, session, &error)).collect();
             if ops.is_empty() {
                 return rest(place, Vec::new());
             }

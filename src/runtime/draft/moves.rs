@@ -5,7 +5,7 @@ use crate::{
         event::{Cause, Fact, Lifecycle, RunEnd},
         ids::{RunId, WorkerGeneration},
         record::{EndedRun, SessionRecord, Transition},
-        state::{InvalidTransition, PauseCause, Phase, Trigger, transition},
+        state::{InvalidTransition, PauseCause, Phase, State, Trigger, transition},
     },
     policy::Policy,
 };
@@ -176,17 +176,23 @@ impl Draft {
         self.step(Trigger::Settle, Phase::Stopped, Cause::RunGone, None)
     }
 
-    /// Ends the session well.
+    /// Ends the session well; one that has ended so already has what is asked.
     pub(crate) fn complete(
         &mut self,
         cause: Cause,
         reason: Option<String>,
     ) -> Result<(), InvalidTransition> {
+        if self.state() == State::Completed {
+            return Ok(());
+        }
         self.step(Trigger::Complete, Phase::Completed, cause, reason)
     }
 
-    /// Ends the session badly.
+    /// Ends the session badly; one that has ended so already has what is asked.
     pub(crate) fn fail(&mut self, cause: Cause, reason: String) -> Result<(), InvalidTransition> {
+        if self.state() == State::Failed {
+            return Ok(());
+        }
         self.step(Trigger::Fail, Phase::Failed, cause, Some(reason))
     }
 

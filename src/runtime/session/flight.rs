@@ -114,20 +114,12 @@ impl Session {
                 Decided::Stop { grace, reply: reply.begin(), answer }
             }
             Task::Complete { reason, reply } => {
-                let answer = if draft.state() == State::Completed {
-                    Ok(())
-                } else {
-                    draft.complete(Cause::Asked, reason.clone()).map_err(Into::into)
-                };
+                let answer = draft.complete(Cause::Asked, reason.clone()).map_err(Into::into);
                 let task = UnitTask::Complete { reason, reply: reply.begin() };
                 Decided::Unit { task, answer }
             }
             Task::Fail { reason, reply } => {
-                let answer = if draft.state() == State::Failed {
-                    Ok(())
-                } else {
-                    draft.fail(Cause::Asked, reason.clone()).map_err(Into::into)
-                };
+                let answer = draft.fail(Cause::Asked, reason.clone()).map_err(Into::into);
                 let task = UnitTask::Fail { reason, reply: reply.begin() };
                 Decided::Unit { task, answer }
             }
@@ -376,22 +368,15 @@ impl Session {
 
     fn carry_out_unit(&mut self, task: UnitTask, answer: Result<(), SessionError>) {
         let ended = answer.is_ok() && self.record.state().is_terminal();
-        match task {
-            UnitTask::Complete { reply, .. } => {
-                if ended {
-                    self.supersede_pausers("complete");
-                    self.cancel();
-                }
-                reply.send(answer);
-            }
-            UnitTask::Fail { reply, .. } => {
-                if ended {
-                    self.supersede_pausers("fail");
-                    self.cancel();
-                }
-                reply.send(answer);
-            }
-            UnitTask::Annotate { reply, .. } => reply.send(answer),
+        let (reply, ends_by) = match task {
+            UnitTask::Complete { reply, .. } => (reply, Some("complete")),
+            UnitTask::Fail { reply, .. } => (reply, Some("fail")),
+            UnitTask::Annotate { reply, .. } => (reply, None),
+        };
+        if let Some(verb) = ends_by.filter(|_| ended) {
+            self.supersede_pausers(verb);
+            self.cancel();
         }
+        reply.send(answer);
     }
 }

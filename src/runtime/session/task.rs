@@ -188,9 +188,7 @@ impl Decided {
             Self::Over(driven) => Task::Over(driven),
         }
     }
-}
 
-impl Decided {
     /// Tells a caller that the store failed. What was decided stays under way.
     pub(super) fn store_failed(&mut self, error: &Arc<crate::store::StoreError>) {
         match self {

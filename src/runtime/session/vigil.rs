@@ -9,15 +9,13 @@ use crate::{
         state::{PauseCause, State},
         time::WorkerTime,
     },
-    policy::{Limit, OnIdle, OnSilence, liveness},
+    policy::{Limit, OnIdle, OnSilence, liveness, recovery::PROVEN_AFTER},
     runtime::ladder::{Ladder, Rung},
     workload::YieldReason,
 };
 
 /// How long notes may wait for a commit.
 const NOTES_WAIT: Duration = Duration::from_millis(100);
-/// After this long a session is not suspected of having killed its last worker any more.
-const PROVEN_AFTER: Duration = Duration::from_secs(60);
 
 impl Session {
     /// Looks at the run, when the alarm rings.

@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use tokio::sync::watch;
 
 use crate::{
-    clock::{self, Clock},
+    clock::{Clock, wall::Wall},
     model::ids::{InvalidName, Kind},
     policy::{Policy, RecoverWhat},
     runtime::{
@@ -15,10 +15,11 @@ use crate::{
         recovery::{self, Pace},
         store_cell::StoreCell,
         supervisor::spawn_supervisor,
+        watchdog::Watchdog,
     },
-    store::{Store, StoreError},
+    store::{Guarded, Store, StoreError},
     supervisor::Supervisor,
-    workload::{Workload, erased::Registry},
+    workload::{Workload, erased::Registry, threads::Threads},
 };
 
 /// Builds a [`Supervisor`].
@@ -34,12 +35,13 @@ pub struct Builder {
     resume_jitter: Duration,
     workloads: Option<tokio::runtime::Handle>,
     seed: Option<u64>,
+    wall: Wall,
 }
 
 impl Builder {
     pub(crate) fn new(store: Arc<dyn Store>) -> Self {
         Self {
-            store,
+            store: Arc::new(Guarded(store)),
             registry: Registry::default(),
             trouble: None,
             policy: Policy::default(),
@@ -49,6 +51,7 @@ impl Builder {
             resume_jitter: Duration::from_millis(10),
             workloads: None,
             seed: None,
+            wall: Wall::default(),
         }
     }
 
@@ -108,7 +111,8 @@ impl Builder {
     }
 
     /// A runtime for the workloads (default: the one that `start` is called on). With a runtime of
-    /// its own, a workload that blocks all its threads cannot keep the supervisor from working.
+    /// its own, a workload that blocks all its threads cannot keep the supervisor from working. What
+    /// workloads hold is closed there too. See [`Health::blocked_threads`](crate::Health::blocked_threads).
     pub fn workload_runtime(mut self, runtime: tokio::runtime::Handle) -> Self {
         self.workloads = Some(runtime);
         self
@@ -120,6 +124,13 @@ impl Builder {
         self
     }
 
+    /// A wall clock to use in place of the system's.
+    #[cfg(feature = "testing")]
+    pub fn wall_clock(mut self, clock: crate::clock::wall::WallClock) -> Self {
+        self.wall = Wall::Played(clock);
+        self
+    }
+
     /// Starts the supervisor: registers a new worker generation in the store, looks at what the
     /// last one left, and begins to take it up. That goes on in the background, see
     /// [`Supervisor::recovered`].
@@ -127,6 +138,9 @@ impl Builder {
     /// # Errors
     /// [`BuildError`]; nothing in the store was changed, except that its last worker is recorded
     /// as ended.
+    ///
+    /// # Cancel safety
+    /// Dropping it equals a crash of a worker that had just begun.
     ///
     /// # Panics
     /// Outside a tokio runtime with time enabled.
@@ -140,11 +154,14 @@ impl Builder {
         if self.resume_at_once == 0 {
             return Err(BuildError::Invalid { setting: "resume_at_once", must_be: "at least 1" });
         }
-        let generation = clock::new_generation();
+        let generation = self.wall.new_generation();
         let opened = self.store.begin(generation).await?;
-        let clock = Clock::new(opened.supervised);
+        let clock = Clock::new(opened.supervised, self.wall);
         let store = StoreCell::new(self.store);
         let (checkpointer, serve) = Checkpointer::new(store.clone(), generation, clock.clone());
+        let threads = Arc::new(Threads::default());
+        let (watchdog, answers) = Watchdog::start(Arc::clone(&threads), clock.clone());
+        let runtime = tokio::runtime::Handle::current();
         let core = Arc::new(Core::new(Parts {
             clock,
             generation,
@@ -155,21 +172,21 @@ impl Builder {
             checkpointer,
             store,
             max_active: self.max_active.unwrap_or(usize::MAX),
-            workloads: self.workloads.unwrap_or_else(tokio::runtime::Handle::current),
+            workloads: self.workloads.unwrap_or_else(|| runtime.clone()),
+            runtime,
+            threads,
+            watchdog,
             seed: self.seed.unwrap_or_else(|| fastrand::u64(..)),
         }));
         let sentinel = core.clock.clone();
         core.keep_engine(tokio::spawn(serve).abort_handle());
         core.keep_engine(tokio::spawn(sentinel.run()).abort_handle());
-        let work = match recovery::survey(&core).await {
-            Ok(work) => work,
-            Err(error) => {
-                core.crash();
-                return Err(error.into());
-            }
-        };
-        spawn_supervisor(&core).await;
+        core.keep_engine(tokio::spawn(answers).abort_handle());
         let (done, recovered) = watch::channel(None);
+        // From here on an error, or dropping this future, ends what was begun.
+        let supervisor = Supervisor::new(Arc::clone(&core), recovered);
+        let work = recovery::survey(&core).await?;
+        spawn_supervisor(&core).await;
         let pace = Pace { at_once: self.resume_at_once, jitter: self.resume_jitter };
         let recovering = recovery::recover(Arc::clone(&core), work, pace);
         let recovery = tokio::spawn(async move {
@@ -178,7 +195,7 @@ impl Builder {
         core.keep_agenda(recovery.abort_handle());
         core.keep_agenda(tokio::spawn(agenda::time_out(Arc::clone(&core))).abort_handle());
         core.ready.notify_one();
-        Ok(Supervisor::new(core, recovered))
+        Ok(supervisor)
     }
 }
 

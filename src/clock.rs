@@ -1,32 +1,30 @@
 //! The only reader of clocks: wall-clock time for labels, worker time for heartbeats, supervised
-//! time for waiting. Ids are made here too, since they carry the time.
+//! time for waiting, and real time for the watchdog. Ids are made here too, since they carry the
+//! wall-clock time (see [`wall`]).
 //!
 //! Worker time is driven by a sentinel that ticks once a second: between two ticks it follows
-//! tokio's clock, but never for more than [`MAX_GAP`]. A process that was stopped, or a laptop
+//! tokio's clock, but never for more than two seconds (see [`ticks`]). A process that was stopped, or a laptop
 //! that slept, therefore loses at most that much, and no healthy session is taken for a silent
 //! one because nobody was there to see its signs.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
-use chrono::SubsecRound;
 use tokio::time::Instant;
-use uuid::Uuid;
 
-use crate::model::{
-    ids::{RunId, SessionId, WorkerGeneration},
-    time::{SupervisedTime, Timestamp, WorkerTime},
+use self::{ticks::Ticks, wall::Wall};
+use crate::{
+    faults::{self, Bug},
+    model::{
+        ids::{RunId, SessionId},
+        time::{SupervisedTime, Timestamp, WorkerTime},
+    },
 };
+
+pub(crate) mod ticks;
+pub(crate) mod wall;
 
 /// How often the sentinel ticks.
 const TICK: Duration = Duration::from_secs(1);
-/// The most that worker time advances without a tick.
-const MAX_GAP: Duration = Duration::from_secs(2);
 
 /// The clock of one worker. Clones show the same time.
 #[derive(Debug, Clone)]
@@ -37,34 +35,27 @@ pub(crate) struct Clock {
 #[derive(Debug)]
 struct Inner {
     origin: Instant,
-    /// Milliseconds from the origin to the last tick.
-    ticked: AtomicU64,
-    /// Milliseconds up to the last tick that were not worker time.
-    lost: AtomicU64,
+    ticks: Ticks,
     /// Supervised time at the origin.
     supervised: SupervisedTime,
+    wall: Wall,
 }
 
 impl Clock {
     /// A clock that begins now; `supervised` is the total that the store remembers.
-    pub(crate) fn new(supervised: SupervisedTime) -> Self {
+    pub(crate) fn new(supervised: SupervisedTime, wall: Wall) -> Self {
         Self {
             inner: Arc::new(Inner {
                 origin: Instant::now(),
-                ticked: AtomicU64::new(0),
-                lost: AtomicU64::new(0),
+                ticks: Ticks::default(),
                 supervised,
+                wall,
             }),
         }
     }
 
     fn tick(&self) {
-        let elapsed = self.elapsed();
-        let gap = elapsed.saturating_sub(self.inner.ticked.load(Ordering::Relaxed));
-        // `lost` before `ticked`, read in the opposite order: a reader in between sees a time
-        // that is too early, never one that is too late.
-        self.inner.lost.fetch_add(gap.saturating_sub(MAX_GAP_MILLIS), Ordering::Release);
-        self.inner.ticked.store(elapsed, Ordering::Release);
+        self.inner.ticks.tick(self.elapsed());
     }
 
     /// The sentinel: ticks for as long as it is polled.
@@ -79,10 +70,10 @@ impl Clock {
 
     /// Time that the worker was really running.
     pub(crate) fn worker(&self) -> WorkerTime {
-        let ticked = self.inner.ticked.load(Ordering::Acquire);
-        let lost = self.inner.lost.load(Ordering::Acquire);
-        let seen = self.elapsed().min(ticked.saturating_add(MAX_GAP_MILLIS));
-        WorkerTime::from_millis(seen.saturating_sub(lost))
+        if faults::planted(Bug::CountLostTime) {
+            return WorkerTime::from_millis(self.elapsed());
+        }
+        WorkerTime::from_millis(self.inner.ticks.worker(self.elapsed()))
     }
 
     /// Time during which some worker had the store open.
@@ -91,9 +82,8 @@ impl Clock {
     }
 
     /// Wall-clock time, in whole milliseconds.
-    #[expect(clippy::disallowed_methods, reason = "this is the one reader of wall-clock time")]
     pub(crate) fn wall(&self) -> Timestamp {
-        Timestamp::from(std::time::SystemTime::now()).trunc_subsecs(3)
+        self.inner.wall.now()
     }
 
     /// Sleeps until a moment of worker time.
@@ -105,7 +95,7 @@ impl Clock {
             if rest.is_zero() {
                 return;
             }
-            tokio::time::sleep(rest).await;
+            tokio::time::sleep(rest.saturating_add(self.inner.wall.lateness())).await;
         }
     }
 
@@ -117,12 +107,12 @@ impl Clock {
 
     /// An id for a new session.
     pub(crate) fn session_id(&self) -> SessionId {
-        SessionId::from_uuid(new_uuid())
+        SessionId::from_uuid(self.inner.wall.uuid())
     }
 
     /// An id for a new run.
     pub(crate) fn run_id(&self) -> RunId {
-        RunId::from_uuid(new_uuid())
+        RunId::from_uuid(self.inner.wall.uuid())
     }
 
     fn elapsed(&self) -> u64 {
@@ -131,18 +121,11 @@ impl Clock {
     }
 }
 
-/// An id for a worker that begins.
-pub(crate) fn new_generation() -> WorkerGeneration {
-    WorkerGeneration::from_uuid(new_uuid())
+/// Real time, whatever tokio's clock shows: for threads that no runtime drives.
+#[expect(clippy::disallowed_methods, reason = "this is the one reader of real time")]
+pub(crate) fn real() -> std::time::Instant {
+    std::time::Instant::now()
 }
-
-#[expect(clippy::disallowed_methods, reason = "ids are made here and nowhere else")]
-fn new_uuid() -> Uuid {
-    Uuid::now_v7()
-}
-
-#[expect(clippy::cast_possible_truncation, reason = "a constant of two seconds")]
-const MAX_GAP_MILLIS: u64 = MAX_GAP.as_millis() as u64;
 
 #[cfg(test)]
 mod tests {
@@ -150,7 +133,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_gap_without_ticks_counts_at_most_two_seconds() {
-        let clock = Clock::new(SupervisedTime::from_millis(500));
+        let clock = Clock::new(SupervisedTime::from_millis(500), Wall::System);
         for _ in 0..5 {
             tokio::time::advance(TICK).await;
             clock.tick();
@@ -169,7 +152,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_sleep_in_worker_time_outlasts_a_gap() {
-        let clock = Clock::new(SupervisedTime::default());
+        let clock = Clock::new(SupervisedTime::default(), Wall::System);
         let sleeper = tokio::spawn({
             let clock = clock.clone();
             async move { clock.sleep_until(WorkerTime::from_millis(10_000)).await }

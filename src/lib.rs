@@ -151,6 +151,8 @@
 //! `await`. One that is not gone `cancel_grace` later, because it blocks its thread, is *abandoned*: the
 //! session moves on without it, and it can change nothing any more. It is named in
 //! [`Status::abandoned`], and a resume is refused until it returns, unless `while_abandoned` allows it.
+//! A watchdog with a thread of its own names a blocked thread within two seconds: in the log, in
+//! [`Supervisor::health`] and in the session's status ([`Activity::Blocked`]).
 //!
 //! However a run ends, its [spawned tasks](Run::spawn) are aborted, [`Workload::close`] is called, and what it
 //! [holds](Run::hold) is closed, before its session is reported at rest. All of that has nine tenths
@@ -181,7 +183,7 @@
 //! and stop act at once.
 //!
 //! A store that fails is nobody's failure and nobody's silence: runs wait at their next commit, callers get
-//! an error, [`Supervisor::health`] is degraded, and commits are tried again until they succeed.
+//! an error, [`Supervisor::health`] names what it failed with, and commits are tried again until they succeed.
 //!
 //! # Recovery
 //!
@@ -272,9 +274,10 @@
 //!
 //! # Features
 //!
-//! Both are on by default. `sled`: the durable `SledStore`, and export, import and repair of stores.
-//! `signals`: `Supervisor::run_until_signal`. Without any, the library has no store that outlives its
-//! process but yours. `panic = "abort"` does not compile.
+//! `sled` (default): the durable `SledStore`, and export, import and repair of stores. `signals`
+//! (default): `Supervisor::run_until_signal`. `testing`: the module `testing`, for dev-dependencies, with
+//! what tests of workloads and stores are made of. Without any, the library has no store that outlives
+//! its process but yours. `panic = "abort"` does not compile.
 
 #[cfg(panic = "abort")]
 compile_error!(
@@ -284,6 +287,16 @@ compile_error!(
 
 mod builder;
 mod clock;
+#[cfg(sessionkeeper_faults)]
+#[doc(hidden)]
+pub mod faults;
+#[cfg(not(sessionkeeper_faults))]
+#[expect(unreachable_pub, reason = "tests reach it")]
+mod faults;
+#[cfg(all(feature = "sled", any(test, fuzzing)))]
+#[doc(hidden)]
+pub mod fuzzing;
+mod health;
 mod model;
 mod policy;
 mod report;
@@ -295,16 +308,20 @@ mod start;
 mod status;
 pub mod store;
 mod supervisor;
+mod sync;
 mod telemetry;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod workload;
 
 pub use builder::{BuildError, Builder};
+pub use health::Health;
 pub use model::{
     event::{Cause, Event, EventRecord, Fact, FileAction, Lifecycle, RunEnd},
     ids::{
         ExternalId, InputId, InvalidName, Kind, Name, RunId, SessionId, StartKey, WorkerGeneration,
     },
-    labels::{InvalidLabels, Labels, Metadata},
+    labels::{InvalidLabels, Labels, MAX_NESTING, Metadata},
     record::{
         EndedRun, Failures, InHand, Inbox, Lane, Runs, SessionRecord, SnapshotRef, StartRequest,
         StoredInput, Transition,
@@ -322,19 +339,20 @@ pub use report::{ShutdownLine, ShutdownOutcome, ShutdownReport};
 pub use runtime::{
     error::{SendError, SessionError, StartError},
     recovery::RecoveryReport,
+    watchdog::BlockedThread,
 };
 pub use session::{
     NotRunning, Paused, Receipt, Session, SessionHandle, Snapshot, StopReport, StopTicket,
 };
 pub use start::{Json, Slot, Start};
 pub use status::{Activity, Settled, Status};
-pub use supervisor::{FindError, Health, Origin, ShuttingDown, StartedSession, Supervisor};
+pub use supervisor::{FindError, Origin, ShuttingDown, StartedSession, Supervisor};
 pub use workload::{
     AwaitingGuard, BusyGuard, Context, EmitError, Held, Input, Lapsed, Outcome, Resource, Run,
-    RunError, UnsupportedVersion, Workload, WorkloadError, YieldReason, YieldRequest,
+    RunError, UnsupportedVersion, UserCode, Workload, WorkloadError, YieldReason, YieldRequest,
 };
 
 /// The code in the README compiles.
-#[cfg(all(doctest, feature = "sled", feature = "signals"))]
+#[cfg(all(doctest, feature = "sled", feature = "signals", feature = "testing"))]
 #[doc = include_str!("../README.md")]
 struct Readme;

@@ -7,7 +7,8 @@ use serde::Serialize;
 use crate::{
     model::{
         ids::{ExternalId, InputId, InvalidName, Kind, Name, SessionId, StartKey},
-        labels::{Labels, Metadata},
+        json,
+        labels::{Labels, Metadata, is_too_deep},
         record::{Failures, Inbox, Runs, SessionRecord, StartRequest},
         snapshot::{Codec, SnapshotEnvelope, SnapshotHeader},
         state::Phase,
@@ -16,7 +17,7 @@ use crate::{
     policy::Policy,
     runtime::{
         core::Core,
-        error::{SendError, StartError},
+        error::{SendError, SessionError, StartError},
         op::{NewInput, Place},
     },
     store::BoxError,
@@ -52,7 +53,7 @@ pub struct Start<W> {
 pub struct Json(());
 
 fn encode<T: Serialize>(value: &T) -> Encoded {
-    serde_json::to_vec(value).map_err(|error| Arc::from(BoxError::from(error)))
+    json::to_vec(value).map_err(|error| Arc::from(BoxError::from(error)))
 }
 
 impl<W: Workload> Start<W> {
@@ -186,6 +187,9 @@ impl<W> Start<W> {
             }
             Some(Err(source)) => return Err(SendError::Invalid { session, source }.into()),
         };
+        if is_too_deep(&self.metadata) {
+            return Err(SessionError::MetadataTooDeep { session }.into());
+        }
         let moment = core.moment();
         let record = SessionRecord {
             id: session,

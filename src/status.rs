@@ -7,7 +7,7 @@ use crate::{
         ids::{Kind, RunId, SessionId},
         record::{EndedRun, SessionRecord},
         state::{PauseCause, Phase, State},
-        time::{SupervisedTime, WorkerTime},
+        time::{SupervisedTime, Timestamp, WorkerTime},
     },
     runtime::{core::Core, live::Live},
     workload::Declaration,
@@ -42,6 +42,12 @@ pub enum Activity {
         /// What for.
         reason: String,
     },
+    /// Its run blocks the thread that it runs on, for a second or more: it can neither be asked
+    /// nor cancelled meanwhile. See [`Health::blocked_threads`](crate::Health::blocked_threads).
+    Blocked {
+        /// Since when.
+        since: Timestamp,
+    },
     /// It was asked to come to rest, and has not yet.
     Pausing,
     /// It waits out the backoff before its next run.
@@ -67,11 +73,9 @@ impl Status {
         let record = live.record();
         let activity = match &record.phase {
             Phase::Active { .. } if live.is_pausing() => Activity::Pausing,
-            Phase::Active { .. } => match live.run().declaration() {
-                Declaration::Nothing => Activity::Running,
-                Declaration::Busy { until } => Activity::Busy { until },
-                Declaration::Awaiting { reason } => Activity::Awaiting { reason },
-                Declaration::Resting => Activity::Idle,
+            Phase::Active { .. } => match live.run().owner().blocks_since() {
+                Some(since) => Activity::Blocked { since },
+                None => Activity::of_run(live.run().declaration()),
             },
             Phase::Pending { .. }
             | Phase::Paused { .. }
@@ -146,6 +150,15 @@ impl Status {
 }
 
 impl Activity {
+    fn of_run(declaration: Declaration) -> Self {
+        match declaration {
+            Declaration::Nothing => Self::Running,
+            Declaration::Busy { until } => Self::Busy { until },
+            Declaration::Awaiting { reason } => Self::Awaiting { reason },
+            Declaration::Resting => Self::Idle,
+        }
+    }
+
     fn without_run(phase: &Phase) -> Self {
         match phase {
             Phase::Pending { .. } => Self::WaitingForPlace,
@@ -169,6 +182,7 @@ impl fmt::Display for Activity {
             Self::Idle => f.write_str("idle"),
             Self::Busy { .. } => f.write_str("busy"),
             Self::Awaiting { reason } => write!(f, "awaiting {reason}"),
+            Self::Blocked { .. } => f.write_str("blocked"),
             Self::Pausing => f.write_str("pausing"),
             Self::Restarting { attempt, .. } => write!(f, "restarting (attempt {attempt})"),
             Self::Stopping => f.write_str("stopping"),

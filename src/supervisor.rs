@@ -6,6 +6,7 @@ use tokio::sync::watch;
 
 use crate::{
     builder::Builder,
+    health::Health,
     model::ids::{Kind, SessionId},
     report::ShutdownReport,
     runtime::{
@@ -19,7 +20,10 @@ use crate::{
     start::{Json, Request, Slot, Start},
     status::Status,
     store::{Key, Page, Query, Store, StoreError},
-    workload::Workload,
+    workload::{
+        Workload,
+        threads::{CodeOwner, UserCode},
+    },
 };
 
 /// Runs the sessions of one worker on one store. Clones share it.
@@ -47,20 +51,6 @@ impl Drop for Owner {
     }
 }
 
-/// How the store does.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub enum Health {
-    /// It works.
-    Good,
-    /// It fails: sessions keep running on what they hold, commits are retried, and callers get
-    /// errors until it heals.
-    Degraded {
-        /// What it failed with last.
-        error: Arc<StoreError>,
-    },
-}
-
 impl Supervisor {
     /// Begins to build a supervisor on a store.
     pub fn builder(store: impl Store) -> Builder {
@@ -77,6 +67,12 @@ impl Supervisor {
 
     fn core(&self) -> &Arc<Core> {
         &self.owner.core
+    }
+
+    /// Ends the worker as a crash would, however many clones there are.
+    #[cfg(feature = "testing")]
+    pub(crate) fn crash(&self) {
+        self.core().crash();
     }
 
     /// Starts a session. On return it is durable, with its first state and its first input: active
@@ -114,6 +110,8 @@ impl Supervisor {
             return Err(StartError::NoWorkload { kind });
         };
         let session = start.id.unwrap_or_else(|| self.core().clock.session_id());
+        let owner = CodeOwner::new(session, None, kind.clone(), UserCode::Decode);
+        let decoding = self.core().threads.enter(&owner);
         if let Ok(state) = &start.state {
             workload.check_state(state).map_err(|error| StartError::Invalid {
                 session,
@@ -124,6 +122,7 @@ impl Supervisor {
         if let Some(Ok(input)) = &start.input {
             workload.check_input(input).map_err(|error| SendError::invalid(session, error))?;
         }
+        drop(decoding);
         self.start_any(start, kind).await
     }
 
@@ -133,6 +132,7 @@ impl Supervisor {
         kind: Kind,
     ) -> Result<(Session, Origin), StartError> {
         let core = self.core();
+        let has_new_id = start.id.is_none();
         let id = start.id.unwrap_or_else(|| core.clock.session_id());
         let Some(workload) = core.registry.get(&kind) else {
             return Err(StartError::NoWorkload { kind });
@@ -145,6 +145,7 @@ impl Supervisor {
                 snapshot: Arc::clone(&snapshot),
                 input: input.clone(),
                 place: place.take(),
+                has_new_id,
                 reply,
             }))
         })
@@ -214,12 +215,10 @@ impl Supervisor {
         crate::session::status(self.core(), id).await
     }
 
-    /// How the store does.
+    /// How the worker does. It asks nobody, so it can be called from any thread, and answers
+    /// while all others are blocked.
     pub fn health(&self) -> Health {
-        match self.core().checkpointer.health().error() {
-            None => Health::Good,
-            Some(error) => Health::Degraded { error },
-        }
+        Health::of(self.core())
     }
 
     /// Waits until what the last worker left has been taken up, and says what became of it.

@@ -1,5 +1,7 @@
 //! Every name that shows in traces, and the lines that are written with them.
 
+use std::time::Duration;
+
 use tracing::{Span, info, info_span, warn};
 
 use crate::model::{
@@ -7,6 +9,7 @@ use crate::model::{
     ids::{RunId, SessionId},
     record::SessionRecord,
 };
+use crate::workload::{panics::Mishap, threads::CodeOwner};
 
 /// The target of every span and line.
 pub(crate) const TARGET: &str = "sessionkeeper";
@@ -70,6 +73,72 @@ pub(crate) fn session_trouble(
 }
 
 /// Says that the clean-up of a run did not go well; the session moves on.
-pub(crate) fn clean_up_failed(session: SessionId, run: RunId, what: &str) {
-    warn!(target: TARGET, %session, %run, "the clean-up of a run {what}");
+pub(crate) fn clean_up_failed(owner: &CodeOwner, mishap: Mishap) {
+    let what = match mishap {
+        Mishap::Panicked => "panicked",
+        Mishap::TookTooLong => "took too long",
+    };
+    let run = owner.run.map(tracing::field::display);
+    warn!(
+        target: TARGET,
+        session = %owner.session,
+        run,
+        code = %owner.code(),
+        "the clean-up of a run {what}"
+    );
+}
+
+/// Says that code of a workload does not let go of its thread.
+pub(crate) fn thread_blocked(owner: &CodeOwner, thread: &str, lasted: Duration) {
+    let run = owner.run.map(tracing::field::display);
+    warn!(
+        target: TARGET,
+        session = %owner.session,
+        run,
+        kind = owner.kind.as_str(),
+        code = %owner.code(),
+        thread,
+        blocked_ms = millis(lasted),
+        "a thread is blocked by a workload"
+    );
+}
+
+/// Says that such a thread goes on.
+pub(crate) fn thread_freed(owner: &CodeOwner, thread: &str, lasted: Duration) {
+    let run = owner.run.map(tracing::field::display);
+    info!(
+        target: TARGET,
+        session = %owner.session,
+        run,
+        kind = owner.kind.as_str(),
+        thread,
+        blocked_ms = millis(lasted),
+        "a blocked thread is free again"
+    );
+}
+
+/// Says that the runtime of the supervisor gets nothing done.
+pub(crate) fn runtime_stalled(by_workloads: bool, lasted: Duration) {
+    let cause = if by_workloads {
+        "workloads block threads"
+    } else {
+        "something else than the code of a workload blocks it, or nothing drives it"
+    };
+    let stalled_ms = millis(lasted);
+    warn!(target: TARGET, cause, stalled_ms, "the runtime of the supervisor stands still");
+}
+
+/// Says that it does again.
+pub(crate) fn runtime_runs_again(lasted: Duration) {
+    let stalled_ms = millis(lasted);
+    info!(target: TARGET, stalled_ms, "the runtime of the supervisor runs again");
+}
+
+/// Says that nobody looks out for blocked threads.
+pub(crate) fn no_watchdog(error: &(dyn std::error::Error + 'static)) {
+    warn!(target: TARGET, error, "the watchdog cannot be started; blocked threads are not reported");
+}
+
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }

@@ -302,6 +302,16 @@ impl Event {
         Self::Error { message: message.into(), stats: serde_json::Value::Null }
     }
 
+    /// The free JSON in it.
+    pub(crate) const fn data(&self) -> Option<&serde_json::Value> {
+        match self {
+            Self::Thinking { .. } | Self::Terminal { .. } | Self::FileChange { .. } => None,
+            Self::Completion { stats: data, .. }
+            | Self::Error { stats: data, .. }
+            | Self::Custom { data, .. } => Some(data),
+        }
+    }
+
     /// Anything else, with data of the caller's own shape.
     pub fn custom(name: impl Into<String>, data: impl Into<serde_json::Value>) -> Self {
         Self::Custom { name: name.into(), data: data.into() }

@@ -3,9 +3,30 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-/// Free JSON on a session; not indexed.
+/// Free JSON on a session; not indexed, and nested no deeper than [`MAX_NESTING`].
 pub type Metadata = serde_json::Map<String, serde_json::Value>;
+
+/// How deep JSON may be nested: states, inputs, the metadata of a session, and the data of its
+/// events. What is nested deeper than a reader of JSON goes could be stored and never be read again.
+pub const MAX_NESTING: usize = 100;
+
+/// Whether a value is nested no deeper than this.
+pub(crate) fn is_nested_within(levels: usize, value: &Value) -> bool {
+    let inside = |value| is_nested_within(levels - 1, value);
+    match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => true,
+        Value::Array(list) => levels > 0 && list.iter().all(inside),
+        Value::Object(map) => levels > 0 && map.values().all(inside),
+    }
+}
+
+/// Whether metadata is nested deeper than [`MAX_NESTING`].
+pub(crate) fn is_too_deep(metadata: &Metadata) -> bool {
+    // The metadata itself is the first level.
+    !metadata.values().all(|value| is_nested_within(MAX_NESTING - 1, value))
+}
 
 /// Indexed key-value pairs on a session, at most [`Labels::MAX`] of them.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]

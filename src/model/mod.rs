@@ -2,6 +2,7 @@
 
 pub(crate) mod event;
 pub(crate) mod ids;
+pub(crate) mod json;
 pub(crate) mod labels;
 pub(crate) mod record;
 pub(crate) mod snapshot;

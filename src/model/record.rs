@@ -12,7 +12,10 @@ use super::{
     time::{SupervisedTime, Timestamp},
     usage::Usage,
 };
-use crate::policy::Policy;
+use crate::{
+    faults::{self, Bug},
+    policy::Policy,
+};
 
 /// What is stored about a session. The indexes of a store follow from it and from nothing else.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -96,6 +99,9 @@ impl SessionRecord {
     /// Inputs up to and including this number are not needed any more: every kept snapshot
     /// covers them.
     pub fn inputs_covered(&self) -> u64 {
+        if faults::planted(Bug::DropInputsOfOlderSnapshot) {
+            return self.snapshot().map_or(0, |newest| newest.consumed);
+        }
         self.snapshots.iter().map(|kept| kept.consumed).min().unwrap_or(0)
     }
 

@@ -1,5 +1,6 @@
 //! What the words of the model promise.
 
+mod json;
 mod lifecycle;
 mod names;
 mod record;

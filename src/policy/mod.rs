@@ -52,6 +52,9 @@ impl Policy {
     }
 
     /// How long a working run may give no sign of life (default 30 min of worker time).
+    ///
+    /// Where the process stood still, up to 2 s of that count: with a shorter timeout than some
+    /// seconds, a stopped process can expire a run that is well.
     pub const fn heartbeat_timeout(&self) -> Limit {
         self.0.heartbeat_timeout
     }

@@ -4,10 +4,13 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{
-    ids::WorkerGeneration,
-    record::SessionRecord,
-    state::{PauseCause, Phase},
+use crate::{
+    faults::{self, Bug},
+    model::{
+        ids::WorkerGeneration,
+        record::SessionRecord,
+        state::{PauseCause, Phase},
+    },
 };
 
 /// Which sessions a new worker resumes by itself. It never resumes what a person paused.
@@ -60,6 +63,7 @@ pub(crate) fn plan(
     lost: impl Fn(WorkerGeneration) -> bool,
 ) -> Plan {
     match &record.phase {
+        Phase::Stopping { .. } if faults::planted(Bug::LeaveStopping) => Plan::Leave,
         Phase::Stopping { worker, .. } if lost(*worker) => Plan::FinishStop,
         Phase::Active { worker, .. } if lost(*worker) && registered => match what {
             RecoverWhat::ShutdownOnly | RecoverWhat::Nothing => Plan::Interrupt,

@@ -10,7 +10,10 @@ use super::{
     builder::{InvalidPolicy, MAX_SPAN},
     limit,
 };
-use crate::model::{event::RunEnd, record::Failures, time::SupervisedTime};
+use crate::{
+    faults::{self, Bug},
+    model::{event::RunEnd, record::Failures, time::SupervisedTime},
+};
 
 /// When, how often and how soon a failed run is replaced.
 ///
@@ -130,6 +133,9 @@ impl Backoff {
         }
         let exponent = i32::try_from(failures.saturating_sub(1)).unwrap_or(i32::MAX);
         let seconds = self.initial.as_secs_f64() * self.factor.powi(exponent);
+        if faults::planted(Bug::UncapBackoff) {
+            return Duration::try_from_secs_f64(seconds).unwrap_or(MAX_SPAN);
+        }
         let capped = seconds.min(self.max.as_secs_f64());
         let shortened = capped * (1.0 - self.jitter * random.clamp(0.0, 1.0));
         Duration::try_from_secs_f64(shortened).map_or(self.max, |wait| wait.min(self.max))
@@ -221,7 +227,8 @@ pub(crate) fn on_failure(
         (Restart::OnFailure, Retry::ByPolicy | Retry::After(_)) => {}
     }
     let in_window = u32::try_from(failures.recent.len()).unwrap_or(u32::MAX);
-    let why = if in_window > policy.max_restarts {
+    let one_less = u32::from(faults::planted(Bug::RestartOnceTooFew));
+    let why = if in_window + one_less > policy.max_restarts {
         format!("{} within {}", counted(in_window), humantime::format_duration(policy.within))
     } else if failures.without_checkpoint > policy.max_without_checkpoint {
         format!("{} without a checkpoint", counted(failures.without_checkpoint))

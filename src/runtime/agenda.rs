@@ -96,6 +96,7 @@ pub(crate) async fn time_out(core: Arc<Core>) {
             }
         };
         tokio::select! {
+            biased;
             () = core.timeouts.notified() => continue,
             () = wait => {}
         }

@@ -6,7 +6,6 @@
 //! [`Store`](crate::store::Store) makes the repetition harmless.
 
 use std::{
-    panic::AssertUnwindSafe,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -14,7 +13,6 @@ use std::{
     time::Duration,
 };
 
-use futures::FutureExt;
 use tokio::{
     sync::{mpsc, oneshot},
     time::Instant,
@@ -23,6 +21,7 @@ use tokio::{
 use super::store_cell::StoreCell;
 use crate::{
     clock::Clock,
+    faults::{self, Bug, Point},
     model::ids::WorkerGeneration,
     store::{Batch, Commit, Refusal, StoreError},
     telemetry,
@@ -175,6 +174,9 @@ impl Task {
 
     /// Commits a batch, however long the store takes to heal.
     async fn commit(&mut self, mut jobs: Vec<Job>) {
+        if faults::planted(Bug::AnswerBeforeCommit) {
+            jobs.iter_mut().for_each(|job| (job.on_answer)(Answer::Done));
+        }
         let mut attempt = 0_u32;
         let mut wait = FIRST_RETRY;
         loop {
@@ -187,14 +189,15 @@ impl Task {
                 // The worker is over, and nobody is told.
                 return;
             };
-            let committing = AssertUnwindSafe(store.commit(batch)).catch_unwind().await;
+            faults::reach(Point::Batched);
+            let committed = store.commit(batch).await;
             drop(store);
-            let committed = committing.unwrap_or_else(|_| {
-                // A store that panics has failed, and may heal; it must not take us with it.
-                Err(StoreError::Unavailable { what: "it panicked".to_owned(), source: None })
-            });
             let error = match committed {
-                Ok(answers) => {
+                Ok(mut answers) => {
+                    faults::reach(Point::AfterAnswer);
+                    if faults::planted(Bug::MixAnswersUp) {
+                        answers.reverse();
+                    }
                     if attempt > 0 {
                         telemetry::store_healed(attempt);
                     }
@@ -214,6 +217,9 @@ impl Task {
             self.health.set(Some(Arc::clone(&error)));
             for job in &mut jobs {
                 job.delay(&error);
+            }
+            if faults::planted(Bug::ForgetFailedBatch) {
+                return;
             }
             self.receive_until(Instant::now() + wait, &error).await;
             wait = (wait * 2).min(LAST_RETRY);

@@ -1,6 +1,9 @@
 //! What everybody in a worker shares.
 
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+};
 
 use ractor::ActorRef;
 use tokio::{
@@ -17,19 +20,22 @@ use super::{
     op::Op,
     store_cell::StoreCell,
     supervisor,
+    watchdog::Watchdog,
 };
 use crate::{
     clock::Clock,
+    faults::{self, Bug},
     model::{
         event::EventRecord,
         ids::{SessionId, WorkerGeneration},
         record::SessionRecord,
+        state::{Phase, State},
         time::WorkerTime,
     },
     policy::{Policy, RecoverWhat},
     store::{Store, StoreError},
     telemetry,
-    workload::erased::Registry,
+    workload::{erased::Registry, threads::Threads},
 };
 
 /// One worker: from the start of its supervisor to the end.
@@ -51,9 +57,14 @@ pub(crate) struct Core {
     pub(crate) ready: Notify,
     /// Told when a session may have to be timed out earlier than was known.
     pub(crate) timeouts: Notify,
+    /// The runtime of the supervisor itself.
+    pub(crate) runtime: tokio::runtime::Handle,
     /// The runtime that workloads run on.
     pub(crate) workloads: tokio::runtime::Handle,
     pub(crate) life: watch::Sender<Life>,
+    /// The threads that call the code of users.
+    pub(crate) threads: Arc<Threads>,
+    pub(crate) watchdog: Watchdog,
     /// When a shutdown cancels whoever has not yielded.
     pub(crate) cancels_at: OnceLock<WorkerTime>,
     store: StoreCell,
@@ -93,7 +104,10 @@ pub(crate) struct Parts {
     pub(crate) checkpointer: Checkpointer,
     pub(crate) store: StoreCell,
     pub(crate) max_active: usize,
+    pub(crate) runtime: tokio::runtime::Handle,
     pub(crate) workloads: tokio::runtime::Handle,
+    pub(crate) threads: Arc<Threads>,
+    pub(crate) watchdog: Watchdog,
     pub(crate) seed: u64,
 }
 
@@ -113,7 +127,10 @@ impl Core {
             places: Arc::new(Semaphore::new(parts.max_active.min(Semaphore::MAX_PERMITS))),
             ready: Notify::new(),
             timeouts: Notify::new(),
+            runtime: parts.runtime,
             workloads: parts.workloads,
+            threads: parts.threads,
+            watchdog: parts.watchdog,
             life: watch::channel(Life::Running).0,
             cancels_at: OnceLock::new(),
             store: parts.store,
@@ -136,6 +153,19 @@ impl Core {
     /// Whether a worker that a record names is known to be gone.
     pub(crate) fn is_lost(&self, worker: WorkerGeneration) -> bool {
         worker != self.generation && !self.others.contains(&worker)
+    }
+
+    /// Whether a resume of a session may wait for a place: it does not run, and could.
+    pub(crate) fn may_wait_for_place(&self, record: &SessionRecord) -> bool {
+        match &record.phase {
+            Phase::Paused { .. } | Phase::Stopped => true,
+            Phase::Active { worker, .. } => self.is_lost(*worker),
+            Phase::Pending { .. }
+            | Phase::Stopping { .. }
+            | Phase::Completed
+            | Phase::Failed
+            | Phase::Expired => false,
+        }
     }
 
     /// Now, for a draft.
@@ -211,10 +241,11 @@ impl Core {
     pub(crate) fn announce(&self, record: &Arc<SessionRecord>, events: &[EventRecord]) {
         telemetry::committed(record, events);
         self.hub.publish(record);
-        if record.ready_since().is_some() {
+        let unheard = faults::planted(Bug::LoseWakeUp) && record.state() == State::Paused;
+        if record.ready_since().is_some() && !unheard {
             self.ready.notify_one();
         }
-        if record.waits_until().is_some() {
+        if record.waits_until().is_some() && !faults::planted(Bug::ForgetNewTimeout) {
             self.timeouts.notify_one();
         }
     }
@@ -268,15 +299,22 @@ impl Core {
         for task in self.lock_tasks().engine.drain(..) {
             task.abort();
         }
-        for live in self.directory.pin().values() {
-            live.run().end();
+        // In an order of its own, so that a test can repeat what happened.
+        let directory = self.directory.pin();
+        let live: BTreeMap<_, _> = directory.iter().collect();
+        for live in live.values() {
+            if !faults::planted(Bug::LeaveRunsOfDroppedWorker) {
+                live.run().end();
+            }
         }
+        drop(directory);
         if let Some(supervisor) = self.supervisor() {
             supervisor.kill();
         }
         self.directory.pin().clear();
-        drop(self.kept.take_all());
+        self.drop_all_held();
         self.hub.close();
+        self.watchdog.stop();
         // Not closed, only let go of: with the tasks that end now, its last user is gone. A store
         // that lives on elsewhere may have its next user already.
         drop(self.release_store());

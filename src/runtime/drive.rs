@@ -1,8 +1,8 @@
 //! The work half of a run: one task that drives the workload, and then lets go of everything.
 
-use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use futures::{FutureExt, future::BoxFuture};
+use futures::future::BoxFuture;
 use tokio::{sync::oneshot, time::Instant};
 use tracing::Instrument;
 
@@ -13,11 +13,14 @@ use super::{
     session::Message,
 };
 use crate::{
+    faults::{self, Bug},
     model::{event::RunEnd, snapshot::SnapshotEnvelope},
     telemetry,
     workload::{
         Run,
-        erased::{Driven, ErasedWorkload, panic_message},
+        erased::{Driven, ErasedWorkload},
+        panics::{guard_clean_up, guard_future},
+        threads::{UserCode, Watched},
     },
 };
 
@@ -33,20 +36,21 @@ pub(super) fn spawn(
 ) {
     let run = live.run().clone();
     let span = telemetry::run_span(run.session(), run.id(), snapshot.header.kind.as_str());
-    let runtime = core.workloads.clone();
+    let (runtime, threads) = (core.workloads.clone(), Arc::clone(&core.threads));
+    let owner = Arc::clone(run.owner());
     let task = async move {
         let driving = Arc::clone(&workload).drive(run.clone(), snapshot);
-        // Only what is left of the state can still panic: when it is dropped.
-        let driven = AssertUnwindSafe(driving).catch_unwind().await.unwrap_or_else(|panic| {
-            Driven::ended(RunEnd::Panicked { message: panic_message(&*panic) })
-        });
+        // Whatever the driving itself did not catch, such as the panic of an error that is shown.
+        let driven = guard_future(driving)
+            .await
+            .unwrap_or_else(|message| Driven::ended(RunEnd::Panicked { message }));
         run.abort_tasks();
         // A little less than the grace, so that a clean-up that hangs is not taken for a run
         // that does; and declared, so that it is not taken for silence.
         let limit = grace.mul_f64(0.9);
         let _declared = run.busy_guard(limit);
         if driven.end == RunEnd::Yielded && run.may_leave() {
-            core.keep_held(run.session(), run.leave());
+            core.keep_held(&run);
         }
         clean_up(&*workload, &run, &driven.end, limit).await;
         if live.run_is_over() {
@@ -56,7 +60,7 @@ pub(super) fn spawn(
             returned(&core, &run).await;
         }
     };
-    runtime.spawn(task.instrument(span));
+    runtime.spawn(Watched::new(&threads, &owner, task.instrument(span)));
 }
 
 /// Calls the workload's own clean-up and closes what the run holds, the last first. Each may take
@@ -65,18 +69,17 @@ pub(super) fn spawn(
 async fn clean_up(workload: &dyn ErasedWorkload, run: &Run, end: &RunEnd, limit: Duration) {
     let until = Instant::now() + limit;
     let mut next: BoxFuture<'_, ()> = Box::pin(async { workload.close(run, end).await });
+    run.owner().set_code(UserCode::Close);
     loop {
         let left = until.saturating_duration_since(Instant::now());
         let others = u32::try_from(run.count_held()).unwrap_or(u32::MAX - 1);
-        let part = left / (others + 1);
-        match tokio::time::timeout(part, AssertUnwindSafe(next).catch_unwind()).await {
-            Ok(Ok(())) => {}
-            Ok(Err(_)) => telemetry::clean_up_failed(run.session(), run.id(), "panicked"),
-            Err(_) => telemetry::clean_up_failed(run.session(), run.id(), "took too long"),
+        if let Err(mishap) = guard_clean_up(left / (others + 1), next).await {
+            telemetry::clean_up_failed(run.owner(), mishap);
         }
-        let Some(last) = run.let_go() else {
+        let Some(last) = run.let_go().filter(|_| !faults::planted(Bug::LeaveHeldOpen)) else {
             return;
         };
+        run.owner().set_code(UserCode::CloseResource);
         next = Box::pin(async move { last.close(end).await });
     }
 }

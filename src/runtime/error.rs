@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::{
     model::{
         ids::{InputId, Kind, Name, RunId, SessionId, StartKey},
+        labels::MAX_NESTING,
         state::{InvalidTransition, State},
     },
     store::{BoxError, StoreError},
@@ -87,6 +88,12 @@ pub enum SessionError {
         /// What the decoder said.
         #[source]
         source: Arc<dyn std::error::Error + Send + Sync>,
+    },
+    /// The metadata is nested deeper than [`MAX_NESTING`]. Nothing was done.
+    #[error("session {session}: metadata that is nested more than {MAX_NESTING} deep")]
+    MetadataTooDeep {
+        /// The session.
+        session: SessionId,
     },
     /// The worker is shutting down and takes nothing new. Nothing was done.
     #[error("session {session}: the worker is shutting down")]

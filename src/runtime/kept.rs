@@ -1,27 +1,35 @@
 //! What paused sessions hold outside their memory, until their next run takes it.
 
 use std::{
-    collections::HashMap,
-    panic::AssertUnwindSafe,
+    collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
 };
 
-use futures::{FutureExt, future::join_all};
+use futures::future::join_all;
 
-use super::core::Core;
+use super::{core::Core, wait::Wait};
 use crate::{
+    faults::{self, Bug},
     model::{event::RunEnd, ids::SessionId, time::WorkerTime},
-    workload::Holding,
+    telemetry,
+    workload::{
+        Holding, Run,
+        panics::{guard, guard_clean_up},
+        threads::{CodeOwner, UserCode, Watched},
+    },
 };
 
 /// The resources that were left by runs which came to rest.
 #[derive(Default)]
-pub(crate) struct Kept(Mutex<HashMap<SessionId, Vec<KeptOne>>>);
+pub(crate) struct Kept(Mutex<BTreeMap<SessionId, Vec<KeptOne>>>);
 
-struct KeptOne {
+pub(crate) struct KeptOne {
     holding: Holding,
     until: WorkerTime,
+    owner: Arc<CodeOwner>,
+    /// Closes it then. The worker's time stands still when the worker is over, so the wait must not
+    /// outlast it.
+    limit: Wait,
 }
 
 impl Kept {
@@ -30,74 +38,97 @@ impl Kept {
         self.lock().contains_key(&session)
     }
 
-    /// Gives out what a session holds.
+    /// Gives a run what its session holds.
     pub(crate) fn take(&self, session: SessionId) -> Vec<Holding> {
-        let kept = self.lock().remove(&session).unwrap_or_default();
-        kept.into_iter().map(|one| one.holding).collect()
+        self.take_of(session).into_iter().map(|one| one.holding).collect()
     }
 
-    /// Gives out what all sessions hold.
-    pub(crate) fn take_all(&self) -> Vec<Holding> {
-        self.lock().drain().flat_map(|(_, kept)| kept).map(|one| one.holding).collect()
+    fn take_of(&self, session: SessionId) -> Vec<KeptOne> {
+        self.lock().remove(&session).unwrap_or_default()
     }
 
-    fn put(&self, session: SessionId, one: KeptOne) {
-        self.lock().entry(session).or_default().push(one);
+    fn take_all(&self) -> Vec<KeptOne> {
+        std::mem::take(&mut *self.lock()).into_values().flatten().collect()
     }
 
     /// Gives out what a session has held for longer than it may.
-    fn take_due(&self, session: SessionId, now: WorkerTime) -> Vec<Holding> {
+    fn take_due(&self, session: SessionId, now: WorkerTime) -> Vec<KeptOne> {
         let mut all = self.lock();
         let kept = all.remove(&session).unwrap_or_default();
         let (due, rest): (Vec<_>, Vec<_>) = kept.into_iter().partition(|one| one.until <= now);
         if !rest.is_empty() {
             all.insert(session, rest);
         }
-        due.into_iter().map(|one| one.holding).collect()
+        due
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<SessionId, Vec<KeptOne>>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<SessionId, Vec<KeptOne>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Core {
     /// Keeps what a run left, each thing until its limit.
-    pub(crate) fn keep_held(self: &Arc<Self>, session: SessionId, holdings: Vec<Holding>) {
-        let now = self.clock.worker();
-        for holding in holdings {
+    pub(crate) fn keep_held(self: &Arc<Self>, run: &Run) {
+        let (session, now) = (run.session(), self.clock.worker());
+        for holding in run.leave() {
             let until = now.after(holding.keeps_for().unwrap_or_default());
-            self.kept.put(session, KeptOne { holding, until });
+            let owner = run.owner().elsewhere(UserCode::CloseResource);
             // A worker that is over has let go of everything.
             let (core, clock) = (Arc::downgrade(self), self.clock.clone());
-            tokio::spawn(async move {
+            let mut kept = self.kept.lock();
+            let limit = Wait::spawn(&self.runtime, async move {
                 clock.sleep_until(until).await;
                 if let Some(core) = core.upgrade() {
-                    let due = core.kept.take_due(session, until);
-                    close(due, RunEnd::Yielded, core.policy.cancel_grace()).await;
+                    core.close(core.kept.take_due(session, until)).await;
                 }
             });
+            kept.entry(session).or_default().push(KeptOne { holding, until, owner, limit });
         }
     }
 
     /// Closes what a session holds that will not run again by itself.
     pub(crate) async fn close_held(&self, session: SessionId) {
-        let holdings = self.kept.take(session);
-        close(holdings, RunEnd::Yielded, self.policy.cancel_grace()).await;
+        if faults::planted(Bug::LeaveKeptOpen) {
+            return;
+        }
+        self.close(self.kept.take_of(session)).await;
     }
 
     /// Closes what all sessions hold: their worker ends.
     pub(crate) async fn close_all_held(&self) {
-        close(self.kept.take_all(), RunEnd::Yielded, self.policy.cancel_grace()).await;
+        self.close(self.kept.take_all()).await;
     }
-}
 
-/// Closes all at once; what hangs or panics hinders no other.
-async fn close(holdings: Vec<Holding>, end: RunEnd, limit: Duration) {
-    let closing = holdings.iter().map(|holding| {
-        let closing = AssertUnwindSafe(async { holding.close(&end).await }).catch_unwind();
-        tokio::time::timeout(limit, closing)
-    });
-    // What did not close well is dropped here, which is all that is left to do.
-    join_all(closing).await;
+    /// Lets go of what all sessions hold, without closing it: their worker was lost.
+    pub(crate) fn drop_all_held(&self) {
+        for KeptOne { holding, owner, .. } in self.kept.take_all() {
+            owner.set_code(UserCode::Drop);
+            let dropping = async move { drop(guard(|| drop(holding))) };
+            self.workloads.spawn(Watched::new(&self.threads, &owner, dropping));
+        }
+    }
+
+    /// Closes all at once, where workloads run; what hangs, blocks or panics hinders no other.
+    async fn close(&self, kept: Vec<KeptOne>) {
+        let grace = self.policy.cancel_grace();
+        let mut limits = Vec::new();
+        let closing = kept.into_iter().map(|KeptOne { holding, owner, limit, .. }| {
+            // The wait that asks for this may be among those that are over.
+            limits.push(limit);
+            let of = Arc::clone(&owner);
+            let closing = async move {
+                // What did not close well is dropped, which is all that is left to do.
+                let closing = async move { holding.close(&RunEnd::Yielded).await };
+                if let Err(mishap) = guard_clean_up(grace.mul_f64(0.9), closing).await {
+                    telemetry::clean_up_failed(&of, mishap);
+                }
+            };
+            self.workloads.spawn(Watched::new(&self.threads, &owner, closing))
+        });
+        let closing: Vec<_> = closing.collect();
+        // One that blocks its thread goes on without anybody waiting for it.
+        let _ = tokio::time::timeout(grace, join_all(closing)).await;
+        drop(limits);
+    }
 }

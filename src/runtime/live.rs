@@ -1,12 +1,13 @@
 //! The directory of sessions that have an actor. It is read without going through any mailbox.
 
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock, PoisonError};
 
 use ractor::ActorRef;
 
 use super::{op::Op, session::Message};
 use crate::{
     model::{ids::SessionId, record::SessionRecord},
+    sync::{Mutex, MutexGuard},
     workload::{Port, Request, Run},
 };
 
@@ -154,5 +155,51 @@ impl Port for ActorLine {
     fn send(&self, request: Request) {
         // An actor that is gone drops the request with its reply: the run is fenced.
         let _ = Self::send(self, Message::Request(request));
+    }
+}
+
+#[cfg(all(test, sessionkeeper_loom))]
+mod explored {
+    use loom::model;
+
+    use super::*;
+    use crate::{sync::both, workload::explored_run};
+
+    fn live() -> Arc<Live> {
+        let run = explored_run();
+        let id = run.id();
+        let record = serde_json::json!({
+            "id": run.session(), "kind": "explored", "version": 1, "writer": id,
+            "created_at": "2026-01-01T00:00:00Z", "updated_at": "2026-01-01T00:00:00Z",
+            "phase": { "state": "active", "run": id, "worker": id }, "last_event": 1
+        });
+        let record = serde_json::from_value(record).expect("a record");
+        Arc::new(Live::new(run, ActorLine::default(), Arc::new(record)))
+    }
+
+    /// G5: a run ended or was abandoned: its task and its actor agree which.
+    #[test]
+    fn a_run_is_over_or_abandoned() {
+        model(|| {
+            let live = live();
+            let task = Arc::clone(&live);
+            let (over, abandoned) = both(move || task.run_is_over(), move || live.abandon());
+            assert!(over != abandoned, "over and abandoned: {over}");
+        });
+    }
+
+    /// How an actor settled is taken once, by whoever finds it.
+    #[test]
+    fn a_settlement_is_taken_once() {
+        model(|| {
+            let live = live();
+            let settlement = Settlement { record: live.record(), left: Vec::new() };
+            let (actor, supervisor) = (Arc::clone(&live), Arc::clone(&live));
+            let ((), early) = both(
+                move || actor.leave(settlement),
+                move || supervisor.take_settlement().is_some(),
+            );
+            assert!(live.take_settlement().is_some() != early);
+        });
     }
 }

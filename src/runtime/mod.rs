@@ -17,3 +17,5 @@ mod session;
 pub(crate) mod shutdown;
 pub(crate) mod store_cell;
 pub(crate) mod supervisor;
+mod wait;
+pub(crate) mod watchdog;

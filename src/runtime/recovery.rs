@@ -11,6 +11,7 @@ use super::{
     op::{Op, Recovered},
 };
 use crate::{
+    faults::{self, Bug},
     model::{
         ids::{Kind, SessionId},
         state::{PauseCause, Phase, State},
@@ -142,12 +143,14 @@ pub(crate) async fn recover(core: Arc<Core>, work: Work, pace: Pace) -> Recovery
         let recovered = recover_one(&core, session, plan, Duration::ZERO).await;
         let resumed = matches!(recovered, Some(Recovered::Resumed));
         report.note(session, recovered);
-        if resumed {
-            let proven = watch.wait_for(|record| {
-                record
-                    .as_ref()
-                    .is_some_and(|record| record.recoveries == 0 || record.state() != State::Active)
-            });
+        if resumed && !faults::planted(Bug::RecoverSuspectsTogether) {
+            let proven = async {
+                while let Some(record) = watch.changed().await {
+                    if record.recoveries == 0 || record.state() != State::Active {
+                        return;
+                    }
+                }
+            };
             // It has had its chance; the next one gets its own.
             let _ = tokio::time::timeout(PROVEN_AFTER, proven).await;
         }

@@ -2,12 +2,12 @@
 //! end. It never waits in a handler; what takes time is a task that reports back.
 
 use std::{
-    collections::{HashMap, VecDeque, hash_map::Entry},
+    collections::{BTreeMap, HashMap, VecDeque, btree_map::Entry},
     sync::Arc,
 };
 
 use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
-use tokio::{sync::oneshot, task::AbortHandle};
+use tokio::sync::oneshot;
 
 use super::{
     core::{Core, Life},
@@ -16,8 +16,10 @@ use super::{
     live::{ActorLine, Live},
     op::{Op, Place},
     session::{Launch, SessionActor},
+    wait::Wait,
 };
 use crate::{
+    faults::{self, Bug},
     model::{
         ids::SessionId,
         record::SessionRecord,
@@ -74,7 +76,8 @@ pub(crate) struct SupervisorActor;
 pub(crate) struct Sessions {
     core: Arc<Core>,
     me: ActorRef<Message>,
-    kept: HashMap<SessionId, Kept>,
+    /// In an order of its own, so that a test can repeat what happened.
+    kept: BTreeMap<SessionId, Kept>,
     actors: HashMap<ActorId, SessionId>,
     /// Resumes that wait for a place, the longest first.
     waiting: VecDeque<(SessionId, Op)>,
@@ -96,18 +99,10 @@ enum By {
     Backoff { _until: Wait },
 }
 
-/// A wait that is over when this is dropped.
-struct Wait(AbortHandle);
-
-impl Drop for Wait {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
 struct Draining {
     done: Option<oneshot::Sender<Vec<Drained>>>,
-    drained: Vec<Drained>,
+    /// The sessions that were active, each with its record after the last commit.
+    drained: BTreeMap<SessionId, Option<Arc<SessionRecord>>>,
 }
 
 impl Actor for SupervisorActor {
@@ -123,7 +118,7 @@ impl Actor for SupervisorActor {
         Ok(Sessions {
             core,
             me,
-            kept: HashMap::new(),
+            kept: BTreeMap::new(),
             actors: HashMap::new(),
             waiting: VecDeque::new(),
             draining: None,
@@ -178,9 +173,6 @@ impl Sessions {
     }
 
     fn on_route(&mut self, session: SessionId, op: Op) {
-        if let Some(by) = supersedes_a_resume(&op) {
-            self.supersede(session, by);
-        }
         let Some(kept) = self.kept.get_mut(&session) else {
             return self.open_desk(session, vec![op]);
         };
@@ -195,6 +187,8 @@ impl Sessions {
                 Some(error) => waiting.extend(desk::refuse_a_caller(op, session, &error)),
                 None => waiting.push(op),
             },
+            By::Backoff { .. }
+                if faults::planted(Bug::ForgetBackoffAtShutdown) && matches!(op, Op::Shutdown) => {}
             By::Backoff { .. } => self.open_desk(session, vec![op]),
         }
     }
@@ -238,12 +232,19 @@ impl Sessions {
     }
 
     fn on_desk(&mut self, report: Report) {
-        let Report { session, place, after, left, record } = report;
+        let Report { session, place, after, left, record, won } = report;
+        if let Some(by) = won {
+            self.supersede(session, by);
+        }
+        let mut ops = match &record {
+            Some(record) if !self.core.may_wait_for_place(record) => self.take_waiting(session),
+            Some(_) | None => Vec::new(),
+        };
         let Some(kept) = self.kept.get_mut(&session) else {
             return;
         };
         kept.place = kept.place.take().or(place);
-        let mut ops = left;
+        ops.extend(left);
         if let By::Desk { waiting } = &mut kept.by {
             ops.append(waiting);
         }
@@ -255,16 +256,39 @@ impl Sessions {
                 for op in resumes {
                     self.waiting.push_back((session, op));
                 }
-                self.core.ready.notify_one();
                 self.at_rest(session, record, ops);
             }
+        }
+        // A place may have passed by while the session was at its desk.
+        if self.waiting.iter().any(|(waiting, _)| *waiting == session) {
+            self.core.ready.notify_one();
         }
     }
 
     /// Nobody needs to look after the session, unless there are requests.
     fn at_rest(&mut self, session: SessionId, record: Option<Arc<SessionRecord>>, ops: Vec<Op>) {
-        if let Some(kept) = self.kept.get_mut(&session) {
-            kept.place = None;
+        let place = self.kept.get_mut(&session).and_then(|kept| kept.place.take());
+        if let Some(draining) = &mut self.draining {
+            // Requests that come late are no reason for another line; and what the last worker left
+            // active, and this one has not taken up, was not active here.
+            let was_active = place.is_some()
+                && record.as_ref().is_none_or(|record| record.state() != State::Active);
+            match draining.drained.entry(session) {
+                Entry::Occupied(mut known) => {
+                    if record.is_some() {
+                        known.insert(record.clone());
+                    }
+                }
+                Entry::Vacant(new) if was_active => {
+                    new.insert(record.clone());
+                }
+                Entry::Vacant(_) => {}
+            }
+        }
+        if faults::planted(Bug::KeepPlace) {
+            std::mem::forget(place);
+        } else {
+            drop(place);
         }
         if !ops.is_empty() {
             return self.open_desk(session, ops);
@@ -277,11 +301,8 @@ impl Sessions {
             let core = Arc::clone(&self.core);
             tokio::spawn(async move { core.close_held(session).await });
         }
-        if let Some(draining) = &mut self.draining {
-            draining.drained.push(Drained { session, record });
-            if self.kept.is_empty() {
-                self.conclude();
-            }
+        if self.draining.is_some() && self.kept.is_empty() {
+            self.conclude();
         }
     }
 
@@ -293,12 +314,13 @@ impl Sessions {
             return self.open_desk(session, ops);
         }
         let core = Arc::clone(&self.core);
-        let wait = tokio::spawn(async move {
+        let runtime = core.runtime.clone();
+        let until = Wait::spawn(&runtime, async move {
             core.clock.sleep_until_supervised(restarting.due).await;
             core.route(session, Op::Restart);
         });
         if let Some(kept) = self.kept.get_mut(&session) {
-            kept.by = By::Backoff { _until: Wait(wait.abort_handle()) };
+            kept.by = By::Backoff { _until: until };
         }
     }
 
@@ -311,11 +333,17 @@ impl Sessions {
         let run = Run::new(RunParts {
             session,
             run,
+            kind: record.kind.clone(),
             clock: self.core.clock.clone(),
             port: Box::new(line.clone()),
+            threads: Arc::clone(&self.core.threads),
+            max_snapshot_bytes: self.core.policy_of(&record).max_snapshot_bytes(),
         });
         run.receive(self.core.kept.take(session));
         let live = Arc::new(Live::new(run, line.clone(), record));
+        // Before its first commit: whoever reads the store and then finds nothing here has read
+        // nothing that its actor has not shown yet.
+        self.core.directory.pin().insert(session, Arc::clone(&live));
         let launch = Launch {
             core: Arc::clone(&self.core),
             live: Arc::clone(&live),
@@ -333,7 +361,6 @@ impl Sessions {
         };
         self.actors.insert(actor.get_id(), session);
         line.connect(actor);
-        self.core.directory.pin().insert(session, Arc::clone(&live));
         if self.core.life() == Life::Ended {
             // The worker was lost meanwhile, and may have cancelled its runs before this one.
             live.run().end();
@@ -387,8 +414,13 @@ impl Sessions {
     }
 
     fn on_place(&mut self, place: Place, back: oneshot::Sender<Option<Place>>) {
-        let place = match self.waiting.front() {
-            Some(&(session, _)) => {
+        // What is at its desk just now may turn out not to want it any more.
+        let is_at_desk = |session: &SessionId| {
+            self.kept.get(session).is_some_and(|kept| matches!(kept.by, By::Desk { .. }))
+        };
+        let mut longest_first = self.waiting.iter().map(|(session, _)| *session);
+        let place = match longest_first.find(|session| !is_at_desk(session)) {
+            Some(session) => {
                 let mut place = Some(place);
                 // One place serves all who want the session resumed.
                 for op in self.take_waiting(session) {
@@ -414,7 +446,7 @@ impl Sessions {
                 reply.send(Err(SessionError::ShuttingDown { session }));
             }
         }
-        self.draining = Some(Draining { done: Some(done), drained: Vec::new() });
+        self.draining = Some(Draining { done: Some(done), drained: BTreeMap::new() });
         let sessions: Vec<SessionId> = self.kept.keys().copied().collect();
         for session in sessions {
             self.on_route(session, Op::Shutdown);
@@ -440,34 +472,11 @@ impl Sessions {
         };
         if let Some(done) = draining.done.take() {
             let mut drained = std::mem::take(&mut draining.drained);
-            let unsettled =
-                self.kept.keys().map(|session| Drained { session: *session, record: None });
-            drained.extend(unsettled);
+            drained.extend(self.kept.keys().map(|session| (*session, None)));
+            let drained = drained.into_iter().map(|(session, record)| Drained { session, record });
+            let drained = drained.collect();
             self.core.set_life(Life::Draining);
             let _ = done.send(drained);
         }
-    }
-}
-
-/// The verb, if a request is one that wins over a resume before it.
-fn supersedes_a_resume(op: &Op) -> Option<&'static str> {
-    match op {
-        Op::Pause { .. } => Some("pause"),
-        Op::Stop { .. } => Some("stop"),
-        Op::Complete { .. } => Some("complete"),
-        Op::Fail { .. } => Some("fail"),
-        Op::Start(_)
-        | Op::Send { .. }
-        | Op::Resume { .. }
-        | Op::Annotate { .. }
-        | Op::Shutdown
-        | Op::Cancel
-        | Op::Abandon
-        | Op::Wake { .. }
-        | Op::Restart
-        | Op::TimeOut { .. }
-        | Op::Recover { .. }
-        | Op::Lost { .. }
-        | Op::Returned { .. } => None,
     }
 }

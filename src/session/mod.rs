@@ -17,7 +17,8 @@ use crate::{
     model::{
         event::EventRecord,
         ids::{ExternalId, InputId, Kind, SessionId},
-        labels::{Labels, Metadata},
+        json,
+        labels::{Labels, Metadata, is_too_deep},
         record::{SessionRecord, SnapshotRef},
         snapshot::SnapshotEnvelope,
         state::State,
@@ -29,7 +30,10 @@ use crate::{
     },
     status::{Settled, Status},
     store::{AcceptedInput, StoreError},
-    workload::{Workload, erased},
+    workload::{
+        Workload, erased,
+        threads::{CodeOwner, Entered, UserCode},
+    },
 };
 
 /// A handle to one session whose types are not known: cheap, cloneable, and valid as long as the
@@ -77,7 +81,7 @@ impl Session {
     /// # Errors
     /// [`SendError`]; unless it says otherwise, nothing was accepted.
     pub async fn send_json(&self, input: &serde_json::Value) -> Result<Receipt, SendError> {
-        self.send_encoded(None, serde_json::to_vec(input)).await
+        self.send_encoded(None, json::to_vec(input)).await
     }
 
     /// Sends an input as JSON under an id of the caller's: repeated with the same id, it is the
@@ -90,7 +94,7 @@ impl Session {
         id: InputId,
         input: &serde_json::Value,
     ) -> Result<Receipt, SendError> {
-        self.send_encoded(Some(id), serde_json::to_vec(input)).await
+        self.send_encoded(Some(id), json::to_vec(input)).await
     }
 
     async fn send_encoded(
@@ -103,7 +107,10 @@ impl Session {
             let kind = self.kind.clone();
             return Err(SessionError::NoWorkload { session: self.id, kind }.into());
         };
-        workload.check_input(&payload).map_err(|error| SendError::invalid(self.id, error))?;
+        {
+            let _decoding = self.enter(UserCode::Decode);
+            workload.check_input(&payload).map_err(|error| SendError::invalid(self.id, error))?;
+        }
         let input =
             NewInput { id, payload: payload.into(), state_version: workload.state_version() };
         match self.ask(|reply| Op::Send { input: input.clone(), reply }).await {
@@ -115,6 +122,12 @@ impl Session {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Notes that this thread is in the code of the session's workload, until the guard is dropped.
+    fn enter(&self, code: UserCode) -> Entered {
+        let owner = CodeOwner::new(self.id, None, self.kind.clone(), code);
+        self.core.threads.enter(&owner)
     }
 
     /// An input that is not accepted now may have been accepted before, under the same id.
@@ -245,6 +258,9 @@ impl Session {
     /// # Errors
     /// [`SessionError`].
     pub async fn set_metadata(&self, metadata: Metadata) -> Result<(), SessionError> {
+        if is_too_deep(&metadata) {
+            return Err(SessionError::MetadataTooDeep { session: self.id() });
+        }
         self.annotate(Annotation::Metadata(metadata)).await
     }
 
@@ -285,17 +301,15 @@ impl Session {
         let core = Arc::clone(&self.core);
         // What was published before the first status was read is in it already.
         let seen = first.record().version;
-        changes.mark_unchanged();
-        let mut missed = changes.borrow().as_ref().is_some_and(|record| record.version > seen);
-        let later = stream::unfold(changes, move |mut changes| {
+        let missed = changes.look().filter(|record| record.version > seen);
+        let later = stream::unfold((changes, missed), move |(mut changes, missed)| {
             let core = Arc::clone(&core);
-            let missed = std::mem::take(&mut missed);
             async move {
-                if !missed {
-                    changes.changed().await.ok()?;
-                }
-                let record = changes.borrow_and_update().as_ref().map(Arc::clone)?;
-                Some((Status::of(&core, record), changes))
+                let record = match missed {
+                    Some(record) => record,
+                    None => changes.changed().await?,
+                };
+                Some((Status::of(&core, record), (changes, None)))
             }
         });
         Ok(stream::once(std::future::ready(first)).chain(later).boxed())
@@ -424,12 +438,17 @@ pub(crate) async fn ask<T, E: From<SessionError>>(
 }
 
 async fn record(core: &Core, session: SessionId) -> Result<Arc<SessionRecord>, SessionError> {
-    let live = core.directory.pin().get(&session).map(Arc::clone);
-    if let Some(live) = live {
-        return Ok(live.record());
+    let shown = || core.directory.pin().get(&session).map(|live| live.record());
+    if let Some(shown) = shown() {
+        return Ok(shown);
     }
     let read = |error: StoreError| SessionError::read(session, error);
     let stored = core.store().map_err(read)?.load(session).await.map_err(read)?;
+    // If it has an actor now, what was read may be a commit that is not shown to others yet:
+    // whoever looks next would see the session go back.
+    if let Some(shown) = shown() {
+        return Ok(shown);
+    }
     stored.map(Arc::new).ok_or(SessionError::NotFound { session })
 }
 

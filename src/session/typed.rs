@@ -4,9 +4,9 @@ use std::{fmt, ops::Deref, sync::Arc};
 
 use super::{Receipt, Session, Snapshot};
 use crate::{
-    model::ids::InputId,
+    model::{ids::InputId, json},
     runtime::error::{SendError, SessionError},
-    workload::{Workload, erased},
+    workload::{Workload, erased, threads::UserCode},
 };
 
 /// A handle to one session that knows the types of its workload. It derefs to [`Session`], which
@@ -23,7 +23,7 @@ impl<W: Workload> SessionHandle<W> {
     /// # Errors
     /// [`SendError`]; unless it says otherwise, nothing was accepted.
     pub async fn send(&self, input: W::Input) -> Result<Receipt, SendError> {
-        self.session.send_encoded(None, serde_json::to_vec(&input)).await
+        self.session.send_encoded(None, self.encode(input)).await
     }
 
     /// Sends an input under an id of the caller's: repeated with the same id and content, it is
@@ -32,7 +32,14 @@ impl<W: Workload> SessionHandle<W> {
     /// # Errors
     /// [`SendError`]; unless it says otherwise, nothing was accepted.
     pub async fn send_with_id(&self, id: InputId, input: W::Input) -> Result<Receipt, SendError> {
-        self.session.send_encoded(Some(id), serde_json::to_vec(&input)).await
+        self.session.send_encoded(Some(id), self.encode(input)).await
+    }
+
+    fn encode(&self, input: W::Input) -> Result<Vec<u8>, serde_json::Error> {
+        let _encoding = self.session.enter(UserCode::Encode);
+        let encoded = json::to_vec(&input);
+        drop(input);
+        encoded
     }
 
     /// The committed state. One of an older version is [migrated](Workload::migrate) on the way;
@@ -42,6 +49,7 @@ impl<W: Workload> SessionHandle<W> {
     /// [`SessionError::Unreadable`] and [`SessionError::Undecodable`], or a store that fails.
     pub async fn snapshot(&self) -> Result<Snapshot<W::State>, SessionError> {
         let (at, envelope) = self.session.load_snapshot().await?;
+        let _decoding = self.session.enter(UserCode::Decode);
         let state = erased::decode_state(&*self.workload, &envelope)
             .map_err(|error| SessionError::undecodable(self.id(), error.to_string()))?;
         Ok(Snapshot { at, state })

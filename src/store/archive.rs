@@ -15,12 +15,14 @@
 
 use std::{
     io::{self, BufRead, Write},
+    iter::Zip,
+    ops::RangeFrom,
     path::{Path, PathBuf},
 };
 
 use serde::{Deserialize, Serialize};
 
-use super::{Damage, StoreError, rebuild, salvage};
+use super::{Damage, StoreError, codec, rebuild, salvage};
 use crate::model::{
     event::EventRecord,
     ids::{InputId, SessionId},
@@ -41,16 +43,13 @@ const FORMAT: u32 = 1;
 /// [`ArchiveError`]; what was written until then is no whole archive, and
 /// [`import`] refuses it.
 pub fn export(path: impl AsRef<Path>, writer: impl Write) -> Result<Salvaged, ArchiveError> {
-    let mut out = Lines { writer, count: 0 };
-    out.write(&Line::Archive { format: FORMAT })?;
+    let mut out = Lines::begin(writer)?;
     let mut report = Salvaged::default();
     salvage::from_store(path.as_ref(), &mut |item| {
         report.count(&item);
         out.write(&item.into())
     })?;
-    let lines = out.count - 1;
-    out.write(&Line::End { lines })?;
-    out.writer.flush()?;
+    out.end()?;
     Ok(report)
 }
 
@@ -65,39 +64,8 @@ pub fn export(path: impl AsRef<Path>, writer: impl Write) -> Result<Salvaged, Ar
 /// line makes no sense or the archive is not whole, and those of the store.
 pub fn import(path: impl AsRef<Path>, reader: impl BufRead) -> Result<Salvaged, ArchiveError> {
     let mut report = Salvaged::default();
-    let mut lines = (1_u64..).zip(reader.lines());
-    let mut next = move || -> Result<Option<(u64, Line)>, ArchiveError> {
-        let Some((number, line)) = lines.next() else {
-            return Ok(None);
-        };
-        let wrong = |error: serde_json::Error| ArchiveError::line(number, error.to_string());
-        Ok(Some((number, serde_json::from_str(&line?).map_err(wrong)?)))
-    };
-    match next()? {
-        Some((_, Line::Archive { format })) if format <= FORMAT => {}
-        Some((number, Line::Archive { format })) => {
-            let why = format!("format {format}, where this version reads up to {FORMAT}");
-            return Err(ArchiveError::line(number, why));
-        }
-        Some((number, _)) => return Err(ArchiveError::line(number, "not the begin of an archive")),
-        None => return Err(ArchiveError::line(1, "the archive is empty")),
-    }
-    rebuild::into_empty(path.as_ref(), &mut report, |sink| {
-        let mut last = 1;
-        while let Some((number, line)) = next()? {
-            if let Line::End { lines } = line {
-                if lines + 2 != number {
-                    let why = format!("there should be {lines} lines before the end");
-                    return Err(ArchiveError::line(number, why));
-                }
-                return Ok(());
-            }
-            let item = Item::try_from(line).map_err(|why| ArchiveError::line(number, why))?;
-            sink(item)?;
-            last = number;
-        }
-        Err(ArchiveError::line(last + 1, "the end of the archive is missing"))
-    })?;
+    let archive = Archive::begin(reader)?;
+    rebuild::into_empty(path.as_ref(), &mut report, |sink| archive.items(sink))?;
     Ok(report)
 }
 
@@ -194,7 +162,7 @@ pub(super) enum Item {
 /// A line of an archive.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Line {
+pub(super) enum Line {
     Archive {
         format: u32,
     },
@@ -273,7 +241,10 @@ impl TryFrom<Line> for Item {
         Ok(match line {
             Line::Archive { .. } | Line::End { .. } => return Err("out of place".to_owned()),
             Line::Store { supervised } => Self::Store { supervised },
-            Line::Record(record) => Self::Record(record),
+            Line::Record(record) => {
+                codec::check_record(&record)?;
+                Self::Record(record)
+            }
             Line::Snapshot { session, sequence, bytes } => {
                 Self::Snapshot { session, sequence, bytes: from_hex(&bytes)? }
             }
@@ -290,6 +261,9 @@ impl TryFrom<Line> for Item {
             Line::InputId { session, id, sequence, checksum } => {
                 Self::InputId { session, id, sequence, checksum }
             }
+            Line::Event { event, .. } if event.sequence == u64::MAX => {
+                return Err("it has a number that nothing reaches".to_owned());
+            }
             Line::Event { session, event } => Self::Event { session, event },
             Line::Damage { session, reason, bytes } => {
                 Self::Damage(Damage::new(session, reason, &from_hex(&bytes)?))
@@ -298,13 +272,76 @@ impl TryFrom<Line> for Item {
     }
 }
 
-struct Lines<W> {
+/// An archive that is being read.
+pub(super) struct Archive<R> {
+    lines: Zip<RangeFrom<u64>, io::Lines<R>>,
+}
+
+impl<R: BufRead> Archive<R> {
+    /// Reads the first line.
+    pub(super) fn begin(reader: R) -> Result<Self, ArchiveError> {
+        let mut archive = Self { lines: (1..).zip(reader.lines()) };
+        match archive.next()? {
+            Some((_, Line::Archive { format: FORMAT })) => Ok(archive),
+            Some((number, Line::Archive { format })) => {
+                let why = format!("format {format}, where this version reads up to {FORMAT}");
+                Err(ArchiveError::line(number, why))
+            }
+            Some((number, _)) => Err(ArchiveError::line(number, "not the begin of an archive")),
+            None => Err(ArchiveError::line(1, "the archive is empty")),
+        }
+    }
+
+    /// Gives everything to `sink`, up to the last line.
+    pub(super) fn items(
+        mut self,
+        sink: &mut dyn FnMut(Item) -> Result<(), ArchiveError>,
+    ) -> Result<(), ArchiveError> {
+        let mut last = 1;
+        while let Some((number, line)) = self.next()? {
+            if let Line::End { lines } = line {
+                if lines != number - 2 {
+                    let why = format!("there should be {lines} lines before the end");
+                    return Err(ArchiveError::line(number, why));
+                }
+                return Ok(());
+            }
+            let item = Item::try_from(line).map_err(|why| ArchiveError::line(number, why))?;
+            sink(item)?;
+            last = number;
+        }
+        Err(ArchiveError::line(last + 1, "the end of the archive is missing"))
+    }
+
+    fn next(&mut self) -> Result<Option<(u64, Line)>, ArchiveError> {
+        let Some((number, line)) = self.lines.next() else {
+            return Ok(None);
+        };
+        let wrong = |error: serde_json::Error| ArchiveError::line(number, error.to_string());
+        Ok(Some((number, serde_json::from_str(&line?).map_err(wrong)?)))
+    }
+}
+
+/// An archive that is being written.
+pub(super) struct Lines<W> {
     writer: W,
     count: u64,
 }
 
 impl<W: Write> Lines<W> {
-    fn write(&mut self, line: &Line) -> Result<(), ArchiveError> {
+    pub(super) fn begin(writer: W) -> Result<Self, ArchiveError> {
+        let mut lines = Self { writer, count: 0 };
+        lines.write(&Line::Archive { format: FORMAT })?;
+        Ok(lines)
+    }
+
+    pub(super) fn end(mut self) -> Result<(), ArchiveError> {
+        let lines = self.count - 1;
+        self.write(&Line::End { lines })?;
+        Ok(self.writer.flush()?)
+    }
+
+    pub(super) fn write(&mut self, line: &Line) -> Result<(), ArchiveError> {
         serde_json::to_writer(&mut self.writer, line).map_err(io::Error::from)?;
         self.writer.write_all(b"\n")?;
         self.count += 1;

@@ -22,11 +22,14 @@ use chrono::DateTime;
 use uuid::Uuid;
 
 use super::{Cursor, Due, Key, Page, Query, StoreError};
-use crate::model::{
-    ids::{Name, SessionId, StartKey},
-    record::{Lane, SessionRecord},
-    state::State,
-    time::{SupervisedTime, Timestamp},
+use crate::{
+    faults::{self, Bug},
+    model::{
+        ids::{Name, SessionId, StartKey},
+        record::{Lane, SessionRecord},
+        state::State,
+        time::{SupervisedTime, Timestamp},
+    },
 };
 
 /// Index rows by their keys.
@@ -89,12 +92,16 @@ pub(super) const ALL: &[u8] = b"a";
 #[cfg(feature = "sled")]
 pub(super) fn session_of(key: &[u8]) -> Option<SessionId> {
     let place = key.strip_prefix(ALL)?;
+    if place.len() != PLACE {
+        return None;
+    }
     read_place(place).ok().map(|place| place.session)
 }
 
 /// What a change of rows comes to: keys to write with their values, and keys to remove.
 pub(super) fn difference(old: &Rows, new: &Rows) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
-    let gone = old.keys().filter(|key| !new.contains_key(*key));
+    let stays = |key: &[u8]| faults::planted(Bug::LeaveStaleDueTime) && key.starts_with(b"d");
+    let gone = old.keys().filter(|key| !new.contains_key(*key) && !stays(key));
     let set = new.iter().filter(|(key, value)| old.get(*key) != Some(value));
     gone.map(|key| (key.clone(), None))
         .chain(set.map(|(key, value)| (key.clone(), Some(value.clone()))))

@@ -21,6 +21,22 @@
 //!    [`Refusal::Damaged`], and listings leave it out.
 //! 6. **Cancel safety.** Dropping a future of a read is harmless. Dropping one of `commit`
 //!    withdraws nothing: the outcome is unknown, see 4.
+//! 7. **Kept as named.** The store keeps exactly the snapshots that the record names, the inputs
+//!    above [`SessionRecord::inputs_covered`], all events, and the ids of all inputs. All of it
+//!    comes back byte for byte, whatever its size.
+//! 8. **Unique.** A name has one holder that has not ended, a start key belongs to one session for
+//!    ever, and an input id to one input of its session. A commit that breaks this is refused, and
+//!    the [`Refusal`] says what is in its way. The commits of a batch are done in order.
+//! 9. **Indexes follow records.** `find`, `list` and `due` answer by the records as they are. What
+//!    does not exist is `None` or empty, never an error.
+//! 10. **Generations.** Commits of a worker that did not begin, or was ended by one that began
+//!     later, are refused.
+//! 11. **Supervised time** only grows: the largest that was given with a batch is kept.
+//! 12. **Healing and closing.** Healing a store that is well does nothing. After `close` every
+//!     other call fails with [`StoreError::Closed`] (a store may let a worker begin again), and
+//!     another may open it.
+//!
+//! `testing::conformance` (feature `testing`) has a test of each clause, for any store.
 //!
 //! Methods may be called from many tasks at once. They must not block the thread they are called
 //! on.
@@ -40,6 +56,9 @@ mod admit;
 mod archive;
 #[cfg(feature = "sled")]
 mod codec;
+#[cfg(all(feature = "sled", any(test, fuzzing)))]
+pub(crate) mod fuzzing;
+mod guarded;
 mod index;
 mod memory;
 #[cfg(feature = "sled")]
@@ -52,6 +71,7 @@ use self::sled::{rebuild, salvage};
 
 #[cfg(feature = "sled")]
 pub use self::archive::{ArchiveError, Salvaged, export, import, repair};
+pub(crate) use self::guarded::Guarded;
 pub use self::memory::{Fault, MemoryStore, Part, Stall};
 #[cfg(feature = "sled")]
 pub use self::sled::{Durability, OnDamage, SledOptions, SledStore};

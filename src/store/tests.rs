@@ -104,7 +104,7 @@ fn events_come_back_by_their_numbers() {
     for sequence in 5..9 {
         codec::push_event(&mut body, &event(sequence));
     }
-    assert_eq!(codec::count_events(&body).expect("sound"), 4);
+    assert_eq!(codec::after_events(5, &body).expect("sound"), 9);
     let all = codec::read_events(5, &body, |_| true).expect("sound");
     assert_eq!(all, (5..9).map(event).collect::<Vec<_>>());
     let some = codec::read_events(5, &body, |sequence| sequence == 7).expect("sound");
@@ -124,6 +124,39 @@ fn a_record_belongs_to_its_session() {
     assert_eq!(codec::read_record(session(1), &again).expect("sound"), record);
     codec::read_record(session(2), body).expect_err("misplaced");
     codec::read_record(session(1), b"{}").expect_err("nonsense");
+}
+
+#[test]
+fn a_record_that_nothing_can_be_counted_on_from_is_refused() {
+    let refused = [
+        (r#""version":18446744073709551615"#, "a count"),
+        (r#""version":1,"last_event":18446744073709551615"#, "a count"),
+        (r#""version":1,"inbox":{"accepted":18446744073709551615}"#, "a count"),
+        (r#""version":1,"inbox":{"waiting_bytes":18446744073709551615}"#, "a count"),
+        (r#""version":1,"inbox":{"accepted":1,"consumed":2}"#, "consumed more"),
+        (
+            r#""version":1,"snapshots":[{"sequence":1,"consumed":3,"bytes":1,
+                "at":"2024-01-01T00:00:00Z"}]"#,
+            "a snapshot of more",
+        ),
+        (
+            r#""version":1,"snapshots":[{"sequence":18446744073709551615,"consumed":0,"bytes":1,
+                "at":"2024-01-01T00:00:00Z"}]"#,
+            "a snapshot that nothing reaches",
+        ),
+    ];
+    for (fields, words) in refused {
+        let last_event = if fields.contains("last_event") { "" } else { r#","last_event":0"# };
+        let body = format!(
+            r#"{{"id":"00000000-0000-0000-0000-000000000001","kind":"k",{fields}{last_event},
+                "writer":"00000000-0000-0000-0000-000000000002",
+                "created_at":"2024-01-01T00:00:00Z","updated_at":"2024-01-01T00:00:00Z",
+                "phase":{{"state":"stopped"}}}}"#
+        );
+        let session = SessionId::from_uuid(Uuid::from_u128(1));
+        let error = codec::read_record(session, body.as_bytes()).expect_err(fields);
+        assert!(error.to_string().contains(words), "{fields}: {error}");
+    }
 }
 
 #[test]

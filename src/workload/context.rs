@@ -10,9 +10,11 @@ use super::{
     inbox::{Delivery, Draft},
     line::Request,
     run::Run,
+    threads::UserCode,
 };
 use crate::model::{
     ids::InputId,
+    json,
     record::{SnapshotRef, StoredInput},
     time::Timestamp,
 };
@@ -167,11 +169,20 @@ impl<W: Workload> Context<W> {
     }
 
     fn encode(&self) -> Result<Vec<u8>, RunError> {
-        serde_json::to_vec(&self.state)
-            .map_err(|error| RunError::Encode { session: self.run.session(), source: error.into() })
+        let _part = self.run.in_part(UserCode::Encode);
+        let (session, limit) = (self.run.session(), self.run.max_snapshot_bytes());
+        let encoded =
+            json::to_vec_within(&self.state, usize::try_from(limit).unwrap_or(usize::MAX))
+                .map_err(|error| RunError::Encode { session, source: error.into() })?;
+        if encoded.is_too_large() {
+            let bytes = encoded.bytes as u64;
+            return Err(RunError::SnapshotTooLarge { session, bytes, limit });
+        }
+        Ok(encoded.kept)
     }
 
     fn decode(&self, stored: &Arc<StoredInput>, attempt: u32) -> Result<Input<W::Input>, RunError> {
+        let _part = self.run.in_part(UserCode::Decode);
         let value = super::erased::decode_input(&*self.workload, stored).map_err(|error| {
             RunError::UndecodableInput {
                 session: self.run.session(),

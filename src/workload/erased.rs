@@ -1,22 +1,19 @@
 //! Workloads whose types are forgotten, so that one supervisor can run several kinds.
 
-use std::{
-    any::Any,
-    collections::HashMap,
-    future::Future,
-    panic::{AssertUnwindSafe, catch_unwind},
-    pin::Pin,
-    sync::Arc,
-};
+use std::{any::Any, collections::HashMap, future::Future, pin::Pin, sync::Arc};
 
-use futures::FutureExt;
 use serde::Deserialize;
 
-use super::{Context, Draft, Outcome, Run, Workload, WorkloadError};
+use super::{
+    Context, Draft, Outcome, Run, Workload, WorkloadError,
+    panics::{Mishap, guard, guard_future},
+    threads::UserCode,
+};
 use crate::{
     model::{event::RunEnd, ids::Kind, record::StoredInput, snapshot::SnapshotEnvelope},
     policy::restart::Retry,
     store::BoxError,
+    telemetry,
 };
 
 /// A registered workload.
@@ -99,7 +96,10 @@ impl<W: Workload> ErasedWorkload for Typed<W> {
     ) -> Pin<Box<dyn Future<Output = Driven> + Send>> {
         Box::pin(async move {
             let workload = Arc::clone(&self.0);
-            let decoded = catch_unwind(AssertUnwindSafe(|| decode_state(&*workload, &state)));
+            let decoded = {
+                let _part = run.in_part(UserCode::Decode);
+                guard(|| decode_state(&*workload, &state))
+            };
             let stored = if state.header.state_version == W::STATE_VERSION {
                 Stored::Undecodable
             } else {
@@ -112,44 +112,18 @@ impl<W: Workload> ErasedWorkload for Typed<W> {
                     let error = shorten(format!("the state cannot be decoded: {error}"));
                     return Driven { stored, ..Driven::ended(RunEnd::Failed { error }) };
                 }
-                Err(panic) => {
-                    let message = panic_message(&*panic);
+                Err(message) => {
                     return Driven { stored, ..Driven::ended(RunEnd::Panicked { message }) };
                 }
             };
             let mut cx = Context::new(run.clone(), Arc::clone(&workload), state);
-            let returned = {
-                let mut work = Box::pin(AssertUnwindSafe(workload.run(&mut cx)).catch_unwind());
-                let returned = tokio::select! {
-                    biased;
-                    () = run.cancelled() => None,
-                    returned = &mut work => Some(returned),
-                };
-                // What the workload holds may panic when it is dropped.
-                match catch_unwind(AssertUnwindSafe(|| drop(work))) {
-                    Ok(()) => returned,
-                    Err(panic) => Some(Err(panic)),
-                }
-            };
-            let outcome = match returned {
-                None => return Driven::ended(RunEnd::Cancelled),
-                Some(Err(panic)) => {
-                    return Driven::ended(RunEnd::Panicked { message: panic_message(&*panic) });
-                }
-                Some(Ok(Err(error))) => return Driven::failed(&error),
-                Some(Ok(Ok(outcome))) => outcome,
-            };
-            let end = match outcome {
-                Outcome::Yielded => RunEnd::Yielded,
-                Outcome::Completed => RunEnd::Completed,
-            };
-            let encoded =
-                catch_unwind(AssertUnwindSafe(|| cx.last_draft(outcome == Outcome::Completed)));
-            match encoded {
-                Ok(Ok(draft)) => Driven { draft, ..Driven::ended(end) },
-                Ok(Err(error)) => Driven::failed(&error.into()),
-                Err(panic) => Driven::ended(RunEnd::Panicked { message: panic_message(&*panic) }),
+            let driven = work(&*workload, &run, &mut cx).await;
+            let _part = run.in_part(UserCode::Drop);
+            if guard(|| drop(cx)).is_err() {
+                // What the run came to is the same without it.
+                telemetry::clean_up_failed(run.owner(), Mishap::Panicked);
             }
+            driven
         })
     }
 
@@ -167,6 +141,39 @@ impl<W: Workload> ErasedWorkload for Typed<W> {
 
     fn check_input(&self, payload: &[u8]) -> Result<(), BoxError> {
         serde_json::from_slice::<W::Input>(payload).map(drop).map_err(Into::into)
+    }
+}
+
+/// Lets the workload run until it ends or is cancelled.
+async fn work<W: Workload>(workload: &W, run: &Run, cx: &mut Context<W>) -> Driven {
+    let returned = {
+        let mut work = Box::pin(guard_future(async { workload.run(cx).await }));
+        let returned = tokio::select! {
+            biased;
+            () = run.cancelled() => None,
+            returned = &mut work => Some(returned),
+        };
+        // What the workload holds may panic when it is dropped.
+        let _part = run.in_part(UserCode::Drop);
+        match guard(|| drop(work)) {
+            Ok(()) => returned,
+            Err(message) => Some(Err(message)),
+        }
+    };
+    let outcome = match returned {
+        None => return Driven::ended(RunEnd::Cancelled),
+        Some(Err(message)) => return Driven::ended(RunEnd::Panicked { message }),
+        Some(Ok(Err(error))) => return Driven::failed(&error),
+        Some(Ok(Ok(outcome))) => outcome,
+    };
+    let end = match outcome {
+        Outcome::Yielded => RunEnd::Yielded,
+        Outcome::Completed => RunEnd::Completed,
+    };
+    match guard(|| cx.last_draft(outcome == Outcome::Completed)) {
+        Ok(Ok(draft)) => Driven { draft, ..Driven::ended(end) },
+        Ok(Err(error)) => Driven::failed(&error.into()),
+        Err(message) => Driven::ended(RunEnd::Panicked { message }),
     }
 }
 
@@ -224,16 +231,6 @@ impl Registry {
     pub(crate) fn typed<W: Workload>(&self, kind: &Kind) -> Option<Arc<W>> {
         self.get(kind)?.inner().downcast().ok()
     }
-}
-
-/// What a panic said.
-pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> String {
-    let message = panic
-        .downcast_ref::<&str>()
-        .map(|text| (*text).to_owned())
-        .or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "a panic without a message".to_owned());
-    shorten(message)
 }
 
 /// Error texts are kept in records; a hostile one must not fill the store.

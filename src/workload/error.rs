@@ -3,7 +3,10 @@
 use std::{fmt, time::Duration};
 
 use crate::{
-    model::ids::{RunId, SessionId},
+    model::{
+        ids::{RunId, SessionId},
+        labels::MAX_NESTING,
+    },
     policy::restart::Retry,
     store::BoxError,
 };
@@ -167,6 +170,12 @@ pub enum EmitError {
         bytes: usize,
         /// What is allowed.
         limit: usize,
+    },
+    /// The free JSON in the event is nested deeper than [`MAX_NESTING`].
+    #[error("session {session}: an event with data nested more than {MAX_NESTING} deep")]
+    TooDeep {
+        /// The session.
+        session: SessionId,
     },
     /// The run is not its session's current one any more.
     #[error("session {session}: run {run} has been fenced off and can change nothing any more")]

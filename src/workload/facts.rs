@@ -1,6 +1,12 @@
 //! What a run has noted and no commit holds yet: bounded, in order, drained by every commit.
 
-use crate::model::{event::Event, ids::ExternalId, time::Timestamp, usage::Usage};
+use crate::model::{
+    event::Event,
+    ids::ExternalId,
+    labels::{MAX_NESTING, is_nested_within},
+    time::Timestamp,
+    usage::Usage,
+};
 
 /// The most bytes of notes that may wait.
 pub(crate) const BUFFER_BYTES: usize = 256 << 10;
@@ -32,6 +38,7 @@ pub(crate) struct FactBuffer {
 pub(crate) enum NotTaken {
     Full,
     TooLarge { bytes: usize },
+    TooDeep,
 }
 
 impl FactBuffer {
@@ -42,6 +49,9 @@ impl FactBuffer {
         input: Option<u64>,
         event: &Event,
     ) -> Result<(), NotTaken> {
+        if event.data().is_some_and(|data| !is_nested_within(MAX_NESTING, data)) {
+            return Err(NotTaken::TooDeep);
+        }
         let bytes = weight(event);
         if bytes > BUFFER_BYTES {
             return Err(NotTaken::TooLarge { bytes });
@@ -54,9 +64,12 @@ impl FactBuffer {
         Ok(())
     }
 
-    /// Adds usage. It takes no room: usage in a row for the same input is one note.
+    /// Adds usage. It takes no room: usage in a row for the same input is one note, also with an
+    /// external id in between.
     pub(crate) fn push_usage(&mut self, at: Timestamp, input: Option<u64>, usage: Usage) {
-        if let Some(Noted { input: last, note: Note::Usage(sum), .. }) = self.notes.last_mut()
+        let last =
+            self.notes.iter_mut().rev().find(|noted| !matches!(noted.note, Note::ExternalId(_)));
+        if let Some(Noted { input: last, note: Note::Usage(sum), .. }) = last
             && *last == input
         {
             *sum = sum.plus(&usage);

@@ -1,7 +1,10 @@
 //! What a run declares while a guard lives.
 
 use super::run::Run;
-use crate::model::time::WorkerTime;
+use crate::{
+    faults::{self, Bug},
+    model::time::WorkerTime,
+};
 
 /// A declared silent operation; it ends when this is dropped.
 #[derive(Debug)]
@@ -61,6 +64,9 @@ impl<'a> Asking<'a> {
 
 impl Drop for Asking<'_> {
     fn drop(&mut self) {
+        if faults::planted(Bug::LoseInputOfDroppedRequest) {
+            drop(self.0.take_delivery());
+        }
         self.0.end_next();
     }
 }

@@ -1,10 +1,12 @@
 //! What passes between a run and the one who keeps its session.
 
-use super::{error::RunError, inbox::Draft};
+use std::sync::Arc;
+
+use super::{error::RunError, inbox::Draft, threads::Threads};
 use crate::{
     clock::Clock,
     model::{
-        ids::{RunId, SessionId},
+        ids::{Kind, RunId, SessionId},
         record::SnapshotRef,
         time::WorkerTime,
     },
@@ -14,8 +16,12 @@ use crate::{
 pub(crate) struct RunParts {
     pub(crate) session: SessionId,
     pub(crate) run: RunId,
+    pub(crate) kind: Kind,
     pub(crate) clock: Clock,
     pub(crate) port: Box<dyn Port>,
+    pub(crate) threads: Arc<Threads>,
+    /// The most bytes that a state of it may have.
+    pub(crate) max_snapshot_bytes: u64,
 }
 
 /// The way from a run to the one who keeps its session.

@@ -9,14 +9,20 @@ use crate::model::event::RunEnd;
 mod context;
 pub(crate) mod erased;
 mod error;
+#[cfg(all(test, sessionkeeper_loom))]
+mod explored;
 mod facts;
 mod guards;
 mod hold;
 mod inbox;
 mod line;
+pub(crate) mod panics;
 mod run;
 mod signs;
+pub(crate) mod threads;
 
+#[cfg(all(test, sessionkeeper_loom))]
+pub(crate) use self::explored::explored_run;
 pub use self::{
     context::{Context, Input},
     error::{EmitError, Lapsed, RunError, UnsupportedVersion, WorkloadError},
@@ -24,6 +30,7 @@ pub use self::{
     hold::{Held, Resource},
     line::{YieldReason, YieldRequest},
     run::Run,
+    threads::UserCode,
 };
 pub(crate) use self::{
     facts::{Note, Noted},
@@ -78,7 +85,8 @@ pub trait Workload: Sized + Send + Sync + 'static {
     /// stored form changes, and teach [`migrate`](Self::migrate) the way from the older one.
     const STATE_VERSION: u32;
     /// What survives. It is stored as JSON, so it must come back from JSON as it went: map keys
-    /// are strings, and a float that is not a number does not come back.
+    /// are strings, and a float that is not a number does not come back. What is nested more than
+    /// 100 deep is refused when it is encoded.
     type State: Serialize + DeserializeOwned + Send + Sync + 'static;
     /// What can be sent.
     type Input: Serialize + DeserializeOwned + Send + Sync + 'static;

@@ -3,20 +3,21 @@
 use std::{
     fmt,
     future::Future,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, PoisonError},
     time::Duration,
 };
 
 use tokio::{sync::Notify, task::AbortHandle};
 
 use super::guards::{Asking, AwaitingGuard, BusyGuard};
-use super::line::{Ask, Request, RunParts, YieldReason, YieldRequest};
+use super::line::{Ask, Request, RunParts, YieldRequest};
 use super::{
     error::{EmitError, Lapsed, RunError},
     facts::{BUFFER_BYTES, FactBuffer, NotTaken, Noted},
     hold::{Held, Holding, Resource},
     inbox::Delivery,
     signs::{Declaration, Signs},
+    threads::{CodeOwner, Part, Threads, UserCode, Watched},
 };
 use crate::{
     model::{
@@ -26,7 +27,10 @@ use crate::{
         usage::Usage,
     },
     policy::liveness::Doing,
+    sync::{Mutex, MutexGuard},
 };
+
+mod ending;
 
 /// What a run waits for when its commits do not come back.
 const STORE: &str = "the store";
@@ -43,6 +47,8 @@ pub struct Run {
 
 struct Inner {
     parts: RunParts,
+    /// Whose code it is that the run's threads are in.
+    owner: Arc<CodeOwner>,
     signs: Signs,
     shared: Mutex<Shared>,
     /// Told whenever something changed that the run may be waiting for.
@@ -100,9 +106,11 @@ impl Run {
                     changed.await;
                 }
                 Ok(()) => return Ok(()),
-                Err(error @ (EmitError::TooLarge { .. } | EmitError::Fenced { .. })) => {
-                    return Err(error);
-                }
+                Err(
+                    error @ (EmitError::TooLarge { .. }
+                    | EmitError::TooDeep { .. }
+                    | EmitError::Fenced { .. }),
+                ) => return Err(error),
             }
         }
     }
@@ -122,6 +130,7 @@ impl Run {
         let input = shared.in_hand;
         shared.facts.push_event(at, input, event).map_err(|reason| match reason {
             NotTaken::Full => EmitError::Full { session },
+            NotTaken::TooDeep => EmitError::TooDeep { session },
             NotTaken::TooLarge { bytes } => {
                 EmitError::TooLarge { session, bytes, limit: BUFFER_BYTES }
             }
@@ -222,7 +231,8 @@ impl Run {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        let task = tokio::spawn(future);
+        let owner = self.inner.owner.elsewhere(UserCode::Task);
+        let task = tokio::spawn(Watched::new(self.threads(), &owner, future));
         let mut shared = self.lock();
         shared.tasks.retain(|task| !task.is_finished());
         shared.tasks.push(task.abort_handle());
@@ -294,6 +304,15 @@ impl Run {
         self.awaiting(STORE)
     }
 
+    /// Says that a part of the workload's code is entered, until the guard is dropped.
+    pub(super) fn in_part(&self, code: UserCode) -> Part<'_> {
+        self.inner.owner.in_part(code)
+    }
+
+    pub(super) fn max_snapshot_bytes(&self) -> u64 {
+        self.inner.parts.max_snapshot_bytes
+    }
+
     pub(super) fn fenced_error(&self) -> RunError {
         RunError::Fenced { session: self.session(), run: self.id() }
     }
@@ -348,9 +367,12 @@ impl Run {
 /// The side of the session.
 impl Run {
     pub(crate) fn new(parts: RunParts) -> Self {
+        let kind = parts.kind.clone();
+        let owner = CodeOwner::new(parts.session, Some(parts.run), kind, UserCode::Run);
         let run = Self {
             inner: Arc::new(Inner {
                 parts,
+                owner,
                 signs: Signs::default(),
                 shared: Mutex::default(),
                 changed: Notify::new(),
@@ -358,6 +380,16 @@ impl Run {
         };
         run.heartbeat();
         run
+    }
+
+    /// Whose code it is that the run's threads are in.
+    pub(crate) fn owner(&self) -> &Arc<CodeOwner> {
+        &self.inner.owner
+    }
+
+    /// The threads that call the code of users.
+    pub(crate) fn threads(&self) -> &Arc<Threads> {
+        &self.inner.parts.threads
     }
 
     pub(crate) fn doing(&self) -> Doing {
@@ -373,6 +405,8 @@ impl Run {
         let mut shared = self.lock();
         shared.delivery = Some(delivery);
         shared.parked = false;
+        // Who looks at the run before it was woken must not take it for one with nothing to do.
+        self.inner.signs.unpark();
         drop(shared);
         self.inner.changed.notify_waiters();
     }
@@ -431,53 +465,6 @@ impl Run {
         };
         self.inner.changed.notify_waiters();
         notes
-    }
-
-    /// Ends the tasks that the run spawned.
-    pub(crate) fn abort_tasks(&self) {
-        for task in self.lock().tasks.drain(..) {
-            task.abort();
-        }
-    }
-
-    /// Hands the run what the one before it left.
-    pub(crate) fn receive(&self, left: Vec<Holding>) {
-        self.lock().left = left;
-    }
-
-    /// Whether the run came to rest by a pause, or for want of work: then what may stay stays.
-    pub(crate) fn may_leave(&self) -> bool {
-        match self.ask() {
-            Ask::GoOn => true,
-            Ask::Yield(request) => request.reason == YieldReason::Pause,
-            Ask::Cancel => false,
-        }
-    }
-
-    /// Takes out what may stay while the session is paused.
-    pub(crate) fn leave(&self) -> Vec<Holding> {
-        let mut shared = self.lock();
-        let mut leaving = Vec::new();
-        for holding in std::mem::take(&mut shared.held) {
-            match holding.keeps_for() {
-                Some(_) => leaving.push(holding),
-                None => shared.held.push(holding),
-            }
-        }
-        leaving.append(&mut shared.left);
-        leaving
-    }
-
-    /// How much the run must let go of.
-    pub(crate) fn count_held(&self) -> usize {
-        let shared = self.lock();
-        shared.held.len() + shared.left.len()
-    }
-
-    /// What the run must let go of next: what it held last, then what it never took.
-    pub(crate) fn let_go(&self) -> Option<Holding> {
-        let mut shared = self.lock();
-        shared.held.pop().or_else(|| shared.left.pop())
     }
 }
 

@@ -1,14 +1,16 @@
 //! The signs of life of a run.
 
-use std::{
-    collections::BTreeMap,
+use std::{collections::BTreeMap, sync::PoisonError};
+
+use crate::{
+    faults::{self, Bug},
+    model::time::WorkerTime,
+    policy::liveness::Doing,
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Mutex, MutexGuard,
         atomic::{AtomicU64, Ordering},
     },
 };
-
-use crate::{model::time::WorkerTime, policy::liveness::Doing};
 
 /// What a run shows of itself. A beat is one atomic store; the rest is rare.
 #[derive(Debug, Default)]
@@ -28,7 +30,8 @@ struct Declared {
 /// Where a run is that asked for its next input.
 #[derive(Debug, Clone, Copy)]
 enum Next {
-    /// It waits for the commit that ends the turn: however long that takes, it is not silence.
+    /// It waits for the commit that ends the turn, or is about to take what was delivered:
+    /// however long that takes, it is not silence.
     Committing,
     /// There is no input: it rests.
     Resting { since: WorkerTime },
@@ -90,6 +93,14 @@ impl Signs {
         }
     }
 
+    /// There is something for a run that rests, and it is about to take it.
+    pub(crate) fn unpark(&self) {
+        let mut declared = self.lock();
+        if let Some(next @ Next::Resting { .. }) = &mut declared.next {
+            *next = Next::Committing;
+        }
+    }
+
     /// The run does not wait for an input any more.
     pub(crate) fn end_next(&self, now: WorkerTime) {
         self.beat(now);
@@ -103,10 +114,18 @@ impl Signs {
         if !declared.awaiting.is_empty() {
             return Doing::Awaiting;
         }
-        if let Some(until) = declared.busy.values().max() {
+        if let Some(until) = declared.busy.values().max()
+            && !faults::planted(Bug::IgnoreBusy)
+        {
             return Doing::Busy { until: (*until).max(self.last()) };
         }
         match declared.next {
+            Some(Next::Resting { .. }) if faults::planted(Bug::CountRestAsSilence) => {
+                Doing::Working { last_sign: self.last() }
+            }
+            Some(Next::Committing) if faults::planted(Bug::CountCommitAsSilence) => {
+                Doing::Working { last_sign: self.last() }
+            }
             Some(Next::Resting { since }) => Doing::Resting { since: since.max(self.last()) },
             Some(Next::Committing) => Doing::Awaiting,
             None => Doing::Working { last_sign: self.last() },

@@ -3,12 +3,13 @@
 use super::decide::{Begin, Desk};
 use super::{Loaded, RETRY};
 use crate::{
+    faults::{self, Bug},
     model::{
-        event::Cause,
+        event::{Cause, RunEnd},
         state::{InvalidTransition, PauseCause, Phase, Restarting, State, Trigger},
     },
     policy::WhileAbandoned,
-    runtime::{draft::Draft, error::SessionError},
+    runtime::{core::Life, draft::Draft, error::SessionError},
 };
 
 /// How often a session is tried whose state cannot be read though the store works.
@@ -79,8 +80,13 @@ impl Desk<'_> {
         let Some(draft) = &self.draft else {
             return Begin::NoPlace;
         };
+        if self.core.life() != Life::Running {
+            // What begins now might be begun after the shutdown has counted who runs.
+            return Begin::Refused(SessionError::ShuttingDown { session: self.session });
+        }
         if let Some(run) = draft.record().abandoned.first().copied()
             && self.policy.while_abandoned() == WhileAbandoned::RefuseResume
+            && !faults::planted(Bug::ResumeBesideAbandoned)
         {
             let session = self.session;
             return Begin::Refused(SessionError::RunStillAlive { session, run });
@@ -113,7 +119,7 @@ impl Desk<'_> {
         let Some(draft) = &self.draft else {
             return;
         };
-        let Phase::Active { worker, restarting, .. } = draft.record().phase else {
+        let Phase::Active { run, worker, restarting } = draft.record().phase else {
             return;
         };
         if worker != self.core.generation {
@@ -133,11 +139,18 @@ impl Desk<'_> {
                     self.loaded = Some(loaded);
                     return;
                 }
-                Err(error) => Begin::Refused(error),
+                Err(error) => {
+                    // It was to begin, and never did.
+                    if let Some(draft) = &mut self.draft {
+                        draft.end_run(run, RunEnd::Cancelled);
+                    }
+                    Begin::Refused(error)
+                }
             },
         };
         match outcome {
-            Begin::Begun | Begin::NoPlace => {}
+            // The shutdown pauses it.
+            Begin::Begun | Begin::NoPlace | Begin::Refused(SessionError::ShuttingDown { .. }) => {}
             Begin::Refused(SessionError::Store { .. }) => {
                 // The store failed: that is not the session's fault, so it waits on.
                 if let Some(draft) = &mut self.draft {

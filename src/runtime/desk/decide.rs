@@ -12,7 +12,7 @@ use crate::{
     },
     policy::Policy,
     runtime::{
-        core::Core,
+        core::{Core, Life},
         draft::{Draft, RunAlive},
         error::SessionError,
         op::{NewSession, Op, Place, TakenIds, Woken},
@@ -34,6 +34,8 @@ pub(super) struct Desk<'a> {
     pub(super) loaded: Option<Loaded>,
     /// Resumes that must wait for a place.
     pub(super) waiting: Vec<Op>,
+    /// The verb that won over every resume before it, if one did.
+    pub(super) won: Option<&'static str>,
 }
 
 /// What a request that would begin a run found.
@@ -69,18 +71,25 @@ impl<'a> Desk<'a> {
             decided: Vec::new(),
             loaded: None,
             waiting: Vec::new(),
+            won: None,
         }
     }
 
-    /// Decides one after the other. Once a run has begun, the rest is left to its actor.
+    /// Decides one after the other. Once a run has begun, the rest is left to its actor; and a start
+    /// that is repeated waits until the first is durable.
     pub(super) async fn decide_all(&mut self, ops: Vec<Op>) -> Vec<Op> {
-        let mut ops = ops.into_iter();
+        let mut ops = ops.into_iter().peekable();
         while self.loaded.is_none()
-            && let Some(op) = ops.next()
+            && let Some(op) = ops.next_if(|op| !(self.is_new() && matches!(op, Op::Start(_))))
         {
             self.decide(op).await;
         }
         ops.collect()
+    }
+
+    /// Whether the session is not in the store yet.
+    fn is_new(&self) -> bool {
+        self.draft.as_ref().is_some_and(|draft| draft.record().version == 0)
     }
 
     async fn decide(&mut self, op: Op) {
@@ -101,6 +110,7 @@ impl<'a> Desk<'a> {
             }
             Op::Pause { reply } => {
                 let answer = self.pause();
+                self.supersede_resumes("pause", &answer);
                 Decided::Pause { reply: reply.begin(), answer }
             }
             Op::Resume { place, reply } => {
@@ -116,14 +126,17 @@ impl<'a> Desk<'a> {
             }
             Op::Stop { grace, reply } => {
                 let answer = self.stop();
+                self.supersede_resumes("stop", &answer);
                 Decided::Stop { grace, reply: reply.begin(), answer }
             }
             Op::Complete { reason, reply } => {
                 let answer = self.with_draft(|draft| draft.complete(Cause::Asked, reason.clone()));
+                self.supersede_resumes("complete", &answer);
                 Decided::Complete { reason, reply: reply.begin(), answer }
             }
             Op::Fail { reason, reply } => {
                 let answer = self.with_draft(|draft| draft.fail(Cause::Asked, reason.clone()));
+                self.supersede_resumes("fail", &answer);
                 Decided::Fail { reason, reply: reply.begin(), answer }
             }
             Op::Annotate { change, reply } => {
@@ -181,6 +194,21 @@ impl<'a> Desk<'a> {
         self.decided.push(decided);
     }
 
+    /// Later word on a session wins over resumes that wait for a place, unless it is refused.
+    fn supersede_resumes(&mut self, by: &'static str, answer: &Result<(), SessionError>) {
+        if answer.is_err() {
+            return;
+        }
+        self.won = Some(by);
+        let session = self.session;
+        for op in self.waiting.drain(..) {
+            if let Op::Resume { reply, .. } = op {
+                let answer = Err(SessionError::Superseded { session, by });
+                self.decided.push(Decided::Resume { reply: reply.begin(), answer });
+            }
+        }
+    }
+
     pub(super) fn not_found(&self) -> SessionError {
         SessionError::NotFound { session: self.session }
     }
@@ -236,6 +264,9 @@ impl<'a> Desk<'a> {
     }
 
     pub(super) fn try_place(&self) -> Option<Place> {
+        if self.core.life() != Life::Running {
+            return None;
+        }
         Arc::clone(&self.core.places).try_acquire_owned().ok()
     }
 
@@ -288,6 +319,7 @@ fn not_woken(error: &SessionError) -> Woken {
         | SessionError::RunStillAlive { .. }
         | SessionError::WrongKind { .. }
         | SessionError::Undecodable { .. }
+        | SessionError::MetadataTooDeep { .. }
         | SessionError::ShuttingDown { .. }
         | SessionError::OutcomeUnknown { .. }
         | SessionError::Store { .. } => Woken::NotNow,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::decide::{Begin, Desk};
 use crate::{
+    faults::{self, Bug},
     model::{
         event::{Cause, RunEnd},
         ids::RunId,
@@ -89,14 +90,16 @@ impl Desk<'_> {
             Plan::Resume | Plan::ResumeSuspect => {
                 if let Phase::Active { restarting: Some(Restarting { due, .. }), .. } = phase
                     && due > self.core.clock.supervised()
+                    && !faults::planted(Bug::ForgetBackoff)
                 {
                     draft.adopt();
                     return Recovered::Resumed;
                 }
                 match self.begin_in_time(Cause::Recovered).await {
                     Begin::Begun => {
+                        // Between two runs it was not what its worker died of.
                         if let Some(draft) = &mut self.draft
-                            && phase.state() == State::Active
+                            && matches!(phase, Phase::Active { restarting: None, .. })
                         {
                             draft.count_recovery();
                         }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::Prepared;
 use crate::runtime::{core::Core, draft::Draft, error::SessionError};
 use crate::{
+    faults::{self, Bug},
     model::{
         ids::SessionId,
         record::{SessionRecord, StoredInput},
@@ -64,6 +65,9 @@ impl Loaded {
                         inputs,
                         fell_back: trouble,
                     });
+                }
+                Err(reason) if faults::planted(Bug::IgnoreOlderSnapshot) => {
+                    return Err(SessionError::Unreadable { session, reason });
                 }
                 Err(reason) => {
                     trouble.get_or_insert(reason);

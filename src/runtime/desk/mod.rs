@@ -11,6 +11,7 @@ use super::{
     op::{NewSession, Op, Place, TakenIds},
 };
 use crate::{
+    faults::{self, Point},
     model::{
         ids::SessionId,
         record::{SessionRecord, StoredInput},
@@ -44,6 +45,8 @@ pub(crate) struct Report {
     pub(crate) left: Vec<Op>,
     /// The record after the last commit.
     pub(crate) record: Option<Arc<SessionRecord>>,
+    /// The verb that won over every resume before it, if one did.
+    pub(crate) won: Option<&'static str>,
 }
 
 /// What the session needs next.
@@ -76,7 +79,10 @@ pub(super) async fn serve(
     let mut ops = ops;
     let mut taken = TakenIds::new();
     let mut place = None;
-    let rest = |place, left| Report { session, place, after: After::Rest, left, record: None };
+    let rest = |place, left| {
+        let after = After::Rest;
+        Report { session, place, after, left, record: None, won: None }
+    };
     loop {
         if let Some(error) = core.checkpointer.health().error() {
             let waiting = ops.into_iter();
@@ -85,8 +91,9 @@ pub(super) async fn serve(
                 return rest(place, Vec::new());
             }
         }
-        // A new session is not in the store; if it is after all, the commit is refused.
-        let record = if matches!(ops.as_slice(), [Op::Start(_)]) {
+        // A new session is not in the store. One with an id of the caller's choice may be, and the
+        // store cannot tell two first commits of one worker apart.
+        let record = if matches!(ops.as_slice(), [Op::Start(new)] if new.has_new_id) {
             None
         } else {
             match load(&core, session, &mut ops).await {
@@ -98,7 +105,7 @@ pub(super) async fn serve(
         let left = desk.decide_all(ops).await;
         taken = std::mem::take(&mut desk.taken);
         place = desk.place.take();
-        let Desk { draft, decided, loaded, waiting, .. } = desk;
+        let Desk { draft, decided, loaded, waiting, won, .. } = desk;
         let (committed, new_inputs) = match draft.filter(Draft::is_changed) {
             None => {
                 let record = record.map(Arc::new);
@@ -109,7 +116,9 @@ pub(super) async fn serve(
                 let inputs = draft.inputs().to_vec();
                 match commit(&core, draft.finish(), decided).await {
                     Committed::Done(record, decided) => {
+                        faults::reach(Point::BeforeAcknowledge);
                         answer(decided, Some(&*record));
+                        faults::reach(Point::AfterAcknowledge);
                         (Some(let_go(&core, record).await), inputs)
                     }
                     Committed::Refused(refusal, decided) => {
@@ -146,7 +155,7 @@ pub(super) async fn serve(
             },
             (None, _) => After::Rest,
         };
-        return Report { session, place, after, left, record: committed };
+        return Report { session, place, after, left, record: committed, won };
     }
 }
 
@@ -237,6 +246,7 @@ enum Committed {
 async fn commit(core: &Core, commit: Commit, mut decided: Vec<Decided>) -> Committed {
     let record = Arc::new(commit.record.clone());
     let events = commit.events.clone();
+    faults::reach(Point::Decided);
     let (sender, mut answers) = tokio::sync::mpsc::unbounded_channel();
     let on_answer = move |answer| {
         let _ = sender.send(answer);
@@ -245,6 +255,7 @@ async fn commit(core: &Core, commit: Commit, mut decided: Vec<Decided>) -> Commi
     loop {
         match answers.recv().await {
             Some(Answer::Done) => {
+                faults::reach(Point::BeforePublish);
                 core.announce(&record, &events);
                 return Committed::Done(record, decided);
             }

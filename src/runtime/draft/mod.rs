@@ -7,6 +7,7 @@ mod state;
 use std::sync::Arc;
 
 use crate::{
+    faults::{self, Bug},
     model::{
         event::{EventRecord, Fact, Lifecycle},
         ids::{RunId, WorkerGeneration},
@@ -155,6 +156,9 @@ impl Draft {
 
     /// Counts a lost worker against the session.
     pub(crate) fn count_recovery(&mut self) {
+        if faults::planted(Bug::ForgetLostWorkers) {
+            return;
+        }
         self.changed = true;
         self.record.recoveries = self.record.recoveries.saturating_add(1);
     }

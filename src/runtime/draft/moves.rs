@@ -1,6 +1,7 @@
 //! How a draft moves its session along the table.
 
 use crate::{
+    faults::{self, Bug},
     model::{
         event::{Cause, Fact, Lifecycle, RunEnd},
         ids::{RunId, WorkerGeneration},
@@ -65,7 +66,7 @@ impl Draft {
             self.record.runs.active_ms = self.record.runs.active_ms.saturating_add(span);
         }
         self.record.runs.last = Some(EndedRun { run, end: end.clone() });
-        if end == RunEnd::Abandoned {
+        if end == RunEnd::Abandoned && !faults::planted(Bug::HideAbandoned) {
             self.record.abandoned.push(run);
         }
         let fact = Fact::Lifecycle(Lifecycle::RunEnded { how: end });
@@ -127,11 +128,14 @@ impl Draft {
             | PauseCause::Interrupted => policy.paused_timeout().duration(),
         };
         let until = limit.map(|limit| since.after(limit));
-        if let Phase::Paused { cause: present, .. } = &mut self.record.phase {
+        if let Phase::Paused { cause: present, until, .. } = &mut self.record.phase {
             let from = *present;
             // What was quarantined stays so, until it is resumed.
             if from != pause && from != PauseCause::Quarantined {
                 *present = pause;
+                if pause == PauseCause::Quarantined {
+                    *until = None;
+                }
                 self.log(Lifecycle::PauseCauseChanged { from, to: pause });
             }
             return Ok(());

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::runtime::error::SendError;
 use crate::{
+    faults::{self, Bug},
     model::{
         event::Lifecycle,
         ids::RunId,
@@ -84,6 +85,9 @@ impl Draft {
 
     /// Takes back an input that was given out and never reached the run.
     pub(crate) fn give_back(&mut self) {
+        if faults::planted(Bug::CountUntakenAttempt) {
+            return;
+        }
         if let Some(InHand { input, attempt }) = self.record.inbox.in_hand.take() {
             self.changed = true;
             if attempt > 1 {
@@ -101,10 +105,18 @@ impl Draft {
         covers: Option<Covered>,
     ) -> SnapshotRef {
         let sequence = self.record.snapshots.first().map_or(0, |newest| newest.sequence) + 1;
-        if let Some(Covered { input, bytes }) = covers {
+        if let Some(Covered { input, bytes }) = covers
+            && !faults::planted(Bug::SaveWithoutItsInput)
+        {
             self.record.inbox.consumed = self.record.inbox.consumed.max(input);
             self.record.inbox.waiting_bytes = self.record.inbox.waiting_bytes.saturating_sub(bytes);
             self.record.inbox.in_hand = None;
+        }
+        if faults::planted(Bug::ConsumeWithoutItsState)
+            && let Some(newest) = self.record.snapshot().copied()
+        {
+            self.changed = true;
+            return newest;
         }
         let header = SnapshotHeader {
             kind: self.record.kind.clone(),
@@ -128,7 +140,9 @@ impl Draft {
         self.record.snapshots.insert(0, snapshot);
         self.record.snapshots.truncate(SessionRecord::KEPT_SNAPSHOTS);
         self.snapshot = Some(bytes.into());
-        self.record.recoveries = 0;
+        if !faults::planted(Bug::SuspectAfterCheckpoint) {
+            self.record.recoveries = 0;
+        }
         self.record.failures.without_checkpoint = 0;
         self.changed = true;
         snapshot

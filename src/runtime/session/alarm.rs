@@ -4,7 +4,11 @@
 use tokio::task::JoinHandle;
 
 use super::{ActorLine, Message};
-use crate::{clock::Clock, model::time::WorkerTime};
+use crate::{
+    clock::Clock,
+    faults::{self, Bug},
+    model::time::WorkerTime,
+};
 
 /// A timer that sends [`Message::Alarm`].
 pub(super) struct Alarm {
@@ -44,6 +48,9 @@ impl Alarm {
 
     /// It has rung.
     pub(super) fn rang(&mut self) {
+        if faults::planted(Bug::RingOnce) {
+            return;
+        }
         self.set = None;
     }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::{Intent, Session, Task};
 use crate::{
+    faults::{self, Bug},
     model::{
         event::RunEnd,
         state::{PauseCause, State, Trigger},
@@ -51,6 +52,9 @@ impl Session {
             }
             (State::Active, Intent::Pause { .. }) => {
                 self.supersede_pausers("resume");
+                if faults::planted(Bug::PauseDespiteLaterResume) {
+                    return reply.send(Ok(()));
+                }
                 self.intent = Intent::Run;
                 self.recalled = true;
                 self.show_pausing(false);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::task::{Decided, Task, UnitTask};
 use super::{Answer, Message, Session, settle::Ending};
 use crate::{
+    faults::{self, Bug, Point},
     model::{
         event::Cause,
         record::{InHand, SessionRecord, SnapshotRef, StoredInput},
@@ -47,6 +48,9 @@ impl Session {
             let mut draft = Draft::of(&self.record, self.core.moment());
             self.notes.append(&mut self.live.run().take_notes());
             self.notes_since = None;
+            if faults::planted(Bug::LoseNotesOfLastTurn) && self.over {
+                self.notes.clear();
+            }
             draft.take_notes(self.run, self.notes.clone());
             if self.untaken {
                 draft.give_back();
@@ -65,6 +69,12 @@ impl Session {
                 continue;
             }
             let commit = draft.finish();
+            if faults::planted(Bug::PublishBeforeCommit) {
+                self.core.publish(&self.live, &Arc::new(commit.record.clone()), &commit.events);
+            }
+            if faults::planted(Bug::DeliverBeforeCommit) {
+                self.carry_out(Vec::new(), served);
+            }
             self.flight = Some(Flight {
                 decided,
                 served,
@@ -74,6 +84,7 @@ impl Session {
                     events: commit.events.clone(),
                 },
             });
+            faults::reach(Point::Decided);
             let line = self.alarm.line();
             let on_answer = move |answer| {
                 // An actor that is gone has nobody left to tell.
@@ -105,6 +116,8 @@ impl Session {
             Task::Stop { grace, reply } => {
                 let answer = if draft.state() == State::Stopping {
                     Ok(())
+                } else if faults::planted(Bug::StopBeforeRunIsGone) {
+                    draft.stop(RunAlive::No)
                 } else {
                     draft.stop(RunAlive::Yes)
                 };
@@ -204,7 +217,8 @@ impl Session {
         state: &workload::Draft,
     ) -> Result<SnapshotRef, RunError> {
         let session = self.record.id;
-        let may_write = !self.fenced && matches!(draft.state(), State::Active | State::Stopping);
+        let fenced = self.fenced && !faults::planted(Bug::SkipFence);
+        let may_write = !fenced && matches!(draft.state(), State::Active | State::Stopping);
         if !may_write {
             return Err(RunError::Fenced { session, run: self.run });
         }
@@ -244,8 +258,11 @@ impl Session {
         match answer {
             Answer::Done => {
                 if let Some(Flight { decided, served, landed }) = self.flight.take() {
+                    faults::reach(Point::BeforePublish);
                     self.land(landed);
+                    faults::reach(Point::BeforeAcknowledge);
                     self.carry_out(decided, served);
+                    faults::reach(Point::AfterAcknowledge);
                 }
             }
             Answer::Delayed(error) => {
@@ -268,6 +285,9 @@ impl Session {
             Refusal::InputTaken { id, sequence, checksum } => {
                 // Nothing was done: everything is decided again, with this id known.
                 self.taken.insert(id, (sequence, checksum));
+                if faults::planted(Bug::LoseNotesOfRefusedCommit) {
+                    self.notes.clear();
+                }
                 for decided in flight.decided.into_iter().rev() {
                     self.queue.push_front(decided.undo());
                 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::{
+    faults::{self, Bug},
     model::{
         event::{Cause, RunEnd},
         ids::RunId,
@@ -53,6 +54,11 @@ impl Ending {
         let ran_for = began.map_or(Duration::ZERO, |since| draft.moment().supervised.since(since));
         draft.end_run(self.run, self.end.clone());
         let moved = match state {
+            State::Stopping
+                if faults::planted(Bug::CompleteAfterStop) && self.end == RunEnd::Completed =>
+            {
+                draft.settle_stop().and_then(|()| draft.complete(Cause::Workload, None))
+            }
             State::Stopping => draft.settle_stop(),
             State::Active => self.settle_active(draft, policy, ran_for),
             // It was ended from outside, or is no matter of this run.

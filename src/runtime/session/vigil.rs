@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::{Intent, Session, Task};
 use crate::{
+    faults::{self, Bug},
     model::{
         event::Cause,
         state::{PauseCause, State},
@@ -92,6 +93,9 @@ impl Session {
             };
             match self.policy.heartbeat_timeout() {
                 Limit::Never => until,
+                Limit::After(limit) if faults::planted(Bug::RearmForWholeLimit) => {
+                    Some(now.after(limit))
+                }
                 Limit::After(limit) => {
                     let once = now.after(limit);
                     Some(until.map_or(once, |until| until.min(once)))
@@ -118,7 +122,8 @@ impl Session {
     }
 
     pub(super) fn proven_due(&self) -> Option<WorkerTime> {
+        let part = if faults::planted(Bug::ProveTooSoon) { 6 } else { 1 };
         (self.record.recoveries > 0 && self.flight.is_none() && !self.over)
-            .then(|| self.started.after(PROVEN_AFTER))
+            .then(|| self.started.after(PROVEN_AFTER / part))
     }
 }

@@ -59,7 +59,7 @@ pub(super) fn scan(engine: &Engine) {
         let row = super::engine::reading(|| rows.next().transpose());
         match row {
             Ok(Some((key, raw))) => {
-                // The error is in the list now; it is not ours to answer with.
+                // What it finds is in the list now; it is not ours to answer with.
                 let _ = value::check(engine, Table::Records, &key, &raw);
             }
             Ok(None) => break,

@@ -17,7 +17,10 @@ use ::sled::{
 };
 
 use super::{damage::Damages, layout, reserve, table::Table};
-use crate::store::{BoxError, StoreError};
+use crate::{
+    faults::{self, Bug},
+    store::{BoxError, StoreError},
+};
 
 /// The size of a segment of the log. A page above a quarter of it would become a blob file, which
 /// sled never syncs: with 32 KiB values and at most some 20 of them on a page there is none.
@@ -36,7 +39,9 @@ pub(super) struct Engine {
 /// Why a database cannot be opened.
 #[derive(Debug)]
 pub(super) enum OpenError {
-    /// The system or its configuration is in the way.
+    /// The system refused something.
+    Io(io::Error),
+    /// Its configuration is in the way.
     System(BoxError),
     /// Its files are damaged.
     Damaged(String),
@@ -50,6 +55,7 @@ impl Engine {
         damages: Arc<Damages>,
     ) -> Result<Self, OpenError> {
         layout::wait_for_release(&path.join("db"));
+        layout::remove_unfinished(path).map_err(OpenError::Io)?;
         let opened = guarded(|| {
             let db = Config::new()
                 .path(path)
@@ -69,12 +75,14 @@ impl Engine {
             Ok(Err(error)) => return Err(classify(error)),
             Err(panic) => return Err(OpenError::Damaged(panic)),
         };
-        let system = |error| OpenError::System(BoxError::from(error));
-        let log =
-            OpenOptions::new().read(true).write(true).open(path.join("db")).map_err(system)?;
+        let log = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(path.join("db"))
+            .map_err(OpenError::Io)?;
         let engine = Self { trees, db, log, path: path.to_owned(), damages };
         // Another process may have been killed between its write and its sync.
-        layout::sync_files(path).map_err(system)?;
+        layout::sync_files(path).map_err(OpenError::Io)?;
         Ok(engine)
     }
 
@@ -120,9 +128,29 @@ impl Engine {
 
     /// Waits until everything that was flushed is on the device: it survives the machine.
     pub(super) fn sync(&self) -> Result<(), StoreError> {
+        if faults::planted(Bug::SkipSync) {
+            return Ok(());
+        }
         self.log
             .sync_data()
             .map_err(|error| StoreError::unavailable("syncing failed", SyncFailed(error)))
+    }
+
+    /// How long the log is; 0 if the system does not say.
+    pub(super) fn length(&self) -> u64 {
+        self.log.metadata().map_or(0, |log| log.len())
+    }
+
+    /// From now on the device takes nothing.
+    #[cfg(test)]
+    pub(super) fn break_device(&mut self) {
+        self.log = File::open("/dev/null").expect("a file that cannot be synced");
+    }
+
+    /// From now on writing panics, as sled does where it meets what it does not expect.
+    #[cfg(test)]
+    pub(super) fn break_writing(&mut self) {
+        self.trees.clear();
     }
 
     /// How many values became blob files. There must be none: sled does not sync them.
@@ -195,7 +223,7 @@ fn classify(error: Error) -> OpenError {
         {
             OpenError::Damaged(error.to_string())
         }
-        Error::Io(error) => OpenError::System(error.into()),
+        Error::Io(error) => OpenError::Io(error),
         Error::Unsupported(_) => OpenError::System(error.into()),
         Error::Corruption { .. } | Error::CollectionNotFound(_) | Error::ReportableBug(_) => {
             OpenError::Damaged(error.to_string())

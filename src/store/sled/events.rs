@@ -35,7 +35,7 @@ pub(super) fn append(
     // Events are counted from the first of their row: after a gap, which a repair can leave, a
     // row must begin.
     let follows = |start: u64, body: &[u8]| {
-        codec::count_events(body).is_ok_and(|count| start + count == first.sequence)
+        codec::after_events(start, body).is_ok_and(|next| next == first.sequence)
     };
     let (mut start, mut body) = match last_row(plan.engine, session, first.sequence)? {
         Some((start, Ok(body))) if body.len() < FULL && follows(start, &body) => (start, body),
@@ -52,7 +52,7 @@ pub(super) fn append(
             (start, body) = (event.sequence, next);
         } else if body.len() >= FULL {
             plan.replace(Table::Events, &part_key(session, start), &body)?;
-            (start, body) = (event.sequence + 1, Vec::new());
+            (start, body) = (event.sequence.saturating_add(1), Vec::new());
         }
     }
     if !body.is_empty() {

@@ -16,7 +16,8 @@ use std::{
     time::Duration,
 };
 
-use crate::store::StoreError;
+use super::mark::{Found, MarkFile};
+use crate::store::{StoreError, codec::Unreadable};
 
 /// Where the parts of a store are.
 #[derive(Debug, Clone)]
@@ -82,6 +83,24 @@ impl Layout {
         }
     }
 
+    /// Opens the mark.
+    pub(super) fn open_mark(&self) -> Result<(MarkFile, Found), StoreError> {
+        let opened = MarkFile::open(&self.mark())
+            .map_err(|error| self.refused("read the mark of the store", error))?;
+        opened.map_err(|newer| self.newer("its mark", &newer))
+    }
+
+    /// The error of a store that a newer version wrote. It is not damaged, it is not ours to read.
+    pub(super) fn newer(&self, part: &str, why: &Unreadable) -> StoreError {
+        StoreError::Open {
+            path: self.root.clone(),
+            what: format!(
+                "{part} cannot be read: {why}; use the version of the library that wrote it"
+            ),
+            source: None,
+        }
+    }
+
     /// The error of something that the system refused, with what to do about it.
     pub(super) fn refused(&self, tried: &str, error: io::Error) -> StoreError {
         #[expect(clippy::wildcard_enum_match_arm, reason = "the system has many more")]
@@ -122,6 +141,21 @@ pub(super) fn sync_files(path: &Path) -> io::Result<()> {
         }
     }
     sync_folder(path)
+}
+
+/// Removes what sled was about to write when its process ended. It would take such a file for the
+/// newest of its snapshots, and refuse to open because that is cut short.
+pub(super) fn remove_unfinished(sled: &Path) -> io::Result<()> {
+    if !sled.exists() {
+        return Ok(());
+    }
+    for entry in fs::read_dir(sled)? {
+        let entry = entry?;
+        if entry.file_name().as_encoded_bytes().ends_with(b".generating") {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 /// Waits until the last owner of a database in this process has let go of it.

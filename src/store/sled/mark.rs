@@ -31,6 +31,8 @@ pub(super) struct Mark {
     pub(super) commit: u64,
     /// The worker that used the store last.
     pub(super) generation: Option<WorkerGeneration>,
+    /// How long the log was, when the store was opened or closed last.
+    pub(super) length: u64,
     /// The store was found damaged and is in the folder with this number.
     pub(super) aside: Option<u32>,
 }
@@ -54,26 +56,20 @@ pub(super) enum Found {
 }
 
 impl MarkFile {
-    /// Opens the mark, or makes one that says nothing.
-    pub(super) fn open(path: &Path) -> io::Result<(Self, Found)> {
+    /// Opens the mark, or makes one that says nothing. The inner error is a mark that a newer
+    /// version of the library wrote: it is not ours to write over.
+    pub(super) fn open(path: &Path) -> io::Result<Result<(Self, Found), Unreadable>> {
         let mut file =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes)?;
-        let second = bytes.get(usize::try_from(SLOT).unwrap_or(usize::MAX)..);
-        let slots = [Some(bytes.as_slice()), second];
-        let newest = slots
-            .into_iter()
-            .flatten()
-            .filter_map(|slot| decode(slot).ok())
-            .max_by_key(|mark| mark.turn);
-        let found = match (&newest, bytes.is_empty()) {
-            (Some(_), _) => Found::Sound,
-            (None, true) => Found::Absent,
-            (None, false) => Found::Unreadable,
-        };
-        let mark = newest.unwrap_or_default();
-        Ok((Self { file, mark }, found))
+        let (mark, found) = read(&bytes);
+        if found == Found::Unreadable
+            && let Some(newer) = newer_format(&bytes)
+        {
+            return Ok(Err(newer));
+        }
+        Ok(Ok((Self { file, mark }, found)))
     }
 
     pub(super) const fn mark(&self) -> Mark {
@@ -97,20 +93,47 @@ impl MarkFile {
     }
 }
 
+/// What a file of these bytes says.
+pub(super) fn read(bytes: &[u8]) -> (Mark, Found) {
+    let second = bytes.get(usize::try_from(SLOT).unwrap_or(usize::MAX)..);
+    let newest = [Some(bytes), second]
+        .into_iter()
+        .flatten()
+        .filter_map(|slot| decode(slot).ok())
+        .max_by_key(|mark| mark.turn);
+    let found = match (&newest, bytes.is_empty()) {
+        (Some(_), _) => Found::Sound,
+        (None, true) => Found::Absent,
+        (None, false) => Found::Unreadable,
+    };
+    (newest.unwrap_or_default(), found)
+}
+
+/// What says that the mark is of a newer version of the library.
+fn newer_format(bytes: &[u8]) -> Option<Unreadable> {
+    let second = bytes.get(usize::try_from(SLOT).unwrap_or(usize::MAX)..);
+    let slots = [Some(bytes), second].into_iter().flatten();
+    let mut claims = slots.filter(|slot| codec::claims(Frame::Meta, slot));
+    claims.find_map(|slot| {
+        decode(slot).err().filter(|why| matches!(why, Unreadable::NewerFormat { .. }))
+    })
+}
+
 /// Every slot has the same length: it is written over its older self.
-fn encode(mark: &Mark) -> Vec<u8> {
+pub(super) fn encode(mark: &Mark) -> Vec<u8> {
     let body = codec::seal(Frame::Meta, |body| {
         body.extend_from_slice(&mark.turn.to_le_bytes());
         body.extend_from_slice(&mark.commit.to_le_bytes());
         body.extend_from_slice(&mark.aside.unwrap_or(0).to_le_bytes());
         let generation = mark.generation.map_or([0; 16], |id| id.as_uuid().into_bytes());
         body.extend_from_slice(&generation);
+        body.extend_from_slice(&mark.length.to_le_bytes());
     });
     debug_assert_eq!(body.len(), LENGTH);
     body
 }
 
-const LENGTH: usize = codec::OVERHEAD + 8 + 8 + 4 + 16;
+const LENGTH: usize = codec::OVERHEAD + 8 + 8 + 4 + 16 + 8;
 
 fn decode(slot: &[u8]) -> Result<Mark, Unreadable> {
     let slot = slot.get(..LENGTH).ok_or(Unreadable::Truncated)?;
@@ -119,9 +142,11 @@ fn decode(slot: &[u8]) -> Result<Mark, Unreadable> {
     let commit = reader.u64()?;
     let aside = Some(reader.u32()?).filter(|number| *number > 0);
     let generation = uuid::Uuid::from_bytes(reader.array()?);
+    let length = reader.u64()?;
     Ok(Mark {
         turn,
         commit,
+        length,
         generation: Some(generation).filter(|id| !id.is_nil()).map(WorkerGeneration::from_uuid),
         aside,
     })

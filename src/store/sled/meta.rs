@@ -9,7 +9,7 @@ use crate::{
     model::{ids::WorkerGeneration, time::SupervisedTime},
     store::{
         StoreError,
-        codec::{Reader, Unreadable},
+        codec::{self, FORMAT, Frame, Reader, Unreadable},
     },
 };
 
@@ -42,7 +42,9 @@ impl Meta {
         body
     }
 
-    fn decode(body: &[u8]) -> Result<Self, Unreadable> {
+    const LENGTH: usize = codec::OVERHEAD + 8 + 8 + 16;
+
+    pub(super) fn decode(body: &[u8]) -> Result<Self, Unreadable> {
         let mut reader = Reader(body);
         let commit = reader.u64()?;
         let supervised = SupervisedTime::from_millis(reader.u64()?);
@@ -53,4 +55,13 @@ impl Meta {
             generation: Some(generation).filter(|id| !id.is_nil()).map(WorkerGeneration::from_uuid),
         })
     }
+}
+
+/// The numbers of the commits whose row is somewhere in these bytes.
+pub(super) fn commits_in(bytes: &[u8]) -> impl Iterator<Item = u64> {
+    bytes
+        .windows(Meta::LENGTH)
+        .filter(|row| row.starts_with(&[Frame::Meta as u8, FORMAT]))
+        .filter_map(|row| Meta::decode(codec::unseal(Frame::Meta, row).ok()?).ok())
+        .map(|meta| meta.commit)
 }

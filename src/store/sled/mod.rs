@@ -8,7 +8,7 @@
 //! | `table`, `value`, `events`, `meta` | what is in the trees |
 //! | `salvage`, `rebuild` | a store taken apart and put together, for archives and repairs |
 //! | `mark`, `reserve`, `damage` | what guards against loss, full disks and damage |
-//! | `engine` | sled itself |
+//! | `engine`, `log` | sled itself, and a look at its log before it is opened |
 
 use std::{
     fmt,
@@ -21,10 +21,7 @@ use std::{
 use tokio::sync::{mpsc, oneshot};
 
 pub use self::options::{Durability, OnDamage, SledOptions};
-use self::{
-    shared::{Health, Shared},
-    writer::Job,
-};
+use self::{shared::Shared, visible::Health, writer::Job};
 use super::{
     AcceptedInput, Batch, Damage, Due, Key, Opened, Page, Query, Refusal, Store, StoreError,
     StoreFuture, index,
@@ -39,8 +36,11 @@ use crate::model::{
 mod damage;
 mod engine;
 mod events;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod known;
 mod layout;
+mod log;
 mod mark;
 mod meta;
 mod open;
@@ -55,6 +55,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod value;
+mod visible;
 mod writer;
 
 /// A [`Store`] in a folder on disk, for one worker at a time.
@@ -74,6 +75,8 @@ mod writer;
 ///   not known what the disk holds, and a new process must open the store and look.
 /// - The folder was damaged, emptied or put back to an older state: [`StoreError::StoreDamaged`],
 ///   and the files are set aside; see [`OnDamage`].
+/// - A part of the log was damaged, and the store opens all the same: the latest changes of some
+///   sessions may be missing. [`Store::damaged`] says so at once, and names a copy of the files.
 /// - One session is damaged: the others work; see [`Store::damaged`], which knows the damaged
 ///   records from [`begin`](Store::begin) on and other parts once they were read.
 ///

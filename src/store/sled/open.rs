@@ -11,12 +11,16 @@ use super::{
     damage::Damages,
     engine::{Engine, OpenError},
     layout::{self, Layout},
+    log::{self, Log},
     mark::{Found, MarkFile},
     meta::Meta,
     options::{OnDamage, SledOptions},
     reserve,
 };
-use crate::store::{Damage, StoreError};
+use crate::{
+    faults::{self, Point},
+    store::{Damage, StoreError},
+};
 
 /// An open folder: what the writer takes over.
 #[derive(Debug)]
@@ -34,8 +38,8 @@ pub(super) struct Opened {
 pub(super) fn open(options: &SledOptions) -> Result<Opened, StoreError> {
     let layout = Layout::new(&options.path);
     let lock = layout.lock()?;
-    let refused = |error| layout.refused("read the mark of the store", error);
-    let (mut mark, found) = MarkFile::open(&layout.mark()).map_err(refused)?;
+    faults::reach(Point::OpenLocked);
+    let (mut mark, found) = layout.open_mark()?;
     let damages = Arc::new(Damages::default());
 
     let sound = check(&layout, &mut mark, found, options.cache_capacity, &damages)?;
@@ -51,6 +55,7 @@ pub(super) fn open(options: &SledOptions) -> Result<Opened, StoreError> {
             }
             mark.write(|mark| {
                 mark.commit = 0;
+                mark.length = 0;
                 mark.aside = None;
             })
             .and_then(|()| mark.sync())
@@ -63,6 +68,7 @@ pub(super) fn open(options: &SledOptions) -> Result<Opened, StoreError> {
     let has_reserve = reserve::make(&layout.reserve())
         .map_err(|error| layout.refused("reserve some space", error))?;
     layout::sync_folder(&layout.root).map_err(|error| layout.refused("sync the folder", error))?;
+    faults::reach(Point::Opened);
     Ok(Opened { layout, lock, mark, engine, meta, damages, has_reserve })
 }
 
@@ -85,6 +91,7 @@ impl Damaged {
 impl OpenError {
     pub(super) fn into_store_error(self, layout: &Layout) -> StoreError {
         match self {
+            Self::Io(error) => layout.refused("open the database", error),
             Self::System(source) => StoreError::Open {
                 path: layout.root.clone(),
                 what: "the database could not be opened; see what the system says".to_owned(),
@@ -99,7 +106,7 @@ impl OpenError {
     }
 }
 
-/// Opens the database and compares it with the mark.
+/// Opens the database, or sets it aside where it is damaged.
 fn check(
     layout: &Layout,
     mark: &mut MarkFile,
@@ -116,43 +123,89 @@ fn check(
         let what = "it was found damaged before".to_owned();
         return Ok(Err(Damaged { number, what }));
     }
-    let mut damaged = |what: String| set_aside(layout, mark, what).map(Err);
     if !layout.sled().join("db").exists() && expected.commit > 0 {
         let what = format!("it is empty and should hold commit {}", expected.commit);
-        return damaged(what);
+        return set_aside(layout, mark, what).map(Err);
     }
-    let engine = match Engine::open(&layout.sled(), cache_capacity, Arc::clone(damages)) {
-        Ok(engine) => engine,
-        Err(error @ OpenError::System(_)) => return Err(error.into_store_error(layout)),
-        Err(OpenError::Damaged(what)) => return damaged(what),
-    };
-    let meta = match Meta::read(&engine) {
-        Ok(meta) => meta.unwrap_or_default(),
-        Err(error) => {
-            if let Some(newer) = newer_format(layout, &engine) {
-                return Err(newer);
+    let trial = Trial { layout, expected: expected.commit, found, cache_capacity };
+    if layout.sled().exists() {
+        let log = log::check(&layout.sled(), &expected);
+        if (log != Log::Whole || found == Found::Unreadable)
+            && let Some(what) = trial.of_a_copy()?
+        {
+            return set_aside(layout, mark, what).map(Err);
+        }
+        if log == Log::Torn {
+            keep_torn(layout, damages)?;
+        }
+    }
+    match trial.open(&layout.sled(), damages)? {
+        Ok(sound) => Ok(Ok(sound)),
+        Err(what) => set_aside(layout, mark, what).map(Err),
+    }
+}
+
+/// Opens a database and compares it with the mark.
+struct Trial<'a> {
+    layout: &'a Layout,
+    /// The commit that the mark knows of.
+    expected: u64,
+    /// How the mark was found.
+    found: Found,
+    cache_capacity: u64,
+}
+
+impl Trial<'_> {
+    /// What is wrong with a database that is in doubt. Opening it could destroy what is left of
+    /// it, so that is done to a copy.
+    fn of_a_copy(&self) -> Result<Option<String>, StoreError> {
+        let copy = self.layout.reading();
+        let refused = |error| self.layout.refused("remove the copy in the folder `reading`", error);
+        layout::remove_folder(&copy).map_err(refused)?;
+        let trial = match layout::copy_folder(&self.layout.sled(), &copy) {
+            Ok(()) => self.open(&copy, &Arc::default()).map(Result::err),
+            // There is no room for it, or it cannot be read: sled has to look for itself.
+            Err(_) => Ok(None),
+        };
+        layout::remove_folder(&copy).map_err(refused)?;
+        trial
+    }
+
+    /// The open database, or what is wrong with it.
+    fn open(
+        &self,
+        folder: &Path,
+        damages: &Arc<Damages>,
+    ) -> Result<Result<(Engine, Meta), String>, StoreError> {
+        let engine = match Engine::open(folder, self.cache_capacity, Arc::clone(damages)) {
+            Ok(engine) => engine,
+            Err(error @ (OpenError::Io(_) | OpenError::System(_))) => {
+                return Err(error.into_store_error(self.layout));
             }
-            drop(engine);
-            return damaged(error.to_string());
+            Err(OpenError::Damaged(what)) => return Ok(Err(what)),
+        };
+        faults::reach(Point::OpenRead);
+        let meta = match Meta::read(&engine) {
+            Ok(meta) => meta.unwrap_or_default(),
+            Err(error) => {
+                return newer_format(self.layout, &engine).map_or(Ok(Err(error.to_string())), Err);
+            }
+        };
+        let Meta { commit, .. } = meta;
+        if commit < self.expected {
+            let expected = self.expected;
+            return Ok(Err(format!("it holds commit {commit} and should hold {expected}")));
         }
-    };
-    if meta.commit < expected.commit {
-        drop(engine);
-        return damaged(format!(
-            "it holds commit {} and should hold {}",
-            meta.commit, expected.commit
-        ));
-    }
-    if found == Found::Unreadable {
-        // Without a mark an emptied store looks like a new one.
-        if meta.commit == 0 {
-            drop(engine);
-            return damaged("it is empty and its mark cannot be read".to_owned());
+        if self.found == Found::Unreadable {
+            // Without a mark an emptied store looks like a new one.
+            if commit == 0 {
+                return Ok(Err("it is empty and its mark cannot be read".to_owned()));
+            }
+            let reason = "the mark of the store could not be read; it was written anew";
+            damages.note(Damage::new(None, reason, &[]));
         }
-        let reason = "the mark of the store could not be read; it was written anew";
-        damages.note(Damage::new(None, reason, &[]));
+        Ok(Ok((engine, meta)))
     }
-    Ok(Ok((engine, meta)))
 }
 
 /// A store that a newer version wrote is not damaged, it is not ours to read.
@@ -161,11 +214,7 @@ fn newer_format(layout: &Layout, engine: &Engine) -> Option<StoreError> {
     use crate::store::codec::{Unreadable, unseal};
     let raw = engine.raw(Table::Meta, META).ok()??;
     match unseal(Table::Meta.frame(), &raw) {
-        Err(why @ Unreadable::NewerFormat { .. }) => Some(StoreError::Open {
-            path: layout.root.clone(),
-            what: format!("{why}; use the version of the library that wrote it"),
-            source: None,
-        }),
+        Err(why @ Unreadable::NewerFormat { .. }) => Some(layout.newer("its meta row", &why)),
         Ok(_)
         | Err(
             Unreadable::Truncated
@@ -174,6 +223,24 @@ fn newer_format(layout: &Layout, engine: &Engine) -> Option<StoreError> {
             | Unreadable::Content(_),
         ) => None,
     }
+}
+
+/// Keeps a copy of a database that opens although its log is torn, and says so. It need not have
+/// lost anything: where a segment is used anew, a power cut can leave a torn piece of its old
+/// content that nobody needs.
+fn keep_torn(layout: &Layout, damages: &Damages) -> Result<(), StoreError> {
+    let aside = layout.aside(layout.free_aside());
+    layout::copy_folder(&layout.sled(), &aside)
+        .and_then(|()| keep_mark(&layout.mark(), &aside))
+        .and_then(|()| layout::sync_folder(&layout.root))
+        .map_err(|error| layout.refused("copy the damaged files", error))?;
+    let reason = format!(
+        "the log of the store is damaged, so some of the latest changes may be missing; \
+         a copy of its files is at {}",
+        aside.display()
+    );
+    damages.note(Damage::new(None, reason, &[]));
+    Ok(())
 }
 
 /// Moves the database out of the way. The mark says so first, so that it is never mistaken for a

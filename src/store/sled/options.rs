@@ -19,8 +19,9 @@ pub enum Durability {
 
 /// What opening does with a store that is damaged as a whole.
 ///
-/// Either way its files are first moved, as they are, into a folder `damaged-N` beside it.
-/// (Opening has let sled look at them, which may have trimmed the torn end of its log.)
+/// Either way its files are first moved, as they are, into a folder `damaged-N` beside it. Where
+/// something looks wrong with them, a copy is opened first, since opening them would change them.
+/// That needs as much room as the store has; without it the files themselves are opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OnDamage {
     /// It fails with [`StoreError::StoreDamaged`], now and each time until somebody decides:

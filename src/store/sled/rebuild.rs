@@ -11,7 +11,7 @@ use super::{
     engine::Engine,
     events,
     layout::{self, Layout},
-    mark::MarkFile,
+    mark::{Found, MarkFile},
     meta::Meta,
     open::set_aside_as,
     plan::Plan,
@@ -40,8 +40,7 @@ pub(in crate::store) fn into_empty(
 ) -> Result<(), ArchiveError> {
     let layout = Layout::new(path);
     let _lock = layout.lock()?;
-    let refused = |error| layout.refused("read the mark of the store", error);
-    let (mut mark, _) = MarkFile::open(&layout.mark()).map_err(refused)?;
+    let (mut mark, _) = layout.open_mark()?;
     if mark.mark().commit > 0 || mark.mark().aside.is_some() || !is_empty(&layout)? {
         return Err(ArchiveError::NotEmpty { path: path.to_owned() });
     }
@@ -57,8 +56,12 @@ pub(in crate::store) fn in_place(
 ) -> Result<PathBuf, ArchiveError> {
     let layout = Layout::new(path);
     let _lock = layout.lock()?;
-    let refused = |error| layout.refused("read the mark of the store", error);
-    let (mut mark, _) = MarkFile::open(&layout.mark()).map_err(refused)?;
+    let (mut mark, found) = layout.open_mark()?;
+    if found == Found::Unreadable {
+        let reason = "the mark of the store could not be read, \
+                      so it is not known whether its latest commits are there";
+        report.lost.push(Damage::new(None, reason, &[]));
+    }
     let number = match mark.mark().aside {
         Some(number) if layout.aside(number).exists() => number,
         Some(_) | None => set_aside_as(&layout, &mut mark)?,
@@ -126,6 +129,7 @@ fn take_place(layout: &Layout, mark: &mut MarkFile, commit: u64) -> Result<(), A
         .and_then(|()| {
             mark.write(|mark| {
                 mark.commit = commit;
+                mark.length = 0;
                 mark.aside = None;
             })
         })
@@ -202,7 +206,10 @@ impl Builder<'_> {
 
     fn event(&mut self, session: SessionId, event: EventRecord) -> Result<(), ArchiveError> {
         let follows = self.whose == Some(session)
-            && self.events.last().is_none_or(|last| last.sequence + 1 == event.sequence);
+            && self
+                .events
+                .last()
+                .is_none_or(|last| last.sequence.checked_add(1) == Some(event.sequence));
         if !follows || self.events.len() >= 1024 {
             self.plan_events()?;
         }

@@ -1,12 +1,16 @@
 //! Reads whatever can be read from a store.
 
-use std::{collections::BTreeSet, path::Path, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use super::{
-    damage::Damages,
     engine::{Engine, OpenError, reading},
     layout::{self, Layout},
-    mark::MarkFile,
+    log::{self, Log},
+    mark::Mark,
     meta::Meta,
     read,
     table::{Table, part_key, part_number, session_key},
@@ -36,15 +40,18 @@ type Sink<'a> = &'a mut dyn FnMut(Item) -> Result<(), ArchiveError>;
 pub(in crate::store) fn from_store(path: &Path, sink: Sink<'_>) -> Result<(), ArchiveError> {
     let layout = Layout::new(path);
     let _lock = layout.lock()?;
-    let refused = |error| layout.refused("read the mark of the store", error);
-    let (mark, _) = MarkFile::open(&layout.mark()).map_err(refused)?;
+    let (mark, _) = layout.open_mark()?;
     match mark.mark().aside {
         Some(number) => from_aside(&layout, number, mark.mark().commit, sink),
         None => {
-            let damages = Arc::new(Damages::default());
-            let engine = Engine::open(&layout.sled(), CACHE, damages)
-                .map_err(|error| error.into_store_error(&layout))?;
-            everything(&engine, mark.mark().commit, sink)
+            let refused = |error: OpenError| error.into_store_error(&layout);
+            let is_sound = log::check(&layout.sled(), &mark.mark()) == Log::Whole;
+            let copied = if is_sound { None } else { Some(Copy::of(&layout, &layout.sled())?) };
+            let engine = match &copied {
+                None => Engine::open(&layout.sled(), CACHE, Arc::default()),
+                Some(copy) => copy.open(),
+            };
+            everything(&engine.map_err(refused)?, mark.mark().commit, sink)
         }
     }
 }
@@ -56,22 +63,55 @@ pub(super) fn from_aside(
     expected: u64,
     sink: Sink<'_>,
 ) -> Result<(), ArchiveError> {
-    let refused = |error| layout.refused("copy the damaged files", error);
-    let copy = layout.reading();
-    layout::remove_folder(&copy).map_err(refused)?;
-    layout::copy_folder(&layout.aside(number), &copy).map_err(refused)?;
-    let engine = Engine::open(&copy, CACHE, Arc::default()).map_err(|error| match error {
+    let copy = Copy::of(layout, &layout.aside(number))?;
+    let engine = copy.open().map_err(|error| match error {
         OpenError::Damaged(what) => StoreError::StoreDamaged {
             path: layout.root.clone(),
             aside: layout.aside(number),
             what,
         },
-        error @ OpenError::System(_) => error.into_store_error(layout),
+        error @ (OpenError::Io(_) | OpenError::System(_)) => error.into_store_error(layout),
     })?;
-    let read = everything(&engine, expected, sink);
-    drop(engine);
-    layout::remove_folder(&copy).map_err(refused)?;
-    read
+    if let Ok(None) = Meta::read(&engine) {
+        let reason = "nothing is in the files that were set aside";
+        engine.damages.note(Damage::new(None, reason, &[]));
+    }
+    everything(&engine, expected, sink)
+}
+
+/// A copy of a database, which is opened in its place since that changes it.
+struct Copy {
+    folder: PathBuf,
+    is_torn: bool,
+}
+
+impl Copy {
+    fn of(layout: &Layout, database: &Path) -> Result<Self, StoreError> {
+        let refused = |error| layout.refused("copy the damaged files", error);
+        let copy = Self {
+            folder: layout.reading(),
+            is_torn: log::check(database, &Mark::default()) == Log::Torn,
+        };
+        layout::remove_folder(&copy.folder).map_err(refused)?;
+        layout::copy_folder(database, &copy.folder).map_err(refused)?;
+        Ok(copy)
+    }
+
+    fn open(&self) -> Result<Engine, OpenError> {
+        let engine = Engine::open(&self.folder, CACHE, Arc::default())?;
+        if self.is_torn {
+            let reason = "the log is damaged, so some of the latest changes may be missing";
+            engine.damages.note(Damage::new(None, reason, &[]));
+        }
+        Ok(engine)
+    }
+}
+
+impl Drop for Copy {
+    fn drop(&mut self) {
+        // What is left of it is removed before the next copy is made.
+        let _ = layout::remove_folder(&self.folder);
+    }
 }
 
 fn everything(engine: &Engine, expected: u64, sink: Sink<'_>) -> Result<(), ArchiveError> {
@@ -170,7 +210,8 @@ fn rows(
         match reading(|| engine.tree(table).get_gt(&bound)) {
             Ok(Some((key, raw))) if key.starts_with(&prefix) => {
                 failures = 0;
-                if let Ok(body) = value::check(engine, table, &key, &raw) {
+                let body = value::check(engine, table, &key, &raw).map(Some);
+                if let Some(body) = noted(engine, Some(session), body) {
                     each(&key, &body)?;
                 }
                 bound = key.to_vec();

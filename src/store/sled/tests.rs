@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tempfile::TempDir;
 use tokio_test::{assert_pending, task};
@@ -9,7 +9,7 @@ use super::{
     table::Table,
     value, *,
 };
-use crate::store::codec;
+use crate::store::{Commit, codec};
 
 fn worker() -> WorkerGeneration {
     WorkerGeneration::from_uuid(Uuid::from_u128(1))
@@ -51,32 +51,91 @@ async fn a_read_waits_until_what_it_saw_is_durable() {
     }));
     assert_pending!(read.poll());
     has_run.await.expect("it ran");
-    assert_pending!(read.poll());
+    // Its thread may take a moment to hand over what it found.
+    for _ in 0..50 {
+        assert_pending!(read.poll());
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
     store.shared.durable(2);
     read.await.expect("durable");
+}
+
+/// A commit that makes the version of a session that follows, under a name.
+fn named(version: u64, name: &str) -> Batch {
+    let metadata = [("name".to_owned(), name.into())];
+    let record = serde_json::json!({
+        "id": Uuid::from_u128(9), "kind": "coder", "version": version, "writer": worker(),
+        "created_at": "2026-01-01T00:00:00Z", "updated_at": "2026-01-01T00:00:00Z",
+        "phase": { "state": "stopped" }, "last_event": 0, "metadata": serde_json::Map::from_iter(metadata),
+    });
+    let commit = Commit {
+        record: serde_json::from_value(record).expect("a record"),
+        events: Vec::new(),
+        inputs: Vec::new(),
+        snapshot: None,
+    };
+    Batch { commits: vec![Arc::new(commit)], ..empty() }
+}
+
+async fn name_in(store: &SledStore) -> serde_json::Value {
+    let record = store.load(SessionId::from_uuid(Uuid::from_u128(9))).await.expect("load");
+    record.expect("a record").metadata["name"].clone()
+}
+
+#[tokio::test]
+async fn nothing_is_answered_that_the_device_did_not_take() {
+    for (durability, is_answered) in [(Durability::Synced, false), (Durability::Flushed, true)] {
+        let folder = TempDir::new().expect("a folder");
+        let store = SledStore::options(folder.path()).durability(durability).open().expect("open");
+        store.begin(worker()).await.expect("begin");
+        store.commit(named(1, "old")).await.expect("commit");
+        store.shared.engine_mut().as_mut().expect("an engine").break_device();
+
+        let answer = store.commit(named(2, "new")).await;
+        assert_eq!(answer.is_ok(), is_answered, "{durability:?}: {answer:?}");
+        if !is_answered {
+            store.heal().await.expect_err("nobody knows what the device holds");
+            store.commit(named(2, "new")).await.expect_err("so it is not answered later either");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_failed_to_be_written_is_written_when_it_is_repeated() {
+    let folder = TempDir::new().expect("a folder");
+    let store = SledStore::open(folder.path()).expect("open");
+    store.begin(worker()).await.expect("begin");
+    store.commit(named(1, "old")).await.expect("commit");
+    store.shared.engine_mut().as_mut().expect("an engine").break_writing();
+
+    store.commit(named(2, "new")).await.expect_err("broken");
+    store.heal().await.expect("heal");
+    assert_eq!(name_in(&store).await, "old");
+    assert_eq!(store.commit(named(2, "new")).await.expect("commit"), [Ok(())]);
+    assert_eq!(name_in(&store).await, "new");
 }
 
 #[test]
 fn the_mark_survives_a_torn_write() {
     let folder = TempDir::new().expect("a folder");
     let path = folder.path().join("MARK");
-    let (mut mark, found) = MarkFile::open(&path).expect("open");
+    let (mut mark, found) = MarkFile::open(&path).expect("open").expect("ours");
     assert_eq!(found, Found::Absent);
     for commit in 1..=5 {
         mark.write(|mark| mark.commit = commit).expect("write");
     }
-    let (mark, found) = MarkFile::open(&path).expect("open");
+    let (mark, found) = MarkFile::open(&path).expect("open").expect("ours");
     assert_eq!((mark.mark().commit, found), (5, Found::Sound));
 
     // The fifth write went to the second slot.
     let mut bytes = std::fs::read(&path).expect("the file");
     bytes[4096 + 9] ^= 1;
     std::fs::write(&path, &bytes).expect("torn");
-    let (mark, found) = MarkFile::open(&path).expect("open");
+    let (mark, found) = MarkFile::open(&path).expect("open").expect("ours");
     assert_eq!((mark.mark().commit, found), (4, Found::Sound));
     bytes[9] ^= 1;
     std::fs::write(&path, &bytes).expect("torn");
-    let (mark, found) = MarkFile::open(&path).expect("open");
+    let (mark, found) = MarkFile::open(&path).expect("open").expect("ours");
     assert_eq!((mark.mark().commit, found), (0, Found::Unreadable));
 }
 

@@ -84,7 +84,7 @@ pub(super) fn check(
     raw: &[u8],
 ) -> Result<Vec<u8>, StoreError> {
     let body = if codec::claims(Frame::Head, raw) {
-        join(engine, table, key, raw)?
+        join(table, raw, |number| engine.raw(Table::Pieces, &piece_key(table, key, number)))?
     } else {
         codec::unseal(table.frame(), raw).map(<[u8]>::to_vec)
     };
@@ -109,22 +109,22 @@ pub(super) fn piece_keys(
     Ok(keys)
 }
 
-fn join(
-    engine: &Engine,
+/// Puts a value together from its head and the pieces that `piece` gives by their numbers.
+pub(super) fn join<P: AsRef<[u8]>, E>(
     table: Table,
-    key: &[u8],
     raw: &[u8],
-) -> Result<Result<Vec<u8>, Unreadable>, StoreError> {
+    mut piece: impl FnMut(u32) -> Result<Option<P>, E>,
+) -> Result<Result<Vec<u8>, Unreadable>, E> {
     let head = match Head::read(table, raw) {
         Ok(head) => head,
         Err(why) => return Ok(Err(why)),
     };
     let mut body = Vec::new();
     for number in 0..head.pieces {
-        let Some(piece) = engine.raw(Table::Pieces, &piece_key(table, key, number))? else {
+        let Some(piece) = piece(number)? else {
             return Ok(Err(Unreadable::Truncated));
         };
-        if let Err(why) = head.append(number, &piece, &mut body) {
+        if let Err(why) = head.append(number, piece.as_ref(), &mut body) {
             return Ok(Err(why));
         }
     }

@@ -19,9 +19,11 @@ use super::{
     options::{Durability, SledOptions},
     plan::Plan,
     reserve,
-    shared::{Health, Shared},
+    shared::Shared,
+    visible::Health,
 };
 use crate::{
+    faults::{self, Bug, Point},
     model::ids::WorkerGeneration,
     store::{self, Batch, Refusal, StoreError},
 };
@@ -145,6 +147,7 @@ impl Writer {
         let (batches, replies): (Vec<_>, Vec<_>) = group.drain(..).unzip();
         match self.attempt(|writer, engine| writer.write(engine, &batches)) {
             Ok(answers) => {
+                faults::reach(Point::BeforeAnswer);
                 for (reply, answers) in replies.into_iter().zip(answers) {
                     let _ = reply.send(Ok(answers));
                 }
@@ -174,7 +177,9 @@ impl Writer {
         let done = guarded(|| action(self, engine))
             .unwrap_or_else(|panic| Err(StoreError::unavailable("writing panicked", panic)));
         if let Err(error) = &done {
-            self.known.clear();
+            if !faults::planted(Bug::KeepCacheAfterFailure) {
+                self.known.clear();
+            }
             self.in_doubt |= leaves_doubt(error);
             self.shared.set_health(Health::Failed(chain(error).into()));
         }
@@ -182,16 +187,20 @@ impl Writer {
     }
 
     fn write(&mut self, engine: &Engine, batches: &[Batch]) -> Result<Vec<Answers>, StoreError> {
+        faults::reach(Point::BeforeEncode);
         let before = self.meta;
         let mut plan = Plan::new(engine, before.commit + 1);
         let mut all = Vec::with_capacity(batches.len());
         for batch in batches {
-            if self.generation != Some(batch.generation) {
+            let ended = self.generation != Some(batch.generation);
+            if ended && !faults::planted(Bug::AcceptEndedGeneration) {
                 let refused = batch.commits.iter().map(|_| Err(Refusal::GenerationEnded));
                 all.push(refused.collect());
                 continue;
             }
-            self.meta.supervised = self.meta.supervised.max(batch.supervised);
+            if !faults::planted(Bug::ForgetSupervisedTime) {
+                self.meta.supervised = self.meta.supervised.max(batch.supervised);
+            }
             let mut answers = Vec::with_capacity(batch.commits.len());
             for commit in &batch.commits {
                 if plan.touches(commit.record.id) || plan.bytes() >= TRANSACTION {
@@ -201,6 +210,7 @@ impl Writer {
             }
             all.push(answers);
         }
+        faults::reach(Point::AfterEncode);
         if !plan.is_empty() || self.meta.supervised != before.supervised {
             self.apply(plan)?;
         }
@@ -215,31 +225,44 @@ impl Writer {
         let engine = plan.engine;
         self.meta.commit = plan.number;
         self.shared.applying(plan.number);
+        faults::reach(Point::BeforePut);
         plan.apply(&self.meta)?;
+        faults::reach(Point::AfterPut);
         Ok(Plan::new(engine, self.meta.commit + 1))
     }
 
     fn make_durable(&mut self, engine: &Engine) -> Result<(), StoreError> {
+        faults::reach(Point::BeforeFlush);
+        if faults::planted(Bug::AcknowledgeBeforeFlush) {
+            self.shared.durable(self.meta.commit);
+            return Ok(());
+        }
         engine.flush()?;
+        faults::reach(Point::AfterFlush);
         match self.durability {
             Durability::Synced => {
                 engine.sync()?;
-                self.write_mark()?;
+                faults::reach(Point::AfterSync);
+                self.write_mark(self.mark.mark().length)?;
+                faults::reach(Point::AfterMark);
             }
             // The mark must not be ahead of the device.
             Durability::Flushed => {}
         }
-        debug_assert_eq!(engine.blobs(), 0, "a value became a blob file");
         self.shared.durable(self.meta.commit);
         Ok(())
     }
 
-    fn write_mark(&mut self) -> Result<(), StoreError> {
+    fn write_mark(&mut self, length: u64) -> Result<(), StoreError> {
+        if faults::planted(Bug::ForgetMark) {
+            return Ok(());
+        }
         let meta = self.meta;
         self.mark
             .write(|mark| {
                 mark.commit = meta.commit;
                 mark.generation = meta.generation;
+                mark.length = length;
             })
             .map_err(|error| StoreError::unavailable("writing the mark failed", error))
     }
@@ -248,16 +271,21 @@ impl Writer {
     fn settle(&mut self, engine: &Engine) -> Result<(), StoreError> {
         engine.flush()?;
         engine.sync()?;
-        self.write_mark()?;
+        faults::reach(Point::SettleSynced);
+        self.write_mark(engine.length())?;
+        faults::reach(Point::SettleMarked);
         self.mark.sync().map_err(|error| StoreError::unavailable("syncing the mark failed", error))
     }
 
     fn begin(&mut self, generation: WorkerGeneration) -> Result<store::Opened, StoreError> {
+        faults::reach(Point::BeforeBegin);
         self.attempt(|writer, engine| {
             writer.meta.generation = Some(generation);
             let plan = Plan::new(engine, writer.meta.commit + 1);
             writer.apply(plan)?;
+            faults::reach(Point::BeginPut);
             writer.settle(engine)?;
+            faults::reach(Point::AfterBegin);
             writer.shared.durable(writer.meta.commit);
             writer.generation = Some(generation);
             damage::scan(engine);
@@ -302,10 +330,13 @@ impl Writer {
         let mut slot = shared.engine_mut();
         // Its last flush can panic too.
         let _ = guarded(|| drop(slot.take()));
+        faults::reach(Point::HealReleased);
         reserve::give_back(&self.layout.reserve())
             .map_err(|error| StoreError::unavailable("the reserve was not given back", error))?;
         self.has_reserve = false;
+        faults::reach(Point::HealRoom);
         let engine = self.reopen()?;
+        faults::reach(Point::HealOpen);
         self.shared.applying(self.meta.commit);
         self.shared.durable(self.meta.commit);
         *slot = Some(engine);
@@ -337,13 +368,16 @@ impl Writer {
     }
 
     fn close(&mut self) -> Result<(), StoreError> {
+        faults::reach(Point::BeforeClose);
         let settled = match self.shared.health() {
             Health::Well => self.attempt(|writer, engine| writer.settle(engine)),
             Health::Failed(_) | Health::Closed => Ok(()),
         };
+        faults::reach(Point::CloseSettled);
         self.shared.set_health(Health::Closed);
         let mut slot = self.shared.engine_mut();
         let _ = guarded(|| drop(slot.take()));
+        faults::reach(Point::AfterClose);
         settled
     }
 }

@@ -1,0 +1,190 @@
+//! The bugs that can be planted: small, and each of a kind that would break a guarantee.
+//!
+//! Each says what goes wrong, which guarantee that breaks and where it is planted; then which
+//! tests notice, by their names, and which other suites ought to. `.ci/planted` reads the names
+//! from here, plants one bug after the other and runs the tests.
+
+super::listed! {
+    /// A bug that a test must notice.
+    pub enum Bug {
+        // The store.
+
+        /// Commits are answered before they are flushed (G2, `store/sled/writer.rs`).
+        /// Noticed by `what_was_answered_is_there_after_a_kill`; crash loop.
+        AcknowledgeBeforeFlush,
+        /// Commits are answered though the device did not take them (G2, `store/sled/engine.rs`).
+        /// Noticed by `nothing_is_answered_that_the_device_did_not_take`; power cuts.
+        SkipSync,
+        /// The mark of the last commit is not written (G2, `store/sled/writer.rs`).
+        /// Noticed by `a_store_that_was_put_back_is_not_taken_for_the_newest`; power cuts.
+        ForgetMark,
+        /// After a failed write the writer takes for stored what it planned (G2, `store/sled/writer.rs`).
+        /// Noticed by `what_failed_to_be_written_is_written_when_it_is_repeated`; full disk.
+        KeepCacheAfterFailure,
+        /// A read shows what is not durable yet (G1, `store/sled/shared.rs`).
+        /// Noticed by `a_read_waits_until_what_it_saw_is_durable`; oracle.
+        ReadBeforeDurable,
+        /// A worker that was replaced may go on writing (G3, `store/sled/writer.rs`).
+        /// Noticed by `a_new_worker_ends_the_one_before`; crash loop.
+        AcceptEndedGeneration,
+        /// A commit replaces any version (G3, `store/admit.rs`).
+        /// Noticed by `a_wrong_version_is_refused_and_named`; model, oracle.
+        SkipVersionCheck,
+        /// The checksums of stored values are not compared (G8, `store/codec.rs`).
+        /// Noticed by `every_changed_bit_of_a_frame_is_noticed`, `one_damaged_record_harms_no_other`; fuzzing.
+        SkipChecksum,
+        /// The due times that a session had before stay in the index (G7, `store/index.rs`).
+        /// Noticed by `lanes_follow_their_records`; simulation.
+        LeaveStaleDueTime,
+        /// An input id is not known when it comes again (G4, `store/admit.rs`).
+        /// Noticed by `an_input_that_is_repeated_under_its_id_counts_once`; oracle.
+        ForgetInputId,
+        /// The time that passed under supervision is not stored (G7, `store/sled/writer.rs`).
+        /// Noticed by `an_empty_batch_moves_the_supervised_time_forward_only`; crash loop.
+        ForgetSupervisedTime,
+        /// Inputs go when the newest snapshot covers them, not the older (G4, `model/record.rs`).
+        /// Noticed by `inputs_are_kept_until_the_older_kept_snapshot_covers_them`; damage.
+        DropInputsOfOlderSnapshot,
+        /// The older snapshot is not tried where the newest is damaged (G8, `runtime/desk/loaded.rs`).
+        /// Noticed by `g4_a_fallback_to_the_older_snapshot_redelivers_what_it_lost`; damage.
+        IgnoreOlderSnapshot,
+
+        // The checkpointer.
+
+        /// Commits are answered before the store has them (G1, `runtime/checkpointer.rs`).
+        /// Noticed by `g1_no_verb_is_answered_or_seen_before_it_is_durable`; simulation.
+        AnswerBeforeCommit,
+        /// What a failing store did not take is not submitted again (G2, `runtime/checkpointer.rs`).
+        /// Noticed by `g2_sessions_keep_running_on_a_full_disk_and_catch_up`; simulation.
+        ForgetFailedBatch,
+        /// The answers of a batch go to its commits in another order (G1, `runtime/checkpointer.rs`).
+        /// Noticed by `of_twenty_starts_with_one_key_one_makes_the_session`; simulation.
+        MixAnswersUp,
+
+        // The commits of a session, with an actor and without.
+
+        /// A change is shown before it is committed (G1, `runtime/session/flight.rs`).
+        /// Noticed by `g1_whatever_a_watcher_sees_is_in_the_store`; oracle.
+        PublishBeforeCommit,
+        /// An input is given out before that is committed (G1, `runtime/session/flight.rs`).
+        /// Noticed by `g1_a_run_gets_no_further_input_before_its_last_turn_is_durable`; simulation.
+        DeliverBeforeCommit,
+        /// A state is committed without the input that it covers (G4, `runtime/draft/state.rs`).
+        /// Noticed by `g4_every_input_has_its_effect_once_through_crashes_and_panics`; oracle.
+        SaveWithoutItsInput,
+        /// An input is consumed without the state that covers it (G4, `runtime/draft/state.rs`).
+        /// Noticed by `g4_every_input_has_its_effect_once_through_crashes_and_panics`; oracle.
+        ConsumeWithoutItsState,
+        /// A run that was fenced may commit its state (G3, `runtime/session/flight.rs`).
+        /// Noticed by `g3_a_silent_run_that_comes_back_can_change_nothing`; simulation.
+        SkipFence,
+        /// A dropped request for an input takes the input along (G4, `workload/guards.rs`).
+        /// Noticed by `g4_an_input_that_came_for_a_dropped_request_goes_to_the_next_one`; simulation.
+        LoseInputOfDroppedRequest,
+        /// An attempt is counted for an input that the run never got (G4, `runtime/draft/state.rs`).
+        /// Noticed by `an_input_that_never_reached_a_run_is_no_attempt`; model.
+        CountUntakenAttempt,
+        /// What a run noted in its last turn is lost with the turn (G4, `runtime/session/flight.rs`).
+        /// Noticed by `facts_are_kept_however_the_turn_ends`; oracle.
+        LoseNotesOfLastTurn,
+        /// A refused commit takes the notes along that it carried (G4, `runtime/session/flight.rs`).
+        /// Noticed by `facts_outlive_a_commit_that_is_refused`; simulation.
+        LoseNotesOfRefusedCommit,
+        /// A start key that comes with another request gives the old session (G4, `runtime/op.rs`).
+        /// Noticed by `a_key_that_comes_with_another_request_is_refused`; model.
+        IgnoreStartDigest,
+
+        // Restarts.
+
+        /// One restart fewer than allowed within the window (`policy/restart.rs`).
+        /// Noticed by `max_restarts_failures_in_the_window_are_answered_and_the_next_exhausts`; model.
+        RestartOnceTooFew,
+        /// The wait before a restart grows without end (`policy/restart.rs`).
+        /// Noticed by `the_wait_grows_by_its_factor_up_to_the_longest`; model.
+        UncapBackoff,
+        /// The next worker does not wait out what is left of a backoff (`runtime/desk/keep.rs`).
+        /// Noticed by `restart_backoff_goes_on_in_the_next_worker`; simulation.
+        ForgetBackoff,
+
+        // Liveness.
+
+        /// The timer of a run is set once and never again (G7, `runtime/session/alarm.rs`).
+        /// Noticed by `g7_the_verdict_on_each_of_thousands_falls_within_100_ms_of_its_deadline`; simulation.
+        RingOnce,
+        /// The timer is set for the whole limit, not for what is left (G7, `runtime/session/vigil.rs`).
+        /// Noticed by `g7_the_verdict_on_each_of_thousands_falls_within_100_ms_of_its_deadline`; simulation.
+        RearmForWholeLimit,
+        /// A declared silent operation is taken for silence (G6, `workload/signs.rs`).
+        /// Noticed by `g6_what_is_declared_or_shown_is_not_silence`; simulation.
+        IgnoreBusy,
+        /// Time during which the process stood still counts (G6, `clock.rs`).
+        /// Noticed by `g6_a_worker_that_stood_still_expires_nothing`; real processes.
+        CountLostTime,
+        /// A run at rest is taken for silent (G6, `workload/signs.rs`).
+        /// Noticed by `g6_an_idle_night_pauses_a_session_and_an_input_wakes_it`; simulation.
+        CountRestAsSilence,
+        /// A run that waits for its commit is taken for silent (G6, `workload/signs.rs`).
+        /// Noticed by `g6_a_run_that_waits_for_a_failing_store_is_not_silent_and_not_idle`; simulation.
+        CountCommitAsSilence,
+        /// A limit on waiting that comes up is not looked at (G7, `runtime/core.rs`).
+        /// Noticed by `g7_a_limit_on_waiting_is_kept_from_the_moment_it_begins`; simulation.
+        ForgetNewTimeout,
+
+        // Control.
+
+        /// A session is stopped while its run is alive (G5, `runtime/session/flight.rs`).
+        /// Noticed by `a_stopped_session_has_nothing_alive`; oracle.
+        StopBeforeRunIsGone,
+        /// A completion wins over the stop before it (G5, `runtime/session/settle.rs`).
+        /// Noticed by `a_stop_wins_over_a_late_completion`; model.
+        CompleteAfterStop,
+        /// A pause wins over the resume after it (G5, `runtime/session/control.rs`).
+        /// Noticed by `a_later_resume_wins_over_a_pause`; model.
+        PauseDespiteLaterResume,
+        /// A session at rest keeps its place under `max_active` (G5, `runtime/supervisor.rs`).
+        /// Noticed by `several_who_resume_one_session_need_one_place`; simulation.
+        KeepPlace,
+        /// An input that meets an idle pause half-way wakes nobody (G6, `runtime/core.rs`).
+        /// Noticed by `g6_an_input_that_comes_while_an_idle_run_yields_wakes_its_session`; simulation.
+        LoseWakeUp,
+        /// A run that had to be abandoned is not named (G5, `runtime/draft/moves.rs`).
+        /// Noticed by `a_run_that_blocks_its_thread_is_abandoned_and_named_until_it_returns`; oracle.
+        HideAbandoned,
+        /// A run begins beside one that was abandoned (G3, `runtime/desk/begin.rs`).
+        /// Noticed by `a_resume_never_puts_a_run_beside_an_abandoned_one`; oracle.
+        ResumeBesideAbandoned,
+        /// What a run held is not closed at its end (G5, `runtime/drive.rs`).
+        /// Noticed by `g5_every_run_is_cleaned_up_once_however_it_ends`; simulation.
+        LeaveHeldOpen,
+        /// What a paused session holds is not closed by a stop (G5, `runtime/kept.rs`).
+        /// Noticed by `a_stop_of_a_paused_session_waits_for_what_it_holds`; simulation.
+        LeaveKeptOpen,
+
+        // The begin and the end of a worker.
+
+        /// The runs of a dropped supervisor go on (G3, `runtime/core.rs`).
+        /// Noticed by `g3_no_run_outlives_a_worker_that_is_lost_while_it_starts_them`; simulation.
+        LeaveRunsOfDroppedWorker,
+        /// A lost worker is not counted against its sessions (G8, `runtime/draft/mod.rs`).
+        /// Noticed by `g8_a_checkpoint_or_a_minute_clears_the_count_of_lost_workers`; crash loop.
+        ForgetLostWorkers,
+        /// A checkpoint does not clear the count of lost workers (G8, `runtime/draft/state.rs`).
+        /// Noticed by `g8_a_checkpoint_or_a_minute_clears_the_count_of_lost_workers`; crash loop.
+        SuspectAfterCheckpoint,
+        /// A suspect is trusted again too soon (G8, `runtime/session/vigil.rs`).
+        /// Noticed by `g8_a_checkpoint_or_a_minute_clears_the_count_of_lost_workers`; crash loop.
+        ProveTooSoon,
+        /// Suspects are resumed together (G8, `runtime/recovery.rs`).
+        /// Noticed by `g8_suspects_come_last_and_one_at_a_time`; crash loop.
+        RecoverSuspectsTogether,
+        /// The next worker does not finish a stop (G2, `policy/recovery.rs`).
+        /// Noticed by `recovery_finishes_a_stop_that_was_under_way`; crash loop.
+        LeaveStopping,
+        /// A shutdown forgets the sessions that wait out a backoff (G10, `runtime/supervisor.rs`).
+        /// Noticed by `g10_sessions_without_a_run_are_taken_care_of_too`; simulation.
+        ForgetBackoffAtShutdown,
+        /// A shutdown waits for the store beyond its budget (G10, `runtime/shutdown.rs`).
+        /// Noticed by `g10_a_store_that_stalls_or_fails_does_not_hold_a_shutdown_up`; simulation.
+        OverrunBudget,
+    }
+}

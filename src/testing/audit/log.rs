@@ -1,0 +1,235 @@
+//! The log of a session, replayed, beside its record.
+
+use std::collections::VecDeque;
+
+use super::{About, Findings, Rule, Violation};
+use crate::model::{
+    event::{Cause, EventRecord, Fact, Lifecycle, RunEnd},
+    ids::{ExternalId, Kind, RunId},
+    record::{EndedRun, SessionRecord, Transition},
+    state::{PauseCause, Phase, State, Trigger, transition},
+    usage::Usage,
+};
+
+/// Replays the whole log of a session and says what of it, or of its record, must not be. Part of
+/// an [`audit`](super::audit), for those who have no more than a record and its log.
+pub fn audit_log(record: &SessionRecord, log: &[EventRecord]) -> Vec<Violation> {
+    let mut findings = Findings::default();
+    replay(record, log, &mut findings.about(Some(record.id)));
+    findings.0
+}
+
+/// The same, and gives what the log says.
+pub(super) fn replay(record: &SessionRecord, log: &[EventRecord], about: &mut About<'_>) -> Said {
+    let mut said = Said::default();
+    for (index, event) in log.iter().enumerate() {
+        about.same(Rule::Numbering, "an event", &event.sequence, &(index as u64 + 1));
+        said.take(event, &record.kind, about);
+    }
+    about.same(Rule::Numbering, "the last event", &record.last_event, &(log.len() as u64));
+    said.compare(record, about);
+    said
+}
+
+/// What a log says about its session.
+#[derive(Debug, Default)]
+pub(super) struct Said {
+    state: Option<State>,
+    /// What may have paused it, if it is paused.
+    paused_by: Vec<PauseCause>,
+    /// All its runs.
+    pub(super) runs: Vec<RunId>,
+    /// The run that began and did not end.
+    open: Option<RunId>,
+    restarts: u32,
+    last: Option<EndedRun>,
+    abandoned: Vec<RunId>,
+    /// The attempt that the scheduled restart will be.
+    scheduled: Option<u32>,
+    usage: Usage,
+    external_id: Option<ExternalId>,
+    history: VecDeque<Transition>,
+    /// Whether an older snapshot ever had to serve.
+    pub(super) fell_back: bool,
+}
+
+impl Said {
+    fn take(&mut self, event: &EventRecord, kind: &Kind, about: &mut About<'_>) {
+        let at = event.sequence;
+        let created = matches!(event.fact, Fact::Lifecycle(Lifecycle::Created { .. }));
+        about.check(created == (at == 1), Rule::Moves, || format!("event {at} is {event:?}"));
+        match &event.fact {
+            Fact::Work(_) | Fact::Usage(_) => {
+                about.check(event.run.is_some() && event.run == self.open, Rule::Fencing, || {
+                    format!("event {at} is of {:?}, while {:?} ran", event.run, self.open)
+                });
+                if let Fact::Usage(usage) = &event.fact {
+                    self.usage = self.usage.plus(usage);
+                }
+            }
+            Fact::Lifecycle(what) => self.take_lifecycle(event, what, kind, about),
+        }
+    }
+
+    fn take_lifecycle(
+        &mut self,
+        event: &EventRecord,
+        what: &Lifecycle,
+        kind: &Kind,
+        about: &mut About<'_>,
+    ) {
+        let at = event.sequence;
+        match what {
+            Lifecycle::Created { kind: created } => {
+                about.same(Rule::Record, "its kind", kind, created);
+                self.state = Some(State::Pending);
+            }
+            Lifecycle::StateChanged { from, to, cause, reason } => {
+                let legal =
+                    Trigger::ALL.into_iter().any(|trigger| transition(*from, trigger) == Some(*to));
+                about.check(legal, Rule::Moves, || format!("event {at}: {from} → {to}"));
+                about.check(self.state == Some(*from), Rule::Moves, || {
+                    format!("event {at} goes on from {from}, it was {:?}", self.state)
+                });
+                self.move_to(event, *to, *cause, about);
+                if self.history.len() == SessionRecord::KEPT_HISTORY {
+                    self.history.pop_front();
+                }
+                self.history.push_back(Transition {
+                    at: event.at,
+                    from: *from,
+                    to: *to,
+                    cause: *cause,
+                    reason: reason.clone(),
+                });
+            }
+            Lifecycle::PauseCauseChanged { from, to } => {
+                let known = self.state == Some(State::Paused) && self.paused_by.contains(from);
+                about.check(known, Rule::Moves, || {
+                    format!("event {at}: the cause was {from}, not one of {:?}", self.paused_by)
+                });
+                self.paused_by = vec![*to];
+            }
+            Lifecycle::RunEnded { how } => {
+                about.check(event.run.is_some() && event.run == self.open, Rule::OneRun, || {
+                    format!("event {at} ends {:?}, while {:?} ran", event.run, self.open)
+                });
+                self.open = None;
+                self.last = event.run.map(|run| EndedRun { run, end: how.clone() });
+                if *how == RunEnd::Abandoned {
+                    self.abandoned.extend(event.run);
+                }
+            }
+            Lifecycle::AbandonedRunReturned => {
+                let abandoned = self.abandoned.len();
+                self.abandoned.retain(|run| Some(*run) != event.run);
+                about.check(self.abandoned.len() < abandoned, Rule::OneRun, || {
+                    format!("event {at}: {:?} came back and was not abandoned", event.run)
+                });
+            }
+            Lifecycle::RestartScheduled { attempt, .. } => self.scheduled = Some(*attempt),
+            Lifecycle::SnapshotFellBack { from, to, .. } => {
+                about.check(to < from, Rule::Snapshots, || {
+                    format!("event {at}: it fell back from {from} to {to}")
+                });
+                self.fell_back = true;
+            }
+            Lifecycle::ExternalIdSet { id } => self.external_id = Some(id.clone()),
+        }
+    }
+
+    fn move_to(&mut self, event: &EventRecord, to: State, cause: Cause, about: &mut About<'_>) {
+        let at = event.sequence;
+        self.state = Some(to);
+        self.paused_by = if to == State::Paused { may_pause(cause) } else { Vec::new() };
+        if to != State::Active {
+            return;
+        }
+        about.check(self.open.is_none(), Rule::OneRun, || {
+            format!("event {at} begins {:?}, while {:?} ran", event.run, self.open)
+        });
+        let new = event.run.is_some_and(|run| !self.runs.contains(&run));
+        about.check(new, Rule::OneRun, || format!("event {at} begins no new run: {:?}", event.run));
+        self.runs.extend(event.run);
+        self.open = event.run;
+        self.scheduled = None;
+        self.restarts += u32::from(cause == Cause::Restarted);
+    }
+
+    fn compare(&self, record: &SessionRecord, about: &mut About<'_>) {
+        about.same(Rule::Record, "its state", &Some(record.state()), &self.state);
+        self.compare_phase(&record.phase, about);
+        let runs = &record.runs;
+        about.same(Rule::Record, "its runs", &runs.count, &count(self.runs.len()));
+        about.same(Rule::Record, "its restarts", &runs.restarts, &self.restarts);
+        about.same(Rule::Record, "its last run", &runs.last, &self.last);
+        about.same(Rule::Record, "whether it runs", &runs.since.is_some(), &self.open.is_some());
+        about.same(Rule::Record, "its usage", &record.usage, &self.usage);
+        about.same(Rule::Record, "its history", &record.history, &self.history);
+        if self.external_id.is_some() {
+            let id = &record.external_id;
+            about.same(Rule::Record, "its external id", id, &self.external_id);
+        }
+        // A worker that is lost takes its abandoned runs with it, and nobody says so.
+        for run in &record.abandoned {
+            about.check(self.abandoned.contains(run), Rule::Record, || {
+                format!("{run} is abandoned, and the log does not say so")
+            });
+        }
+    }
+
+    fn compare_phase(&self, phase: &Phase, about: &mut About<'_>) {
+        let last = self.last.as_ref().map(|last| last.run);
+        match phase {
+            Phase::Active { run, restarting: None, .. } => {
+                about.same(Rule::OneRun, "the run of its phase", &Some(*run), &self.open);
+            }
+            Phase::Active { run, restarting: Some(restarting), .. } => {
+                about.same(Rule::OneRun, "a run between runs", &self.open, &None);
+                about.same(Rule::OneRun, "the run of its phase", &Some(*run), &last);
+                let attempt = Some(restarting.attempt);
+                about.same(Rule::Record, "its restart", &attempt, &self.scheduled);
+            }
+            Phase::Stopping { run, .. } => {
+                let stopping = self.open.or(last);
+                about.same(Rule::OneRun, "the run that is stopped", &Some(*run), &stopping);
+            }
+            Phase::Paused { cause, .. } => {
+                about.same(Rule::OneRun, "a run while it is paused", &self.open, &None);
+                about.check(self.paused_by.contains(cause), Rule::Record, || {
+                    format!("it is paused as {cause}, not as one of {:?}", self.paused_by)
+                });
+            }
+            Phase::Pending { .. } | Phase::Stopped => {
+                about.same(Rule::OneRun, "a run while it is at rest", &self.open, &None);
+            }
+            // The end of its last run follows; unless the worker is lost meanwhile.
+            Phase::Completed | Phase::Failed | Phase::Expired => {}
+        }
+    }
+}
+
+/// What a session may be paused as that was moved by a cause.
+fn may_pause(cause: Cause) -> Vec<PauseCause> {
+    match cause {
+        Cause::Asked => vec![PauseCause::Asked, PauseCause::Quarantined],
+        Cause::IdleTimeout | Cause::Returned => vec![PauseCause::Idle],
+        Cause::Shutdown => vec![PauseCause::Shutdown],
+        Cause::Interrupted => vec![PauseCause::Interrupted],
+        Cause::Silence | Cause::RestartsExhausted | Cause::SuspectedOfCrashes => {
+            vec![PauseCause::Quarantined]
+        }
+        Cause::SlotFree
+        | Cause::InputArrived
+        | Cause::Restarted
+        | Cause::Recovered
+        | Cause::PausedTimeout
+        | Cause::PendingTimeout
+        | Cause::Workload
+        | Cause::RunGone => Vec::new(),
+    }
+}
+
+fn count(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,232 @@
+//! What is stored beside a record: snapshots, inputs, and the indexes that follow from it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Findings, PAGE, Rule, log, whole_log};
+use crate::{
+    model::{
+        ids::SessionId,
+        record::{Lane, SessionRecord, StoredInput},
+        snapshot::SnapshotEnvelope,
+        state::State,
+        time::SupervisedTime,
+    },
+    store::{AcceptedInput, Key, Query, Store, StoreError},
+};
+
+pub(super) async fn audit_session<S: Store + ?Sized>(
+    store: &S,
+    record: &SessionRecord,
+    findings: &mut Findings,
+) -> Result<(), StoreError> {
+    let session = record.id;
+    let log = whole_log(store, session).await?;
+    let mut about = findings.about(Some(session));
+    about.check(record.version > 0, Rule::Record, || "its version is 0".to_owned());
+    let said = log::replay(record, &log, &mut about);
+    audit_snapshots(store, record, &said, findings).await?;
+    audit_inputs(store, record, &said, findings).await?;
+    let loaded = store.load(session).await?;
+    let mut about = findings.about(Some(session));
+    about.check(loaded.as_ref() == Some(record), Rule::Index, || {
+        format!("its record is listed as {record:?} and loaded as {loaded:?}")
+    });
+    Ok(())
+}
+
+async fn audit_snapshots<S: Store + ?Sized>(
+    store: &S,
+    record: &SessionRecord,
+    said: &log::Said,
+    findings: &mut Findings,
+) -> Result<(), StoreError> {
+    let session = record.id;
+    let kept = &record.snapshots;
+    let mut about = findings.about(Some(session));
+    about.check((1..=SessionRecord::KEPT_SNAPSHOTS).contains(&kept.len()), Rule::Snapshots, || {
+        format!("{} snapshots are kept", kept.len())
+    });
+    let ordered = kept
+        .iter()
+        .zip(kept.iter().skip(1))
+        .all(|(newer, older)| newer.sequence > older.sequence && newer.consumed >= older.consumed);
+    about.check(ordered, Rule::Snapshots, || format!("their order: {kept:?}"));
+    let covered = kept.first().map(|newest| newest.consumed);
+    about.same(Rule::Snapshots, "what it consumed", &Some(record.inbox.consumed), &covered);
+    let newest = kept.first().map_or(0, |newest| newest.sequence);
+    for other in newest.saturating_sub(PAGE as u64)..=newest + 1 {
+        let named = kept.iter().any(|kept| kept.sequence == other);
+        if !named && store.snapshot(session, other).await?.is_some() {
+            let found = format!("snapshot {other} is kept, and the record does not name it");
+            findings.about(Some(session)).add(Rule::Snapshots, found);
+        }
+    }
+    for kept in kept {
+        let bytes = store.snapshot(session, kept.sequence).await?;
+        let mut about = findings.about(Some(session));
+        let Some(bytes) = bytes else {
+            about.add(Rule::Snapshots, format!("snapshot {} is missing", kept.sequence));
+            continue;
+        };
+        about.same(Rule::Snapshots, "the bytes of one", &(bytes.len() as u64), &kept.bytes);
+        let header = match SnapshotEnvelope::decode(&bytes) {
+            Ok(envelope) => envelope.header,
+            Err(error) => {
+                about.add(Rule::Snapshots, format!("snapshot {}: {error}", kept.sequence));
+                continue;
+            }
+        };
+        let ours = header.session == session
+            && header.kind == record.kind
+            && header.sequence == kept.sequence;
+        let of_a_run = match header.run {
+            Some(run) => kept.sequence > 1 && said.runs.contains(&run),
+            None => kept.sequence == 1,
+        };
+        about.check(ours && of_a_run, Rule::Snapshots, || {
+            format!("snapshot {} says {header:?}", kept.sequence)
+        });
+    }
+    Ok(())
+}
+
+async fn audit_inputs<S: Store + ?Sized>(
+    store: &S,
+    record: &SessionRecord,
+    said: &log::Said,
+    findings: &mut Findings,
+) -> Result<(), StoreError> {
+    let session = record.id;
+    let inbox = record.inbox;
+    let inputs = all_inputs(store, session).await?;
+    let numbers: Vec<u64> = inputs.iter().map(|input| input.sequence).collect();
+    let needed: Vec<u64> = (record.inputs_covered() + 1..=inbox.accepted).collect();
+    let mut about = findings.about(Some(session));
+    about.same(Rule::Inputs, "the kept inputs", &numbers, &needed);
+    about.check(inbox.consumed <= inbox.accepted, Rule::Inputs, || format!("{inbox:?}"));
+    if let Some(in_hand) = inbox.in_hand {
+        let next = in_hand.input == inbox.consumed + 1 && in_hand.input <= inbox.accepted;
+        about.check(next && in_hand.attempt > 0, Rule::Inputs, || format!("in hand: {inbox:?}"));
+    }
+    let waiting = inputs.iter().filter(|input| input.sequence > inbox.consumed);
+    let bytes: u64 = waiting.map(|input| input.payload.len() as u64).sum();
+    // What a fallback redelivers is weighed when it is loaded.
+    if !said.fell_back {
+        about.same(Rule::Inputs, "the bytes that wait", &inbox.waiting_bytes, &bytes);
+    }
+    for input in inputs {
+        let Some(id) = input.id else { continue };
+        let checksum = crc32fast::hash(&input.payload);
+        let should = Some(AcceptedInput { sequence: input.sequence, checksum });
+        let known = store.accepted(session, id).await?;
+        let mut about = findings.about(Some(session));
+        about.same(Rule::Inputs, "what is known of an input id", &known, &should);
+    }
+    Ok(())
+}
+
+async fn all_inputs<S: Store + ?Sized>(
+    store: &S,
+    session: SessionId,
+) -> Result<Vec<StoredInput>, StoreError> {
+    let mut inputs: Vec<StoredInput> = Vec::new();
+    loop {
+        let after = inputs.last().map_or(0, |last| last.sequence);
+        let page = store.inputs(session, after, PAGE).await?;
+        if page.is_empty() {
+            return Ok(inputs);
+        }
+        inputs.extend(page);
+    }
+}
+
+/// Looks every session up in every way, and finds no other.
+pub(super) async fn audit_index<S: Store + ?Sized>(
+    store: &S,
+    records: &BTreeMap<SessionId, SessionRecord>,
+    findings: &mut Findings,
+) -> Result<(), StoreError> {
+    for query in queries(records) {
+        let listed = list(store, &query).await?;
+        let matching = records.values().filter(|record| query.matches(record));
+        let should: BTreeSet<SessionId> = matching.map(|record| record.id).collect();
+        findings.about(None).same(Rule::Index, &format!("{query:?}"), &listed, &should);
+    }
+    for (key, holder) in keys(records) {
+        let found = store.find(key.clone()).await?;
+        let mut about = findings.about(Some(holder));
+        about.same(Rule::Index, &format!("{key:?}"), &found, &Some(holder));
+    }
+    for lane in [Lane::Ready, Lane::Timeout] {
+        let end = SupervisedTime::from_millis(u64::MAX);
+        let due = store.due(lane, end, usize::MAX).await?;
+        let due: BTreeSet<_> = due.into_iter().map(|due| (due.at, due.session)).collect();
+        let should =
+            records.values().filter_map(|record| Some((record.due(lane)?, record.id))).collect();
+        findings.about(None).same(Rule::Index, &format!("{lane:?}"), &due, &should);
+    }
+    Ok(())
+}
+
+/// One query for each state, kind and label that there is.
+fn queries(records: &BTreeMap<SessionId, SessionRecord>) -> Vec<Query> {
+    let mut queries = State::ALL.map(|state| Query { states: vec![state], ..all() }).to_vec();
+    let kinds: BTreeSet<_> = records.values().map(|record| &record.kind).collect();
+    queries.extend(kinds.into_iter().map(|kind| Query { kind: Some(kind.clone()), ..all() }));
+    let labels: BTreeSet<_> = records.values().flat_map(|record| record.labels.iter()).collect();
+    let labels = labels.into_iter().map(|(key, value)| vec![(key.to_owned(), value.to_owned())]);
+    queries.extend(labels.map(|labels| Query { labels, ..all() }));
+    queries
+}
+
+fn all() -> Query {
+    Query { limit: PAGE, ..Query::default() }
+}
+
+async fn list<S: Store + ?Sized>(
+    store: &S,
+    query: &Query,
+) -> Result<BTreeSet<SessionId>, StoreError> {
+    let mut query = query.clone();
+    let mut listed = BTreeSet::new();
+    loop {
+        let page = store.list(query.clone()).await?;
+        listed.extend(page.records.iter().map(|record| record.id));
+        query.after = page.next;
+        if query.after.is_none() {
+            return Ok(listed);
+        }
+    }
+}
+
+/// Every key, and whom it must find. A key that two sessions hold, though only one may, finds only
+/// one of them.
+fn keys(records: &BTreeMap<SessionId, SessionRecord>) -> Vec<(Key, SessionId)> {
+    let mut by_age: Vec<&SessionRecord> = records.values().collect();
+    by_age.sort_by_key(|record| (record.created_at, record.id));
+    let mut keys = Vec::new();
+    let mut external_ids = BTreeMap::new();
+    let mut names = BTreeMap::new();
+    let mut held = BTreeSet::new();
+    for record in by_age {
+        if let Some(start) = &record.start_key {
+            keys.push((Key::Start(start.key.clone()), record.id));
+        }
+        if let Some(external) = &record.external_id {
+            external_ids.insert(external, record.id);
+        }
+        if let Some(name) = &record.name {
+            if record.state().is_terminal() {
+                names.insert(name, record.id);
+            } else {
+                held.insert(name);
+                keys.push((Key::Name(name.clone()), record.id));
+            }
+        }
+    }
+    // A name of ended sessions finds the newest of them, if nobody holds it.
+    names.retain(|name, _| !held.contains(name));
+    keys.extend(names.into_iter().map(|(name, id)| (Key::Name(name.clone()), id)));
+    keys.extend(external_ids.into_iter().map(|(id, of)| (Key::ExternalId(id.clone()), of)));
+    keys
+}

@@ -1,0 +1,138 @@
+//! Listings and lanes.
+
+use crate::{
+    Labels, Lane, PauseCause, Phase, SessionRecord, State,
+    store::{Query, Store},
+};
+
+use super::{listed, number, numbers};
+use crate::testing::{
+    Place,
+    fixture::{
+        active, at, kind, next, only, opened, paused, pending, put, record, reopened, supervised,
+        with_inputs,
+    },
+};
+
+/// Clause 9, indexes follow records: pages neither overlap nor leave out.
+pub async fn a_listing_is_newest_first_and_pages_meet<P: Place>() {
+    let (_place, store) = opened::<P>().await;
+    for number in [4, 1, 7, 3, 6, 2, 5] {
+        put(&store, only(record(number))).await;
+    }
+    // Created at the same moment as 7: the id decides.
+    put(&store, only(SessionRecord { created_at: at(7), ..record(8) })).await;
+    put(&store, only(SessionRecord { created_at: at(-9), ..record(9) })).await;
+
+    assert_eq!(listed(&store, Query { limit: 0, ..Query::default() }).await, [8]);
+    assert_eq!(listed(&store, Query::default()).await, [8, 7, 6, 5, 4, 3, 2, 1, 9]);
+    let mut query = Query { limit: 4, ..Query::default() };
+    let mut seen = Vec::new();
+    let mut sizes = Vec::new();
+    loop {
+        let page = store.list(query.clone()).await.expect("a page");
+        sizes.push(page.records.len());
+        seen.extend(numbers(&page));
+        let Some(next) = page.next else { break };
+        query.after = Some(next);
+    }
+    assert_eq!(seen, [8, 7, 6, 5, 4, 3, 2, 1, 9]);
+    assert_eq!(sizes, [4, 4, 1]);
+}
+
+/// Clause 9, indexes follow records: all conditions hold.
+pub async fn a_listing_filters_by_state_kind_and_labels<P: Place>() {
+    let (_place, store) = opened::<P>().await;
+    let labels = |pairs: &[(&str, &str)]| Labels::new(pairs.iter().copied()).expect("labels");
+    let write = async |number, phase, of_kind, pairs: &[(&str, &str)]| {
+        let record =
+            SessionRecord { phase, kind: kind(of_kind), labels: labels(pairs), ..record(number) };
+        put(&store, only(record)).await;
+    };
+    write(1, active(1), "coder", &[("team", "red"), ("tier", "1")]).await;
+    write(2, Phase::Stopped, "coder", &[("team", "red")]).await;
+    write(3, active(1), "coder2", &[("team", "blue"), ("tier", "1")]).await;
+    write(4, Phase::Failed, "coder", &[("team", "redder")]).await;
+    write(5, active(1), "writer", &[]).await;
+
+    let check =
+        async |states: &[State], of_kind: Option<&str>, pairs: &[(&str, &str)], is: &[u128]| {
+            let query = Query {
+                states: states.to_vec(),
+                kind: of_kind.map(kind),
+                labels: pairs.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect(),
+                after: None,
+                limit: 9,
+            };
+            assert_eq!(listed(&store, query.clone()).await, is, "{query:?}");
+        };
+    check(&[], None, &[], &[5, 4, 3, 2, 1]).await;
+    check(&[State::Active], None, &[], &[5, 3, 1]).await;
+    check(&[State::Failed, State::Active, State::Active], None, &[], &[5, 4, 3, 1]).await;
+    check(&[State::Expired], None, &[], &[]).await;
+    check(&[], Some("coder"), &[], &[4, 2, 1]).await;
+    check(&[], None, &[("team", "red")], &[2, 1]).await;
+    check(&[], None, &[("tier", "1"), ("team", "red")], &[1]).await;
+    check(&[State::Active], Some("coder2"), &[("tier", "1")], &[3]).await;
+    check(&[State::Stopped], Some("writer"), &[], &[]).await;
+}
+
+/// Clause 9, indexes follow records: filters see the record as it is.
+pub async fn a_listing_follows_its_records<P: Place>() {
+    let (place, store) = opened::<P>().await;
+    let first = put(&store, only(record(1))).await;
+    let moved = next(&first, |record| {
+        record.phase = Phase::Stopped;
+        record.labels = Labels::new([("team", "red")]).expect("labels");
+    });
+    put(&store, only(moved)).await;
+    let store = reopened(&place, store, 2).await;
+    let of = |states: &[State], labels: &[(&str, &str)]| Query {
+        states: states.to_vec(),
+        labels: labels.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect(),
+        ..Query::default()
+    };
+    assert_eq!(listed(&store, of(&[State::Active], &[])).await, []);
+    assert_eq!(listed(&store, of(&[State::Stopped], &[])).await, [1]);
+    assert_eq!(listed(&store, of(&[], &[("team", "red")])).await, [1]);
+}
+
+/// Clause 9, indexes follow records: a lane is in the order of its due times.
+pub async fn lanes_give_what_is_due_earliest_first<P: Place>() {
+    let (_place, store) = opened::<P>().await;
+    let phases = [
+        pending(300, Some(1_000)),
+        pending(100, None),
+        paused(PauseCause::Idle, 50, Some(500)),
+        paused(PauseCause::Asked, 10, Some(70_000)),
+        active(1),
+    ];
+    for (number, phase) in (1..).zip(phases) {
+        put(&store, only(SessionRecord { phase, ..record(number) })).await;
+    }
+    let due = async |lane, until, limit| {
+        let due = store.due(lane, supervised(until), limit).await.expect("due");
+        let due = due.iter().map(|due| (due.at.as_millis(), number(due.session)));
+        due.collect::<Vec<_>>()
+    };
+    assert_eq!(due(Lane::Ready, 1_000, 9).await, [(100, 2), (300, 1)]);
+    assert_eq!(due(Lane::Ready, 299, 9).await, [(100, 2)]);
+    assert_eq!(due(Lane::Ready, 1_000, 1).await, [(100, 2)]);
+    assert_eq!(due(Lane::Timeout, 1_000, 9).await, [(500, 3), (1_000, 1)]);
+    assert_eq!(due(Lane::Timeout, u64::MAX, 9).await, [(500, 3), (1_000, 1), (70_000, 4)]);
+    assert_eq!(due(Lane::Timeout, 0, 9).await, []);
+}
+
+/// Clause 9, indexes follow records: what has moved on is not due.
+pub async fn lanes_follow_their_records<P: Place>() {
+    let (_place, store) = opened::<P>().await;
+    let idle = SessionRecord { phase: paused(PauseCause::Idle, 50, Some(500)), ..record(1) };
+    let idle = put(&store, only(idle)).await;
+    let ready = async || store.due(Lane::Ready, supervised(999), 9).await.expect("due").len();
+    let timeout = async || store.due(Lane::Timeout, supervised(999), 9).await.expect("due").len();
+    assert_eq!((ready().await, timeout().await), (0, 1));
+    let woken = put(&store, with_inputs(next(&idle, |_| ()), &[(None, b"wake")])).await;
+    assert_eq!((ready().await, timeout().await), (1, 1));
+    put(&store, only(next(&woken, |record| record.phase = active(1)))).await;
+    assert_eq!((ready().await, timeout().await), (0, 0));
+}

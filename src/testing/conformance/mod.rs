@@ -1,0 +1,150 @@
+//! The conformance suite: the contract of [`store`](crate::store), each clause as claims that
+//! every [`Store`] must meet.
+//!
+//! A claim is an async function over a [`Place`](super::Place); it panics where the store does not meet it.
+//! Its documentation names the clause of the contract. [`conformance!`](super::conformance!) makes
+//! a test of each:
+//!
+//! ```
+//! use sessionkeeper::{store::MemoryStore, testing::Place};
+//!
+//! struct Memory(MemoryStore);
+//!
+//! impl Place for Memory {
+//!     type Store = MemoryStore;
+//!
+//!     fn new() -> Self {
+//!         Self(MemoryStore::new())
+//!     }
+//!
+//!     async fn open(&self) -> MemoryStore {
+//!         self.0.clone()
+//!     }
+//! }
+//!
+//! sessionkeeper::testing::conformance!(Memory);
+//! # sessionkeeper::testing::conformance::check(
+//! #     sessionkeeper::testing::conformance::a_new_session_must_not_exist::<Memory>(),
+//! # );
+//! ```
+//!
+//! Where the place is [`Damageable`](super::Damageable), `conformance!(Memory, damage)` tests clause 5 too.
+//!
+//! What cannot be tested from outside is not: that a commit survives the end of the process, or
+//! a power cut, is for tests of your own; and so is what a store does under faults of its disk.
+//! For the tests of what is special about a store, [`fixture`](super::fixture) has the sessions
+//! and commits that the claims are made of.
+
+use std::{future::Future, time::Duration};
+
+use crate::{
+    SessionId,
+    store::{Page, Query, Store},
+};
+
+mod cancelled;
+mod commits;
+mod damage;
+mod keys;
+mod listing;
+#[expect(clippy::indexing_slicing, reason = "a claim that fails may panic")]
+mod parts;
+
+pub use self::{cancelled::*, commits::*, damage::*, keys::*, listing::*, parts::*};
+
+/// The longest that a claim may take, in real time.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Runs one claim on a runtime of its own, in real time.
+///
+/// # Panics
+/// Where the claim does, where it takes more than two minutes, and inside of a runtime.
+pub fn check(claim: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.expect("a runtime").block_on(async {
+        tokio::time::timeout(PATIENCE, claim).await.expect("the store answers in time");
+    });
+}
+
+/// Makes a `#[test]` of each claim of the [conformance suite](mod@crate::testing::conformance) for
+/// a [`Place`](crate::testing::Place).
+///
+/// `conformance!(MyPlace)` tests all but damage; `conformance!(MyPlace, damage)`, for a place that
+/// is [`Damageable`](crate::testing::Damageable), that too. For two stores, call it in two modules.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __conformance {
+    ($place:ty) => {
+        $crate::__conformance!($place:
+            what_was_committed_is_there_after_a_crash,
+            a_session_that_is_not_there_is_none,
+            a_wrong_version_is_refused_and_named,
+            a_new_session_must_not_exist,
+            a_repeated_commit_is_answered_and_changes_nothing,
+            the_same_version_of_another_writer_is_refused,
+            a_refused_commit_leaves_nothing_behind,
+            a_refused_commit_hinders_no_other_of_its_batch,
+            commits_of_one_batch_see_each_other,
+            an_empty_batch_moves_the_supervised_time_forward_only,
+            a_worker_that_did_not_begin_is_refused,
+            a_new_worker_ends_the_one_before,
+            a_name_is_held_by_one_session_until_it_ends,
+            a_name_is_found_at_its_holder_before_older_ones,
+            a_name_that_is_given_up_is_free,
+            a_start_key_is_taken_for_ever,
+            an_external_id_finds_the_newest,
+            an_external_id_follows_its_record,
+            an_input_id_is_taken_also_after_the_input_is_gone,
+            an_input_id_is_unique_within_its_session_only,
+            inputs_come_in_order_and_in_pages,
+            inputs_that_every_snapshot_covers_are_gone,
+            snapshots_are_kept_as_the_record_names_them,
+            a_large_snapshot_comes_back_as_it_was,
+            a_large_record_input_and_event_come_back_as_they_were,
+            events_come_in_order_and_in_ranges,
+            events_are_found_across_many_commits,
+            a_listing_is_newest_first_and_pages_meet,
+            a_listing_filters_by_state_kind_and_labels,
+            a_listing_follows_its_records,
+            lanes_give_what_is_due_earliest_first,
+            lanes_follow_their_records,
+            an_unharmed_store_reports_no_damage,
+            healing_an_unharmed_store_does_nothing,
+            a_closed_store_says_so,
+            closing_twice_is_harmless,
+            many_tasks_commit_at_once,
+            a_dropped_commit_can_be_repeated,
+            a_dropped_read_is_harmless,
+        );
+    };
+    ($place:ty, damage) => {
+        $crate::__conformance!($place);
+        $crate::__conformance!($place:
+            a_damaged_record_is_reported_and_never_replaced,
+            a_damaged_record_harms_no_other_session,
+        );
+    };
+    ($place:ty: $($claim:ident),* $(,)?) => {
+        $(
+            #[test]
+            fn $claim() {
+                $crate::testing::conformance::check(
+                    $crate::testing::conformance::$claim::<$place>(),
+                );
+            }
+        )*
+    };
+}
+
+/// The numbers of the sessions on a page of the store.
+async fn listed(store: &impl Store, query: Query) -> Vec<u128> {
+    numbers(&store.list(query).await.expect("a page"))
+}
+
+fn numbers(page: &Page) -> Vec<u128> {
+    page.records.iter().map(|record| number(record.id)).collect()
+}
+
+fn number(session: SessionId) -> u128 {
+    session.as_uuid().as_u128()
+}

@@ -1,0 +1,163 @@
+//! Inputs, snapshots and events: what is kept, and how it comes back.
+
+use std::ops::RangeInclusive;
+
+use crate::store::Store;
+
+use crate::testing::{
+    Place,
+    fixture::{
+        messages, next, noise, only, opened, put, record, reopened, session, with_events,
+        with_inputs, with_snapshot,
+    },
+};
+
+/// Clause 7, kept as named: inputs come in order, a page at a time.
+pub async fn inputs_come_in_order_and_in_pages<P: Place>() {
+    let (_place, store) = opened::<P>().await;
+    put(&store, with_inputs(record(2), &[(None, b"other")])).await;
+    let mut stored = put(&store, with_inputs(record(1), &[(None, b"0"), (None, b"1")])).await;
+    for number in 2..12_u8 {
+        let commit = with_inputs(next(&stored, |_| ()), &[(None, &[b'0' + number])]);
+        stored = put(&store, commit).await;
+    }
+    let page = async |after, limit| {
+        let inputs = store.inputs(session(1), after, limit).await.expect("inputs");
+        inputs.iter().map(|input| input.sequence).collect::<Vec<_>>()
+    };
+    assert_eq!(page(0, 3).await, [1, 2, 3]);
+    assert_eq!(page(3, 100).await, (4..=12).collect::<Vec<_>>());
+    assert_eq!(page(12, 100).await, [0_u64; 0]);
+    assert_eq!(page(u64::MAX, 100).await, [0_u64; 0]);
+    assert_eq!(page(0, 0).await, [0_u64; 0]);
+}
+
+/// Clause 7, kept as named: inputs are kept until every kept snapshot covers them, and no longer.
+pub async fn inputs_that_every_snapshot_covers_are_gone<P: Place>() {
+    let (place, store) = opened::<P>().await;
+    let five = [(None, b"x".as_slice()); 5];
+    let mut stored = put(&store, with_inputs(record(1), &five)).await;
+    for (consumed, kept) in [(2, vec![3, 4, 5]), (4, vec![3, 4, 5]), (5, vec![5]), (5, vec![])] {
+        stored = put(&store, with_snapshot(next(&stored, |_| ()), consumed, b"state")).await;
+        let inputs = store.inputs(session(1), 0, 9).await.expect("inputs");
+        let left: Vec<_> = inputs.iter().map(|input| input.sequence).collect();
+        assert_eq!(left, kept, "after a snapshot that covers {consumed}");
+    }
+    let store = reopened(&place, store, 2).await;
+    assert_eq!(store.inputs(session(1), 0, 9).await.expect("inputs"), []);
+}
+
+/// Clause 7, kept as named: the snapshots that the record names, and no others.
+pub async fn snapshots_are_kept_as_the_record_names_them<P: Place>() {
+    let (_place, store) = opened::<P>().await;
+    let mut stored = put(&store, with_snapshot(record(1), 0, b"state 1")).await;
+    for number in 2..=4 {
+        let bytes = format!("state {number}");
+        stored = put(&store, with_snapshot(next(&stored, |_| ()), 0, bytes.as_bytes())).await;
+    }
+    let kept = async |sequence| {
+        let bytes = store.snapshot(session(1), sequence).await.expect("snapshot");
+        bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+    };
+    assert_eq!(kept(2).await, None);
+    assert_eq!(kept(3).await.as_deref(), Some("state 3"));
+    assert_eq!(kept(4).await.as_deref(), Some("state 4"));
+    // A fallback drops the newest.
+    put(
+        &store,
+        only(next(&stored, |record| {
+            record.snapshots.remove(0);
+        })),
+    )
+    .await;
+    assert_eq!(kept(3).await.as_deref(), Some("state 3"));
+    assert_eq!(kept(4).await, None);
+}
+
+/// Clause 7, kept as named: byte for byte, whatever its size.
+pub async fn a_large_snapshot_comes_back_as_it_was<P: Place>() {
+    let (place, store) = opened::<P>().await;
+    let mut stored = None;
+    for length in [0, 1, 32_000, 32_768, 32_769, 65_536, 1_000_003, 40_000, 10] {
+        let bytes = noise(length as u64, length);
+        let base = stored.as_ref().map_or_else(|| record(1), |last| next(last, |_| ()));
+        let last = put(&store, with_snapshot(base, 0, &bytes)).await;
+        let sequence = last.snapshots[0].sequence;
+        let read = store.snapshot(session(1), sequence).await.expect("snapshot");
+        assert!(read.as_deref() == Some(bytes.as_slice()), "{length} bytes");
+        stored = Some(last);
+    }
+    let store = reopened(&place, store, 2).await;
+    let read = store.snapshot(session(1), 8).await.expect("snapshot");
+    assert!(read.as_deref() == Some(noise(40_000, 40_000).as_slice()));
+}
+
+/// Clause 7, kept as named: byte for byte, whatever their size.
+pub async fn a_large_record_input_and_event_come_back_as_they_were<P: Place>() {
+    let (place, store) = opened::<P>().await;
+    let text = "0123456789abcdef".repeat(10_000);
+    let payload = noise(1, 150_000);
+    let mut commit = with_inputs(record(1), &[(None, &payload), (None, b"small")]);
+    commit.events = with_events(record(1), ["before", &text, "after"]).events;
+    commit.record.last_event = 3;
+    commit.record.metadata.insert("text".to_owned(), text.clone().into());
+    let stored = put(&store, commit).await;
+    let store = reopened(&place, store, 1).await;
+    assert!(store.load(session(1)).await.expect("load") == Some(stored.clone()));
+    let inputs = store.inputs(session(1), 0, 9).await.expect("inputs");
+    assert!(*inputs[0].payload == *payload && *inputs[1].payload == *b"small");
+    let events = store.events(session(1), 2..=3, 9).await.expect("events");
+    assert!(messages(&events) == [(2, text), (3, "after".to_owned())]);
+
+    // It shrinks again, and all that is not needed goes with it.
+    let small = with_snapshot(next(&stored, |record| record.metadata.clear()), 2, b"state");
+    let small = put(&store, small).await;
+    assert_eq!(store.load(session(1)).await.expect("load"), Some(small));
+    assert_eq!(store.inputs(session(1), 0, 9).await.expect("inputs"), []);
+}
+
+/// Clause 7, kept as named: events come in order, from any range.
+pub async fn events_come_in_order_and_in_ranges<P: Place>() {
+    let (_place, store) = opened::<P>().await;
+    put(&store, with_events(record(2), ["other"])).await;
+    put(&store, with_events(record(1), ["a", "b", "c", "d", "e"])).await;
+    let read = async |range: RangeInclusive<u64>, limit| {
+        let events = store.events(session(1), range, limit).await.expect("events");
+        messages(&events).into_iter().map(|(_, text)| text).collect::<String>()
+    };
+    assert_eq!(read(1..=5, 9).await, "abcde");
+    assert_eq!(read(0..=u64::MAX, usize::MAX).await, "abcde");
+    assert_eq!(read(2..=4, 9).await, "bcd");
+    assert_eq!(read(2..=4, 2).await, "bc");
+    assert_eq!(read(5..=9, 9).await, "e");
+    assert_eq!(read(6..=9, 9).await, "");
+    assert_eq!(read(1..=5, 0).await, "");
+    #[expect(clippy::reversed_empty_ranges, reason = "that is what is tested")]
+    let empty = read(4..=2, 9).await;
+    assert_eq!(empty, "");
+}
+
+/// Clause 7, kept as named: the log has no gaps, however it was written.
+pub async fn events_are_found_across_many_commits<P: Place>() {
+    let (place, mut store) = opened::<P>().await;
+    let mut stored = put(&store, only(record(1))).await;
+    let mut written = Vec::new();
+    for round in 0..60_usize {
+        let texts: Vec<_> = (0..=round % 4)
+            .map(|number| format!("{round}-{number} {}", "x".repeat(round * number * 23)))
+            .collect();
+        let commit = with_events(next(&stored, |_| ()), texts.iter().map(String::as_str));
+        written.extend(messages(&commit.events));
+        stored = put(&store, commit).await;
+        if round % 20 == 19 {
+            store = reopened(&place, store, 1).await;
+        }
+    }
+    let events = store.events(session(1), 1..=999, 999).await.expect("events");
+    assert_eq!(messages(&events), written);
+    for start in [1, 2, 50, 99, 120] {
+        let events = store.events(session(1), start..=999, 7).await.expect("events");
+        let at = usize::try_from(start).expect("small") - 1;
+        assert_eq!(messages(&events), written[at..at + 7], "from {start}");
+    }
+}

@@ -7,10 +7,21 @@
     reason = "a test may fail loudly"
 )]
 
+#[cfg(feature = "sled")]
+mod damage;
 mod guarantees;
+mod hostile;
 mod lifecycle;
+mod model;
+mod oracle;
+mod planted;
+#[cfg(unix)]
+mod process;
+mod races;
+mod simulation;
 mod store;
 mod support;
+mod testing;
 mod tidy;
 mod traces;
 mod verbs;

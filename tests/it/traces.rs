@@ -10,10 +10,10 @@ use tracing_subscriber::fmt::MakeWriter;
 use crate::support::{Do, Worker};
 
 #[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
+pub(crate) struct Lines(Arc<Mutex<Vec<u8>>>);
 
 impl Lines {
-    fn all(&self) -> Vec<String> {
+    pub(crate) fn all(&self) -> Vec<String> {
         let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
         text.lines().map(str::to_owned).collect()
     }
@@ -46,6 +46,9 @@ async fn each_move_is_one_line_and_the_end_sums_up() {
         .with_ansi(false)
         .with_env_filter("sessionkeeper=info")
         .finish();
+    // With one subscriber alone, a line that another test's thread comes to first would be taken
+    // for one that nobody wants.
+    let _another = tracing::Dispatch::new(tracing_subscriber::registry());
     let _tracing = tracing::subscriber::set_default(subscriber);
 
     let worker = Worker::start().await;

@@ -3,13 +3,13 @@
 use std::sync::{Arc, Mutex};
 
 use sessionkeeper::{
-    EmitError, Event, ExternalId, Fact, Outcome, RunEnd, Usage, WorkloadError,
+    EmitError, Event, ExternalId, Fact, InputId, Metadata, Outcome, RunEnd, Usage, WorkloadError,
     store::{Fault, Key, MemoryStore},
 };
 use tokio::time::Instant;
 
 use super::kit::{
-    Custom, Tap, custom_with, lifecycle, log, millis, restarting, secs, start_on, tireless,
+    Custom, custom_with, lifecycle, log, millis, restarting, secs, start_on, tap, tireless,
 };
 use crate::support::{Do, Worker, drained};
 
@@ -143,7 +143,7 @@ async fn facts_that_fill_the_buffer_wait_and_are_all_kept() {
             Ok(Outcome::Yielded)
         })
     });
-    let supervisor = start_on(Tap::new(), workload, |b| b).await;
+    let supervisor = start_on(tap(), workload, |b| b).await;
     let session = custom_with(&supervisor, 1).await;
     tokio::time::sleep(secs(5)).await;
     assert_eq!(*refused.lock().unwrap(), ["true", "true", "true", "25", "true"]);
@@ -152,6 +152,51 @@ async fn facts_that_fill_the_buffer_wait_and_are_all_kept() {
     let terminals =
         events.iter().filter(|event| matches!(&event.fact, Fact::Work(Event::Terminal { .. })));
     assert_eq!(terminals.count(), 25);
+}
+
+/// An input id that was used before this worker began is known to the store alone: it refuses the
+/// commit, and with it the facts that are in it.
+#[tokio::test(start_paused = true)]
+async fn facts_outlive_a_commit_that_is_refused() {
+    let workload = Custom::new(|cx| {
+        Box::pin(async move {
+            while let Some(number) = cx.next_input().await? {
+                for tick in 0..*number {
+                    tokio::time::sleep(millis(500)).await;
+                    cx.emit(Event::custom("tick", tick)).await?;
+                }
+            }
+            Ok(Outcome::Yielded)
+        })
+    });
+    let id = || InputId::new("used").unwrap();
+    let tap = tap();
+    let supervisor = start_on(tap.clone(), workload.clone(), |b| b).await;
+    let session = custom_with(&supervisor, 0).await;
+    session.send_with_id(id(), 0).await.unwrap();
+    tokio::time::sleep(secs(1)).await;
+    drop(supervisor);
+    let supervisor = start_on(tap.clone(), workload, |b| b).await;
+    supervisor.recovered().await.unwrap();
+    let session = supervisor.session(session.id()).await.unwrap().typed::<Custom>().unwrap();
+    session.send(6).await.unwrap();
+    tokio::time::sleep(millis(1_800)).await;
+    let stall = tap.inner().stall();
+    let first = tokio::spawn({
+        let session = session.clone();
+        async move { session.set_metadata(Metadata::new()).await }
+    });
+    tokio::time::sleep(secs(1)).await;
+    let repeated = tokio::spawn({
+        let session = session.clone();
+        async move { session.send_with_id(id(), 0).await }
+    });
+    tokio::time::sleep(millis(10)).await;
+    drop(stall);
+    first.await.unwrap().unwrap();
+    assert!(repeated.await.unwrap().unwrap().repeated, "it is refused as a commit");
+    tokio::time::sleep(secs(5)).await;
+    assert_eq!(works(&log(&session).await), [0, 1, 2, 3, 4, 5]);
 }
 
 #[tokio::test(start_paused = true)]

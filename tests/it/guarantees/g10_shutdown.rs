@@ -1,10 +1,6 @@
 //! G10: a shutdown fits its budget, and says what became of each session.
 
-use std::{
-    collections::BTreeSet,
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
-};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use sessionkeeper::{
     Backoff, Policy, RestartPolicy, RunEnd, SendError, SessionError, SessionHandle,
@@ -64,7 +60,7 @@ async fn g10_whatever_sessions_do_a_shutdown_fits_its_budget() {
         let report = shut_down(name, &worker, BUDGET, &sessions).await;
         assert!(report.took <= *time, "{name}: {:?}", report.took);
         assert!(outcomes(&report).into_iter().all(|o| o == outcome), "{name}: {report}");
-        let live = worker.workload.probe.live.load(Ordering::SeqCst);
+        let live = worker.workload.probe.live();
         assert_eq!(live, 0, "{name}: runs are left");
         // Whatever it was, it goes on.
         let worker = Worker::on(worker.store, worker.workload, |b| b).await;
@@ -143,7 +139,7 @@ async fn g10_blocked_runs_are_abandoned_and_resume_from_their_last_checkpoint() 
     let session = worker.session().await;
     let gate = probe.close_gate();
     session.send(Do::Block).await.unwrap();
-    until("it blocks", || probe.blocked.load(Ordering::SeqCst) == 1).await;
+    until("it blocks", || probe.blocked() == 1).await;
     let report = shut_down("blocked", &worker, BUDGET, std::slice::from_ref(&session)).await;
     let abandoned = ShutdownOutcome::Rested { state: State::Paused, end: Some(RunEnd::Abandoned) };
     assert_eq!(outcomes(&report), [&abandoned]);

@@ -7,10 +7,10 @@ use std::sync::{
 
 use futures::{FutureExt, StreamExt, future::BoxFuture};
 use sessionkeeper::{
-    Event, ExternalId, Labels, Metadata, SessionHandle, Start, State, store::Store,
+    Event, ExternalId, Labels, Metadata, SessionHandle, Start, State, store::Store, testing::Call,
 };
 
-use super::kit::{Custom, Tap, collect, custom, custom_with, log, millis, secs, start_on};
+use super::kit::{Custom, collect, custom, custom_with, log, millis, secs, slow, start_on, tap};
 use crate::support::{Do, Done, Scripted, Worker, drained};
 
 type Session = SessionHandle<Scripted>;
@@ -137,7 +137,7 @@ async fn g1_a_start_is_not_answered_or_found_before_it_is_durable() {
     assert!(!started.is_finished());
     let list = worker.supervisor.list(Default::default()).await.unwrap();
     assert!(list.records.is_empty(), "it is listed already");
-    assert_eq!(worker.workload.probe.runs.load(Ordering::SeqCst), 0, "it runs already");
+    assert_eq!(worker.workload.probe.runs(), 0, "it runs already");
     drop(stall);
     let session = tokio::time::timeout(secs(1), started).await.unwrap().unwrap();
     assert_eq!(drained(&session).await.sum, 1);
@@ -145,26 +145,56 @@ async fn g1_a_start_is_not_answered_or_found_before_it_is_durable() {
 
 #[tokio::test(start_paused = true)]
 async fn g1_a_run_gets_no_input_before_that_is_durable() {
-    let tap = Tap::new();
+    let tap = tap();
     let supervisor = start_on(tap.clone(), Custom::new(|cx| Box::pin(collect(cx))), |b| b).await;
     let session = custom(&supervisor).await;
     tokio::time::sleep(secs(1)).await;
-    tap.hold_answers(true);
+    let held = tap.hold_answers(Call::Commit);
     let sent = tokio::spawn({
         let session = session.clone();
         async move { session.send(7).await }
     });
     tokio::time::sleep(secs(5)).await;
-    let stored = tap.store.load(session.id()).await.unwrap().unwrap();
+    let stored = tap.inner().load(session.id()).await.unwrap().unwrap();
     assert_eq!(stored.inbox.accepted, 1, "it is in the store, only its answer is held up");
     assert!(!sent.is_finished());
     let status = session.status().await.unwrap();
     assert_eq!(status.record().inbox.accepted, 0);
     assert_eq!(status.activity().to_string(), "idle", "the run still rests");
-    tap.hold_answers(false);
+    drop(held);
     sent.await.unwrap().unwrap();
     tokio::time::sleep(secs(1)).await;
     assert_eq!(session.snapshot().await.unwrap().state, [7]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn g1_a_run_gets_no_further_input_before_its_last_turn_is_durable() {
+    let given: Arc<std::sync::Mutex<Vec<u64>>> = Arc::default();
+    let noted = Arc::clone(&given);
+    let workload = Custom::new(move |cx| {
+        let noted = Arc::clone(&noted);
+        Box::pin(async move {
+            while let Some(number) = cx.next_input().await? {
+                noted.lock().unwrap().push(*number);
+                tokio::time::sleep(secs(2)).await;
+                cx.state_mut().push(*number);
+            }
+            Ok(sessionkeeper::Outcome::Yielded)
+        })
+    });
+    let tap = tap();
+    let supervisor = start_on(tap.clone(), workload, |b| b).await;
+    let session = custom(&supervisor).await;
+    session.send(1).await.unwrap();
+    session.send(2).await.unwrap();
+    tokio::time::sleep(secs(1)).await;
+    let stall = tap.inner().stall();
+    tokio::time::sleep(secs(5)).await;
+    assert_eq!(*given.lock().unwrap(), [1], "the second while the first is not covered");
+    drop(stall);
+    tokio::time::sleep(secs(5)).await;
+    assert_eq!(*given.lock().unwrap(), [1, 2]);
+    assert_eq!(session.snapshot().await.unwrap().state, [1, 2]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -184,11 +214,11 @@ async fn g1_a_checkpoint_and_the_events_before_it_return_when_they_are_durable()
             Ok(sessionkeeper::Outcome::Yielded)
         })
     });
-    let tap = Tap::new();
+    let tap = tap();
     let supervisor = start_on(tap.clone(), workload, |b| b).await;
     let session = custom(&supervisor).await;
     session.send(1).await.unwrap();
-    let stall = tap.store.stall();
+    let stall = tap.inner().stall();
     tokio::time::sleep(secs(5)).await;
     assert!(!returned.load(Ordering::SeqCst), "the checkpoint returned while its commit stalls");
     assert!(session.snapshot().await.unwrap().state.is_empty());
@@ -203,7 +233,7 @@ async fn g1_a_checkpoint_and_the_events_before_it_return_when_they_are_durable()
 #[tokio::test(start_paused = true)]
 async fn g1_whatever_a_watcher_sees_is_in_the_store() {
     for seed in 0..8 {
-        let tap = Tap::slow(seed);
+        let tap = slow(seed);
         let supervisor =
             start_on(tap.clone(), Custom::new(|cx| Box::pin(collect(cx))), |b| b).await;
         let session = custom_with(&supervisor, 0).await;
@@ -213,12 +243,12 @@ async fn g1_whatever_a_watcher_sees_is_in_the_store() {
                 let mut seen = 0;
                 let mut statuses = session.watch().await.unwrap();
                 while let Some(status) = statuses.next().await {
-                    let stored = tap.store.load(session.id()).await.unwrap().unwrap();
+                    let stored = tap.inner().load(session.id()).await.unwrap().unwrap();
                     let shown = status.record();
                     assert!(shown.version <= stored.version, "seed {seed}: shown too early");
                     assert!(shown.last_event <= stored.last_event);
                     assert!(shown.inbox.accepted <= stored.inbox.accepted);
-                    let events = tap.store.events(session.id(), 1..=u64::MAX, usize::MAX);
+                    let events = tap.inner().events(session.id(), 1..=u64::MAX, usize::MAX);
                     assert!(events.await.unwrap().len() as u64 >= shown.last_event);
                     seen += 1;
                     if status.state().is_terminal() {
@@ -236,7 +266,7 @@ async fn g1_whatever_a_watcher_sees_is_in_the_store() {
                 1 => session.resume().await.unwrap(),
                 _ => {
                     let receipt = session.send(number).await.unwrap();
-                    let stored = tap.store.load(session.id()).await.unwrap().unwrap();
+                    let stored = tap.inner().load(session.id()).await.unwrap().unwrap();
                     assert!(stored.inbox.accepted >= receipt.sequence);
                 }
             }

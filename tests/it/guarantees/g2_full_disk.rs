@@ -1,11 +1,12 @@
 //! G2 on a disk that is full: callers are told, sessions wait, and nothing is done twice.
 
 use sessionkeeper::{
-    Health, InputId, PauseCause, SendError, SessionError, SessionHandle, Start, StartError, State,
+    InputId, PauseCause, SendError, SessionError, SessionHandle, Start, StartError, State,
     store::{Fault, Store},
+    testing::{Call, Interference},
 };
 
-use super::kit::{Custom, Tap, collect, custom_with, millis, secs, start_on};
+use super::kit::{Custom, collect, custom_with, millis, next, secs, start_on, tap};
 use crate::support::{Do, Done, Scripted, Worker, drained};
 
 const FAULTS: [Fault; 2] = [Fault::NothingDone, Fault::AnswerLost];
@@ -40,7 +41,7 @@ async fn g2_on_a_full_disk_callers_are_told_what_became_of_their_request() {
 
         let first = soon("send", session.send(Do::Add(10))).await.unwrap_err();
         assert!(send_under_way(&first), "{fault:?}: {first}");
-        assert!(matches!(worker.supervisor.health(), Health::Degraded { .. }));
+        assert!(worker.supervisor.health().store_error().is_some());
         let second = soon("send", session.send(Do::Add(100))).await.unwrap_err();
         assert!(!send_under_way(&second), "{fault:?}: {second}");
         let stop = soon("stop", session.stop()).await.unwrap_err();
@@ -54,7 +55,7 @@ async fn g2_on_a_full_disk_callers_are_told_what_became_of_their_request() {
 
         worker.store.mend();
         tokio::time::sleep(secs(10)).await;
-        assert!(matches!(worker.supervisor.health(), Health::Good), "{fault:?}");
+        assert!(worker.supervisor.health().store_error().is_none(), "{fault:?}");
         let done = drained(&session).await;
         assert_eq!((done.sum, done.seen), (11, vec![1, 2]), "{fault:?}");
         session.send(Do::Add(1000)).await.unwrap();
@@ -194,13 +195,13 @@ async fn g2_a_recovery_on_a_full_disk_waits_until_there_is_room() {
 
 #[tokio::test(start_paused = true)]
 async fn g2_a_recovery_that_cannot_read_for_a_moment_reads_again() {
-    let tap = Tap::new();
+    let tap = tap();
     let workload = Custom::new(|cx| Box::pin(collect(cx)));
     let supervisor = start_on(tap.clone(), workload.clone(), |b| b).await;
     let session = custom_with(&supervisor, 1).await;
     tokio::time::sleep(secs(1)).await;
     drop(supervisor);
-    tap.fail_snapshots(3);
+    next(&tap, 3, Call::Snapshot, Interference::Fail);
     let supervisor = start_on(tap.clone(), workload, |b| b).await;
     let report = supervisor.recovered().await.unwrap();
     assert_eq!(report.resumed, [session.id()], "{:?}", report.failed);
@@ -215,7 +216,7 @@ async fn g2_a_session_that_got_its_place_on_a_full_disk_begins_when_there_is_roo
     worker.store.fail(Fault::NothingDone);
     // The store's failure shows at the next commit, which may be an empty one.
     tokio::time::sleep(secs(20)).await;
-    assert!(matches!(worker.supervisor.health(), Health::Degraded { .. }));
+    assert!(worker.supervisor.health().store_error().is_some());
     drop(slot);
     tokio::time::sleep(secs(20)).await;
     worker.store.mend();
@@ -228,16 +229,16 @@ async fn g2_a_session_that_got_its_place_on_a_full_disk_begins_when_there_is_roo
 
 #[tokio::test(start_paused = true)]
 async fn g2_a_store_that_panics_has_failed_and_takes_nobody_with_it() {
-    let tap = Tap::new();
+    let tap = tap();
     let scripted = Scripted::default();
     let supervisor = start_on(tap.clone(), scripted, |builder| builder).await;
     let start = Start::<Scripted>::new(Done::default());
     let session = supervisor.start(start).await.unwrap().into_handle();
-    tap.panic_in_commits(3);
+    next(&tap, 3, Call::Commit, Interference::Panic);
     let error = soon("send", session.send(Do::Add(1))).await.unwrap_err();
     assert!(send_under_way(&error), "{error}");
     tokio::time::sleep(secs(10)).await;
-    assert!(matches!(supervisor.health(), Health::Good));
+    assert!(supervisor.health().store_error().is_none());
     session.send(Do::Add(10)).await.unwrap();
     assert_eq!(drained(&session).await.sum, 11);
 }

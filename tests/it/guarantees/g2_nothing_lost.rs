@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use sessionkeeper::{
     Limit, OnSilence, PauseCause, Policy, SessionHandle, SessionId, Start, StartKey, State,
-    Supervisor, store::SledStore,
+    store::{BoxError, SledStore},
+    testing::{Harness, crash_at_every_commit},
 };
 
-use super::kit::{Cut, Tap, millis, secs, start_on, tireless};
+use super::kit::{millis, secs, start_on, tireless};
 use crate::support::{Do, Done, Scripted, Worker, drained};
 
 /// What callers were told before the worker was lost.
@@ -41,94 +42,60 @@ const SCRIPT: &[Option<Word>] = &[
     Some(Word::Pause),
 ];
 
-/// Goes through the script until an answer does not come.
-async fn work(supervisor: &Supervisor) -> Told {
-    let mut told = Told::default();
-    let start = Start::<Scripted>::new(Done::default())
-        .key(StartKey::new("one").unwrap())
-        .input(Do::Add(1));
-    let Ok(Ok(started)) = patient(supervisor.start(start)).await else {
-        return told;
-    };
-    let session = started.into_handle();
+/// Goes through the script, and writes down what it is told.
+async fn work(worker: &mut Harness, told: &mut Told) -> Result<(), BoxError> {
+    let start = Scripted::start().key(StartKey::new("one")?).input(Do::Add(1));
+    let session = worker.supervisor().start(start).await?.into_handle();
     told.session = Some(session.id());
     told.accepted = 1;
     for (step, word) in SCRIPT.iter().enumerate() {
         tokio::time::sleep(millis(20)).await;
         if let Some(word) = word {
             told.last = Some((*word, false));
-            let answered = match word {
-                Word::Pause => patient(session.pause()).await.is_ok_and(|said| said.is_ok()),
-                Word::Resume => patient(session.resume()).await.is_ok_and(|said| said.is_ok()),
-                Word::Stop => match patient(session.stop()).await {
-                    Ok(Ok(ticket)) => patient(ticket.ended()).await.is_ok_and(|end| end.is_ok()),
-                    Ok(Err(_)) | Err(_) => false,
-                },
-            };
-            if !answered {
-                return told;
+            match word {
+                Word::Pause => drop(session.pause().await?),
+                Word::Resume => session.resume().await?,
+                Word::Stop => drop(session.stop().await?.ended().await?),
             }
             told.last = Some((*word, true));
         } else {
-            let number = 1 << (step + 1);
-            match patient(session.send(Do::Add(number))).await {
-                Ok(Ok(receipt)) => told.accepted = receipt.sequence,
-                Ok(Err(_)) | Err(_) => return told,
-            }
+            told.accepted = session.send(Do::Add(1 << (step + 1))).await?.sequence;
         }
     }
-    told
+    Ok(())
 }
 
-async fn patient<F: Future>(future: F) -> Result<F::Output, tokio::time::error::Elapsed> {
-    tokio::time::timeout(secs(50), future).await
-}
-
-/// Crashes after so many commits; `false` if the script came to its end before.
-async fn check_crash_after(commits: u64, cut: Cut) -> bool {
-    let tap = Tap::cut_after(commits, cut);
-    let supervisor = start_on(tap.clone(), Scripted::default(), |b| b).await;
-    let told = work(&supervisor).await;
-    drop(supervisor);
-    let name = format!("{commits} commits, {cut:?}, {told:?}");
-
-    let worker = Worker::on(tap.store.clone(), Scripted::default(), |b| b).await;
-    worker.supervisor.recovered().await.unwrap();
+/// What was acknowledged holds, and the session goes on from it.
+async fn holds(worker: &mut Harness, told: &Told) -> Result<(), BoxError> {
     let Some(id) = told.session else {
-        return tap.was_cut();
+        return Ok(());
     };
-    let session: SessionHandle<Scripted> =
-        worker.supervisor.session(id).await.expect(&name).typed().unwrap();
-    let status = session.status().await.unwrap();
+    let session: SessionHandle<Scripted> = worker.supervisor().session(id).await?.typed()?;
+    let status = session.status().await?;
     let accepted = status.record().inbox.accepted;
-    assert!(accepted >= told.accepted, "{name}: an accepted input is lost");
-    assert!(accepted <= told.accepted + 1, "{name}: an input came from nowhere");
+    assert!(accepted >= told.accepted, "{told:?}: an accepted input is lost");
+    assert!(accepted <= told.accepted + 1, "{told:?}: an input came from nowhere");
     match told.last {
         Some((Word::Pause, true)) => {
-            assert_eq!(status.pause_cause(), Some(PauseCause::Asked), "{name}");
+            assert_eq!(status.pause_cause(), Some(PauseCause::Asked), "{told:?}");
         }
-        Some((Word::Stop, true)) => assert_eq!(status.state(), State::Stopped, "{name}"),
-        Some((Word::Resume, true)) => assert_eq!(status.state(), State::Active, "{name}"),
+        Some((Word::Stop, true)) => assert_eq!(status.state(), State::Stopped, "{told:?}"),
+        Some((Word::Resume, true)) => assert_eq!(status.state(), State::Active, "{told:?}"),
         Some((_, false)) | None => {}
     }
     if status.state() != State::Active {
-        session.resume().await.expect(&name);
+        session.resume().await?;
     }
-    let done = drained(&session).await;
-    assert_eq!(done.seen, (1..=accepted).collect::<Vec<_>>(), "{name}");
-    assert_eq!(done.sum.count_ones() as u64, accepted, "{name}: each once");
-    tap.was_cut()
+    let done = worker.drained(&session).await;
+    assert_eq!(done.seen, (1..=accepted).collect::<Vec<_>>(), "{told:?}");
+    assert_eq!(u64::from(done.sum.count_ones()), accepted, "{told:?}: each once");
+    Ok(())
 }
 
-#[tokio::test(start_paused = true)]
-async fn g2_a_crash_at_any_commit_loses_nothing_that_was_acknowledged() {
-    for cut in [Cut::Before, Cut::After] {
-        let mut crashes = 0;
-        while check_crash_after(crashes, cut).await {
-            crashes += 1;
-        }
-        assert!(crashes > 20, "{cut:?}: the script has {crashes} commits only");
-    }
+#[test]
+fn g2_a_crash_at_any_commit_loses_nothing_that_was_acknowledged() {
+    let commits = crash_at_every_commit(|b| b.workload(Scripted::default()), work, holds);
+    assert!(commits > 20, "the script has {commits} commits only");
 }
 
 #[tokio::test(start_paused = true)]

@@ -6,11 +6,13 @@ use std::sync::{
 };
 
 use sessionkeeper::{
-    EmitError, Event, Outcome, PauseCause, Policy, RunEnd, RunError, SendError, SessionError,
-    SessionHandle, State, Usage, WhileAbandoned,
+    Activity, Builder, EmitError, Event, OnSilence, Outcome, PauseCause, Policy, RunEnd, RunError,
+    SendError, SessionError, SessionHandle, State, Usage, WhileAbandoned,
 };
 
-use super::kit::{Custom, OwnRuntime, Tap, custom, log, millis, run_ends, secs, start_on, until};
+use super::kit::{
+    Custom, OwnRuntime, custom, log, millis, run_ends, secs, start_on, tap, tireless, until,
+};
 use crate::support::{Do, Scripted, Worker, drained};
 
 /// Blocks on its first input until the gate opens, then tries whatever a run can try.
@@ -44,7 +46,7 @@ fn stubborn(tried: &Arc<Mutex<Vec<String>>>, gate: std::sync::mpsc::Receiver<()>
 #[tokio::test(start_paused = true)]
 async fn g3_a_run_that_outlives_its_worker_can_change_nothing() {
     let own = OwnRuntime::new();
-    let tap = Tap::new();
+    let tap = tap();
     let (open, gate) = std::sync::mpsc::channel();
     let tried = Arc::default();
     let workload = stubborn(&tried, gate);
@@ -74,7 +76,7 @@ async fn g3_a_run_that_outlives_its_worker_can_change_nothing() {
 #[tokio::test(start_paused = true)]
 async fn g3_an_abandoned_run_can_change_nothing_and_keeps_the_next_one_waiting() {
     let own = OwnRuntime::new();
-    let tap = Tap::new();
+    let tap = tap();
     let (open, gate) = std::sync::mpsc::channel();
     let tried = Arc::default();
     let workload = stubborn(&tried, gate);
@@ -117,7 +119,7 @@ async fn g3_a_resume_while_a_blocked_run_is_given_up_begins_no_second_one() {
         let _open = worker.workload.probe.close_gate();
         let session = worker.session_with(|start| start.input(Do::Block)).await;
         let probe = Arc::clone(&worker.workload.probe);
-        until("it blocks", || probe.blocked.load(Ordering::SeqCst) == 1).await;
+        until("it blocks", || probe.blocked() == 1).await;
         let pause = tokio::spawn({
             let session = session.clone();
             async move { session.pause().await }
@@ -132,12 +134,64 @@ async fn g3_a_resume_while_a_blocked_run_is_given_up_begins_no_second_one() {
         match allowed {
             WhileAbandoned::RefuseResume => {
                 assert_eq!(status.pause_cause(), Some(PauseCause::Quarantined));
-                assert_eq!(probe.runs.load(Ordering::SeqCst), 1);
+                assert_eq!(probe.runs(), 1);
             }
             WhileAbandoned::AllowResume => {
-                until("the next run begins", || probe.runs.load(Ordering::SeqCst) == 2).await;
+                until("the next run begins", || probe.runs() == 2).await;
             }
         }
+    }
+}
+
+/// It blocks its thread until it is taken for dead, and comes back before it is given up.
+#[tokio::test(start_paused = true)]
+async fn g3_a_silent_run_that_comes_back_can_change_nothing() {
+    for (action, waiting, state) in
+        [(OnSilence::Pause, 1, vec![]), (OnSilence::Restart, 0, vec![7])]
+    {
+        let own = OwnRuntime::new();
+        let (open, gate) = std::sync::mpsc::channel::<()>();
+        let gate = Arc::new(Mutex::new(Some(gate)));
+        let blocked = Arc::clone(&gate);
+        let workload = Custom::new(move |cx| {
+            let gate = Arc::clone(&gate);
+            Box::pin(async move {
+                while let Some(number) = cx.next_input().await? {
+                    let gate = gate.lock().unwrap().take();
+                    if let Some(gate) = gate {
+                        let _ = gate.recv();
+                        cx.state_mut().push(999);
+                        cx.checkpoint().await?;
+                    }
+                    cx.state_mut().push(*number);
+                }
+                Ok(Outcome::Yielded)
+            })
+        });
+        let policy = Policy::builder().heartbeat_timeout(secs(60)).cancel_grace(secs(1_000));
+        let policy = policy.on_silence(action).restart(tireless()).build().unwrap();
+        let set = |b: Builder| b.policy(policy).workload_runtime(own.handle());
+        let supervisor = start_on(tap(), workload.clone(), set).await;
+        let session = custom(&supervisor).await;
+        session.send(7).await.unwrap();
+        until("it blocks", || blocked.lock().unwrap().is_none()).await;
+        tokio::time::sleep(secs(61)).await;
+        drop(open);
+        until("it is gone", || workload.ends().len() == 1).await;
+        // Its thread takes its own time, and virtual time stands still for it.
+        for _ in 0..1_000_000 {
+            let status = session.status().await.unwrap();
+            let goes_on = status.record().runs.count == 2 && status.activity() == &Activity::Idle;
+            if goes_on || status.state() == State::Paused {
+                break;
+            }
+            std::thread::yield_now();
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(run_ends(&session).await, [RunEnd::Cancelled], "{action:?}");
+        assert_eq!(session.snapshot().await.unwrap().state, state, "{action:?}");
+        let status = session.status().await.unwrap();
+        assert_eq!(status.record().inbox.waiting(), waiting, "{action:?}");
     }
 }
 
@@ -166,7 +220,7 @@ async fn g3_a_second_worker_on_the_store_fences_the_first() {
         "{error}"
     );
     tokio::time::sleep(secs(30)).await;
-    let live = worker.workload.probe.live.load(Ordering::SeqCst);
+    let live = worker.workload.probe.live();
     assert_eq!(live, 0, "runs of a worker that was taken over go on");
     for session in &sessions {
         let error = session.pause().await.unwrap_err();
@@ -181,7 +235,7 @@ async fn g3_a_second_worker_on_the_store_fences_the_first() {
     }
     let report = worker.supervisor.shutdown(secs(10)).await;
     assert!(report.took <= secs(10));
-    assert_eq!(second.workload.probe.live.load(Ordering::SeqCst), 20);
+    assert_eq!(second.workload.probe.live(), 20);
 }
 
 #[tokio::test(start_paused = true)]
@@ -213,40 +267,39 @@ async fn g3_whatever_is_asked_of_a_session_it_has_one_run_at_a_time() {
             tokio::time::timeout(secs(600), asked).await.expect("a caller hears nothing").unwrap();
         }
         let probe = &worker.workload.probe;
-        assert_eq!(probe.most_live.load(Ordering::SeqCst), 1, "seed {seed}");
-        assert!(probe.runs.load(Ordering::SeqCst) > 10, "seed {seed}: hardly any runs");
+        assert_eq!(probe.most_live(), 1, "seed {seed}");
+        assert!(probe.runs() > 10, "seed {seed}: hardly any runs");
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn g3_no_run_outlives_a_worker_that_is_lost_while_it_starts_them() {
     let live = Arc::new(AtomicU32::new(0));
-    let all = async {
-        for round in 0..60_u32 {
-            let counted = Arc::clone(&live);
-            let workload = Custom::new(move |cx| {
-                let live = Arc::clone(&counted);
-                Box::pin(async move {
-                    live.fetch_add(1, Ordering::SeqCst);
-                    let _gone = Gone(live);
-                    super::kit::collect(cx).await
-                })
-            });
-            let supervisor = start_on(Tap::new(), workload, |b| b).await;
-            for _ in 0..8 {
-                custom(&supervisor).await;
-            }
-            for _ in 0..round % 7 {
-                tokio::task::yield_now().await;
-            }
-            drop(supervisor);
+    for round in 0..60_u32 {
+        let counted = Arc::clone(&live);
+        let workload = Custom::new(move |cx| {
+            let live = Arc::clone(&counted);
+            Box::pin(async move {
+                live.fetch_add(1, Ordering::SeqCst);
+                let _gone = Gone(live);
+                super::kit::collect(cx).await
+            })
+        });
+        let supervisor = start_on(tap(), workload, |b| b).await;
+        for _ in 0..8 {
+            custom(&supervisor).await;
         }
-        while live.load(Ordering::SeqCst) > 0 {
+        for _ in 0..round % 7 {
             tokio::task::yield_now().await;
         }
-    };
-    let ended = tokio::time::timeout(secs(30), all).await;
-    assert!(ended.is_ok(), "{} runs are left behind", live.load(Ordering::SeqCst));
+        drop(supervisor);
+    }
+    let ended = tokio::time::timeout(secs(15), async {
+        while live.load(Ordering::SeqCst) > 0 {
+            tokio::time::sleep(millis(1)).await;
+        }
+    });
+    assert!(ended.await.is_ok(), "{} runs are left behind", live.load(Ordering::SeqCst));
 }
 
 struct Gone(Arc<AtomicU32>);

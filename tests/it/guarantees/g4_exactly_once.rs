@@ -5,9 +5,14 @@ use std::sync::{
     atomic::{AtomicU32, Ordering},
 };
 
-use sessionkeeper::{InputId, Outcome, PauseCause, SendError, SessionHandle, State};
+use futures::FutureExt;
+use sessionkeeper::{
+    InputId, Outcome, PauseCause, SendError, State,
+    store::BoxError,
+    testing::{Harness, crash_at_every_commit},
+};
 
-use super::kit::{Custom, Cut, Tap, custom, millis, restarting, secs, start_on, tireless};
+use super::kit::{Custom, custom, millis, restarting, secs, slow, start_on, tap, tireless};
 use crate::support::{Do, Scripted, Worker, drained};
 
 #[tokio::test(start_paused = true)]
@@ -55,39 +60,31 @@ async fn g4_every_input_has_its_effect_once_through_crashes_and_panics() {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn g4_a_crash_at_any_commit_applies_no_input_twice() {
-    for cut in [Cut::Before, Cut::After] {
-        for commits in 1..30 {
-            let tap = Tap::cut_after(commits, cut);
-            let supervisor = start_on(tap.clone(), Scripted::default(), |b| b).await;
-            let start = sessionkeeper::Start::<Scripted>::new(Default::default());
-            let starting = supervisor.start(start);
-            let Ok(started) = tokio::time::timeout(secs(5), starting).await else { continue };
-            let session = started.unwrap().into_handle();
-            for number in 1..=12 {
-                let id = InputId::new(number.to_string()).unwrap();
-                let sending = session.send_with_id(id, Do::Add(1 << number));
-                if tokio::time::timeout(secs(5), sending).await.is_err() {
-                    break;
-                }
-                if number % 4 == 0 {
-                    tokio::time::sleep(secs(1)).await;
-                }
-            }
-            drop(supervisor);
-            let worker = Worker::on(tap.store.clone(), Scripted::default(), |b| b).await;
-            worker.supervisor.recovered().await.unwrap();
-            let session: SessionHandle<Scripted> = worker.again(&session).await;
-            for number in 1..=12 {
-                let id = InputId::new(number.to_string()).unwrap();
-                session.send_with_id(id, Do::Add(1 << number)).await.unwrap();
-            }
-            let done = drained(&session).await;
-            assert_eq!(done.sum, (1 << 13) - 2, "{commits} {cut:?}: {done:?}");
-            assert_eq!(done.seen, (1..=12).collect::<Vec<_>>(), "{commits} {cut:?}");
+/// Starts a session and sends it its inputs, each under an id of its own: again and again the same.
+async fn send_all(worker: &mut Harness, _: &mut ()) -> Result<(), BoxError> {
+    let start = Scripted::start().key("one".parse()?);
+    let session = worker.supervisor().start(start).await?.into_handle();
+    for number in 1..=12 {
+        let id = InputId::new(number.to_string())?;
+        session.send_with_id(id, Do::Add(1 << number)).await?;
+        if number % 4 == 0 {
+            tokio::time::sleep(secs(1)).await;
         }
     }
+    let done = worker.drained(&session).await;
+    assert_eq!(done.sum, (1 << 13) - 2, "{done:?}");
+    assert_eq!(done.seen, (1..=12).collect::<Vec<_>>());
+    Ok(())
+}
+
+#[test]
+fn g4_a_crash_at_any_commit_applies_no_input_twice() {
+    let commits = crash_at_every_commit(
+        |b| b.workload(Scripted::default()),
+        send_all,
+        async |worker, ()| send_all(worker, &mut ()).await,
+    );
+    assert!(commits > 12, "{commits} commits only");
 }
 
 #[tokio::test(start_paused = true)]
@@ -144,14 +141,14 @@ fn impatient(given: &Arc<AtomicU32>) -> Custom {
 async fn g4_a_dropped_request_for_an_input_does_not_give_it_out_twice() {
     for seed in 0..20 {
         let given = Arc::default();
-        let tap = Tap::slow(seed);
+        let tap = slow(seed);
         let supervisor = start_on(tap.clone(), impatient(&given), |b| b).await;
         let session = custom(&supervisor).await;
         let mut rng = fastrand::Rng::with_seed(seed);
         for number in 1..=30 {
             if rng.u32(0..3) == 0 {
                 // The commit that gives it out takes long enough for some ticks.
-                let stall = tap.store.stall();
+                let stall = tap.inner().stall();
                 let session = session.clone();
                 let sent = tokio::spawn(async move { session.send(number).await });
                 tokio::time::sleep(millis(rng.u64(50..400))).await;
@@ -173,6 +170,32 @@ async fn g4_a_dropped_request_for_an_input_does_not_give_it_out_twice() {
     }
 }
 
+/// The input is there, and the future that asked for it is never polled again.
+#[tokio::test(start_paused = true)]
+async fn g4_an_input_that_came_for_a_dropped_request_goes_to_the_next_one() {
+    let workload = Custom::new(|cx| {
+        Box::pin(async move {
+            {
+                let mut asked = std::pin::pin!(cx.next_input());
+                assert!((&mut asked).now_or_never().is_none());
+                tokio::time::sleep(secs(2)).await;
+            }
+            while let Some(number) = cx.next_input().await? {
+                assert_eq!(number.attempt(), 1);
+                cx.state_mut().push(*number);
+            }
+            Ok(Outcome::Yielded)
+        })
+    });
+    let supervisor = start_on(tap(), workload, |b| b).await;
+    let session = custom(&supervisor).await;
+    tokio::time::sleep(secs(1)).await;
+    session.send(7).await.unwrap();
+    session.send(8).await.unwrap();
+    tokio::time::sleep(secs(5)).await;
+    assert_eq!(session.snapshot().await.unwrap().state, [7, 8]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn g4_the_number_of_the_attempt_counts_the_runs_that_had_the_input() {
     let attempts = Arc::new(std::sync::Mutex::new(Vec::new()));
@@ -191,7 +214,7 @@ async fn g4_the_number_of_the_attempt_counts_the_runs_that_had_the_input() {
         })
     });
     let policy = restarting(tireless());
-    let supervisor = start_on(Tap::new(), workload, |b| b.policy(policy)).await;
+    let supervisor = start_on(tap(), workload, |b| b.policy(policy)).await;
     let session = custom(&supervisor).await;
     session.send(7).await.unwrap();
     // An input that is accepted and paused away before it is given out was not attempted.

@@ -1,6 +1,6 @@
 //! G5: control always answers, and says honestly what became of a run.
 
-use std::{sync::Arc, sync::atomic::Ordering, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use sessionkeeper::{
     Event, Outcome, PauseCause, Policy, RunEnd, SessionError, State, YieldReason,
@@ -43,7 +43,7 @@ async fn g5_a_stop_is_answered_at_once_and_ends_within_its_graces() {
         let report = within(name, secs(16), stop.ended()).await.unwrap();
         assert_eq!(report.end, Some(end), "{name}");
         assert_eq!(session.status().await.unwrap().state(), State::Stopped, "{name}");
-        assert_eq!(worker.workload.probe.closed.load(Ordering::SeqCst), 1, "{name}");
+        assert_eq!(worker.workload.probe.closed(), 1, "{name}");
     }
 }
 
@@ -104,7 +104,7 @@ async fn g5_control_works_while_all_threads_of_the_workloads_are_blocked() {
     for number in 1..=2 {
         gates.push(probe.close_gate());
         blocked.push(worker.session_with(|start| start.input(Do::Block)).await);
-        until("it blocks", || probe.blocked.load(Ordering::SeqCst) == number).await;
+        until("it blocks", || probe.blocked() == number).await;
     }
     // Nothing is left to run these on.
     let starving = worker.session_with(|start| start.input(Do::Add(1))).await;
@@ -122,11 +122,11 @@ async fn g5_control_works_while_all_threads_of_the_workloads_are_blocked() {
 
     within("pause", secs(36), blocked[1].pause()).await.unwrap();
     assert_eq!(run_ends(&blocked[1]).await, [RunEnd::Abandoned]);
-    assert_eq!(probe.closed.load(Ordering::SeqCst), 0, "what is abandoned is not closed yet");
+    assert_eq!(probe.closed(), 0, "what is abandoned is not closed yet");
     within("shutdown", BUDGET, worker.supervisor.shutdown(BUDGET)).await;
 
     drop(gates);
-    until("they come back", || probe.closed.load(Ordering::SeqCst) >= 2).await;
+    until("they come back", || probe.closed() >= 2).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -8,7 +8,7 @@ use sessionkeeper::{
     Event, Limit, OnIdle, Outcome, PauseCause, Policy, State, Usage, store::Fault,
 };
 
-use super::kit::{Custom, Tap, custom, custom_with, millis, secs, start_on};
+use super::kit::{Custom, custom, custom_with, millis, secs, slow, start_on, tap};
 use crate::support::{Do, Worker, drained};
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -138,7 +138,7 @@ async fn g6_a_busy_operation_past_its_limit_lapses_and_the_session_lives() {
             Ok(Outcome::Yielded)
         })
     });
-    let supervisor = start_on(Tap::new(), caught, |b| b.policy(minute())).await;
+    let supervisor = start_on(tap(), caught, |b| b.policy(minute())).await;
     let session = custom_with(&supervisor, 10).await;
     tokio::time::sleep(secs(101)).await;
     assert_eq!(session.snapshot().await.unwrap().state, [11]);
@@ -170,7 +170,7 @@ async fn g6_whatever_a_run_does_counts_as_a_sign_of_life() {
                 Ok(Outcome::Completed)
             })
         });
-        let supervisor = start_on(Tap::new(), workload, |b| b.policy(minute())).await;
+        let supervisor = start_on(tap(), workload, |b| b.policy(minute())).await;
         let session = custom_with(&supervisor, 1).await;
         if name == "from outside" {
             for _ in 0..10 {
@@ -203,7 +203,7 @@ async fn g6_an_idle_night_pauses_a_session_and_an_input_wakes_it() {
 async fn g6_no_wake_up_is_lost_between_an_idle_pause_and_an_input() {
     for offset in 0..40 {
         let policy = Policy::builder().idle_timeout(secs(60)).build().unwrap();
-        let tap = Tap::slow(offset);
+        let tap = slow(offset);
         let supervisor =
             start_on(tap.clone(), Custom::new(|cx| Box::pin(super::kit::collect(cx))), |b| {
                 b.policy(policy)
@@ -229,6 +229,27 @@ async fn g6_no_wake_up_is_lost_between_an_idle_pause_and_an_input() {
         let state = session.snapshot_json().await.unwrap().state;
         assert_eq!(state, serde_json::json!([offset, 1000]), "offset {offset}");
     }
+}
+
+/// The run was asked to yield for being idle, and takes its time: it does not take the input.
+#[tokio::test(start_paused = true)]
+async fn g6_an_input_that_comes_while_an_idle_run_yields_wakes_its_session() {
+    let workload = Custom::new(|cx| {
+        Box::pin(async move {
+            let ran = super::kit::collect(cx).await;
+            tokio::time::sleep(secs(2)).await;
+            ran
+        })
+    });
+    let policy = Policy::builder().idle_timeout(secs(60)).build().unwrap();
+    let supervisor = start_on(tap(), workload, |b| b.policy(policy)).await;
+    let session = custom(&supervisor).await;
+    tokio::time::sleep(secs(61)).await;
+    assert_eq!(session.status().await.unwrap().activity().to_string(), "pausing");
+    session.send(7).await.unwrap();
+    tokio::time::sleep(secs(5)).await;
+    assert_eq!(session.status().await.unwrap().record().runs.count, 2, "it was paused and woken");
+    assert_eq!(session.snapshot().await.unwrap().state, [7]);
 }
 
 #[tokio::test(start_paused = true)]

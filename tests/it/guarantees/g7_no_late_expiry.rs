@@ -1,6 +1,6 @@
 //! G7: the verdict on a silent session falls within 100 ms of its deadline.
 
-use std::sync::{Arc, Mutex, atomic::Ordering};
+use std::sync::{Arc, Mutex};
 
 use futures::future::join_all;
 use sessionkeeper::{
@@ -9,7 +9,7 @@ use sessionkeeper::{
 };
 use tokio::time::Instant;
 
-use super::kit::{Custom, OwnRuntime, Tap, custom_with, millis, run_ends, secs, start_on, until};
+use super::kit::{Custom, OwnRuntime, custom_with, millis, run_ends, secs, start_on, tap, until};
 use crate::support::{Do, Scripted, Worker, drained};
 
 type Ends = Arc<Mutex<Vec<(u64, Instant)>>>;
@@ -47,7 +47,7 @@ async fn g7_the_verdict_on_each_of_thousands_falls_within_100_ms_of_its_deadline
     const SESSIONS: u64 = 3000;
     let gone = Ends::default();
     let policy = Policy::builder().heartbeat_timeout(secs(20)).build().unwrap();
-    let supervisor = start_on(Tap::new(), falls_silent(&gone), |b| b.policy(policy)).await;
+    let supervisor = start_on(tap(), falls_silent(&gone), |b| b.policy(policy)).await;
     let mut rng = fastrand::Rng::with_seed(7);
     let began = Instant::now();
     let mut spans = Vec::new();
@@ -74,11 +74,11 @@ async fn g7_the_verdict_on_each_of_thousands_falls_within_100_ms_of_its_deadline
 async fn g7_a_verdict_waits_for_no_commit() {
     let gone = Ends::default();
     let policy = Policy::builder().heartbeat_timeout(secs(20)).build().unwrap();
-    let tap = Tap::new();
+    let tap = tap();
     let supervisor = start_on(tap.clone(), falls_silent(&gone), |b| b.policy(policy)).await;
     let session = custom_with(&supervisor, 1000).await;
     tokio::time::sleep(secs(5)).await;
-    let stall = tap.store.stall();
+    let stall = tap.inner().stall();
     let labels = tokio::spawn({
         let session = session.clone();
         async move { session.set_labels(Default::default()).await }
@@ -140,7 +140,7 @@ async fn g7_on_silence_does_what_the_policy_says() {
             }
         }
         assert_eq!(session.snapshot().await.unwrap().state.sum, 1, "{action:?}");
-        assert_eq!(worker.workload.probe.most_live.load(Ordering::SeqCst), 1);
+        assert_eq!(worker.workload.probe.most_live(), 1);
     }
 }
 
@@ -152,12 +152,12 @@ async fn g7_an_expired_run_that_cannot_be_cancelled_is_fenced_all_the_same() {
     let open = worker.workload.probe.close_gate();
     let session = worker.session_with(|start| start.input(Do::Block)).await;
     let probe = Arc::clone(&worker.workload.probe);
-    until("it blocks", || probe.blocked.load(Ordering::SeqCst) == 1).await;
+    until("it blocks", || probe.blocked() == 1).await;
     session.wait_for(&[State::Expired]).await.unwrap();
     tokio::time::sleep(secs(10)).await;
     let version = session.status().await.unwrap().record().snapshots.clone();
     drop(open);
-    until("it is gone", || probe.live.load(Ordering::SeqCst) == 0).await;
+    until("it is gone", || probe.live() == 0).await;
     assert_eq!(session.status().await.unwrap().record().snapshots, version);
     assert_eq!(session.snapshot().await.unwrap().state.seen, [0; 0]);
     assert_eq!(run_ends(&session).await, [RunEnd::Abandoned]);
@@ -224,6 +224,26 @@ async fn g7_limits_on_waiting_count_supervised_time_across_workers() {
     }
     let running = worker.again(&running).await;
     assert_eq!(running.status().await.unwrap().state(), State::Active);
+}
+
+#[tokio::test(start_paused = true)]
+async fn g7_a_limit_on_waiting_is_kept_from_the_moment_it_begins() {
+    let worker = Worker::start().await;
+    let mut sessions = Vec::new();
+    // Each is due before those that are known already.
+    for limit in [600, 300, 60] {
+        let policy = Policy::builder().paused_timeout(secs(limit)).build().unwrap();
+        let session = worker.session_with(|start| start.policy(policy)).await;
+        session.pause().await.unwrap();
+        sessions.push((limit, session, Instant::now()));
+        tokio::time::sleep(secs(1)).await;
+    }
+    for (limit, session, paused) in sessions.into_iter().rev() {
+        tokio::time::sleep_until(paused + secs(limit) - millis(100)).await;
+        assert_eq!(session.status().await.unwrap().state(), State::Paused, "{limit} s");
+        tokio::time::sleep(millis(200)).await;
+        assert_eq!(session.status().await.unwrap().state(), State::Expired, "{limit} s");
+    }
 }
 
 #[tokio::test(start_paused = true)]

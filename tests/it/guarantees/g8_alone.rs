@@ -11,7 +11,7 @@ use sessionkeeper::{
     store::{MemoryStore, Part, Query},
 };
 
-use super::kit::{Custom, Tap, collect, custom, custom_with, lifecycle, millis, secs, start_on};
+use super::kit::{Custom, collect, custom, custom_with, lifecycle, millis, secs, start_on, tap};
 use crate::support::{Do, Done, Scripted, Worker, drained};
 
 /// Sessions that have done something, so that each has two snapshots.
@@ -148,7 +148,7 @@ async fn g8_a_crash_loop_and_a_full_inbox_are_nobody_elses() {
 
 #[tokio::test(start_paused = true)]
 async fn g8_a_kind_that_is_not_registered_stays_as_it_is_and_is_listed() {
-    let tap = Tap::new();
+    let tap = tap();
     let both = |b: sessionkeeper::Builder| b.workload(Custom::new(|cx| Box::pin(collect(cx))));
     let supervisor = start_on(tap.clone(), Scripted::default(), both).await;
     let known = supervisor.start(Start::<Scripted>::new(Done::default())).await.unwrap();
@@ -193,7 +193,7 @@ fn poison(begun: &Arc<Mutex<Vec<SessionId>>>) -> Custom {
 
 #[tokio::test(start_paused = true)]
 async fn g8_a_session_that_kills_its_worker_is_found_out() {
-    let tap = Tap::new();
+    let tap = tap();
     let begun = Arc::default();
     let workload = poison(&begun);
     let supervisor = start_on(tap.clone(), workload.clone(), |b| b).await;
@@ -242,7 +242,7 @@ async fn g8_a_session_that_kills_its_worker_is_found_out() {
 
 #[tokio::test(start_paused = true)]
 async fn g8_suspects_come_last_and_one_at_a_time() {
-    let tap = Tap::new();
+    let tap = tap();
     let begun: Arc<Mutex<Vec<SessionId>>> = Arc::default();
     let workload = poison(&begun);
     let supervisor = start_on(tap.clone(), workload.clone(), |b| b).await;
@@ -307,7 +307,7 @@ async fn g8_a_state_that_panics_when_it_is_dropped_ends_its_run_only() {
             collect(cx).await
         })
     });
-    let supervisor = start_on(Tap::new(), workload, |b| b).await;
+    let supervisor = start_on(tap(), workload, |b| b).await;
     let bomb = custom(&supervisor).await;
     tokio::time::sleep(secs(1)).await;
     let other = custom(&supervisor).await;

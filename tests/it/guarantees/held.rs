@@ -124,6 +124,19 @@ async fn what_stays_too_long_is_closed_and_the_next_start_is_cold() {
     assert_eq!(log.all(), ["cold", "closed", "cold"]);
 }
 
+/// The worker's time stands still when it is over: a wait in it would never end.
+#[tokio::test(start_paused = true)]
+async fn nobody_waits_for_the_limit_of_a_worker_that_is_over() {
+    let before = tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    let House { supervisor, session, log } = house(secs(0)).await;
+    session.pause().await.unwrap();
+    drop(supervisor);
+    tokio::time::sleep(2 * LIMIT).await;
+    let after = tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    assert_eq!(after, before);
+    assert_eq!(log.all(), ["cold"], "a crash closes nothing");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_stop_of_a_paused_session_waits_for_what_it_holds() {
     let House { supervisor: _alive, session, log } = house(secs(3)).await;

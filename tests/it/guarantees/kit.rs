@@ -1,27 +1,18 @@
-//! What the tests of the guarantees share: a store that can be cut off, a workload made of one
+//! What the tests of the guarantees share: a store that fails on demand, a workload made of one
 //! closure, and a runtime that may be blocked.
 
 use std::{
-    future::pending,
-    ops::RangeInclusive,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
 use futures::future::BoxFuture;
 use sessionkeeper::{
-    Backoff, Builder, Context, EventRecord, Fact, InputId, Lifecycle, Outcome, Policy,
-    RestartPolicy, Run, RunEnd, Session, SessionHandle, SessionId, SessionRecord, Start,
-    StoredInput, SupervisedTime, Supervisor, WorkerGeneration, Workload, WorkloadError,
-    store::{
-        AcceptedInput, Batch, Damage, Due, Key, MemoryStore, Opened, Page, Query, Refusal, Store,
-        StoreError, StoreFuture,
-    },
+    Backoff, Builder, Context, EventRecord, Fact, Lifecycle, Outcome, Policy, RestartPolicy, Run,
+    RunEnd, Session, SessionHandle, Start, Supervisor, Workload, WorkloadError,
+    store::{MemoryStore, Store},
+    testing::{Call, FaultyStore, Interference},
 };
-use tokio::sync::watch;
 
 pub(crate) const fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
@@ -29,6 +20,10 @@ pub(crate) const fn secs(seconds: u64) -> Duration {
 
 pub(crate) const fn millis(millis: u64) -> Duration {
     Duration::from_millis(millis)
+}
+
+pub(crate) const fn micros(micros: u64) -> Duration {
+    Duration::from_micros(micros)
 }
 
 /// A policy that restarts at once and for a long time.
@@ -45,192 +40,30 @@ pub(crate) fn restarting(restart: RestartPolicy) -> Policy {
     Policy::builder().restart(restart).build().unwrap()
 }
 
-/// When a [`Tap`] is cut off: the worker hears nothing more.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Cut {
-    /// Before the commit is done.
-    Before,
-    /// After it is done, and before it is answered.
-    After,
+/// A store in memory that fails on demand.
+pub(crate) type Tap = FaultyStore<MemoryStore>;
+
+pub(crate) fn tap() -> Tap {
+    FaultyStore::new(MemoryStore::new())
 }
 
-/// A store around a [`MemoryStore`] that counts commits, holds up their answers, and can be cut
-/// off as by a crash.
-#[derive(Clone)]
-pub(crate) struct Tap {
-    pub(crate) store: MemoryStore,
-    valve: Arc<Valve>,
-}
-
-struct Valve {
-    commits: AtomicU64,
-    cut: Mutex<Option<(u64, Cut)>>,
-    is_cut: AtomicBool,
-    held: watch::Sender<bool>,
-    latency: Mutex<Option<fastrand::Rng>>,
-    failing_snapshots: AtomicU32,
-    panics: AtomicU32,
-}
-
-impl Tap {
-    pub(crate) fn new() -> Self {
-        Self {
-            store: MemoryStore::new(),
-            valve: Arc::new(Valve {
-                commits: AtomicU64::new(0),
-                cut: Mutex::new(None),
-                is_cut: AtomicBool::new(false),
-                held: watch::Sender::new(false),
-                latency: Mutex::new(None),
-                failing_snapshots: AtomicU32::new(0),
-                panics: AtomicU32::new(0),
-            }),
+/// Makes each commit slow, before it is done and after.
+pub(crate) fn slow(seed: u64) -> Tap {
+    let tap = tap();
+    let mut rng = fastrand::Rng::with_seed(seed);
+    tap.inject(move |call| match call {
+        Call::Commit => {
+            Interference::Delay { before: millis(rng.u64(0..20)), after: millis(rng.u64(0..20)) }
         }
-    }
-
-    /// Answers so many batches of commits, and then no more.
-    pub(crate) fn cut_after(commits: u64, cut: Cut) -> Self {
-        let tap = Self::new();
-        *tap.valve.cut.lock().unwrap() = Some((commits, cut));
-        tap
-    }
-
-    /// Makes each commit slow, before it is done and after.
-    pub(crate) fn slow(seed: u64) -> Self {
-        let tap = Self::new();
-        *tap.valve.latency.lock().unwrap() = Some(fastrand::Rng::with_seed(seed));
-        tap
-    }
-
-    pub(crate) fn was_cut(&self) -> bool {
-        self.valve.is_cut.load(Ordering::SeqCst)
-    }
-
-    /// How many batches were done.
-    pub(crate) fn commits(&self) -> u64 {
-        self.valve.commits.load(Ordering::SeqCst)
-    }
-
-    /// Commits are done, and not answered until this is called with `false`.
-    pub(crate) fn hold_answers(&self, held: bool) {
-        self.valve.held.send_replace(held);
-    }
-
-    /// The next reads of a snapshot fail in a way that may pass.
-    pub(crate) fn fail_snapshots(&self, count: u32) {
-        self.valve.failing_snapshots.store(count, Ordering::SeqCst);
-    }
-
-    /// The next commits panic.
-    pub(crate) fn panic_in_commits(&self, count: u32) {
-        self.valve.panics.store(count, Ordering::SeqCst);
-    }
-
-    async fn lag(&self) {
-        let lag = self.valve.latency.lock().unwrap().as_mut().map(|rng| rng.u64(0..20));
-        if let Some(lag) = lag {
-            tokio::time::sleep(millis(lag)).await;
-        }
-    }
+        _ => Interference::None,
+    });
+    tap
 }
 
-impl Store for Tap {
-    fn begin(&self, generation: WorkerGeneration) -> StoreFuture<'_, Opened> {
-        self.store.begin(generation)
-    }
-
-    fn commit(&self, batch: Batch) -> StoreFuture<'_, Vec<Result<(), Refusal>>> {
-        Box::pin(async move {
-            self.lag().await;
-            let panics = &self.valve.panics;
-            let left =
-                panics.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1));
-            assert!(left.is_err(), "told to panic");
-            if batch.commits.is_empty() && !self.was_cut() {
-                return self.store.commit(batch).await;
-            }
-            let cut = *self.valve.cut.lock().unwrap();
-            let number = self.commits();
-            if let Some((after, how)) = cut
-                && number >= after
-            {
-                if how == Cut::After && !self.was_cut() {
-                    let _ = self.store.commit(batch).await;
-                }
-                self.valve.is_cut.store(true, Ordering::SeqCst);
-                return pending().await;
-            }
-            let answers = self.store.commit(batch).await;
-            self.valve.commits.fetch_add(1, Ordering::SeqCst);
-            self.lag().await;
-            let mut held = self.valve.held.subscribe();
-            let _ = held.wait_for(|held| !held).await;
-            answers
-        })
-    }
-
-    fn load(&self, session: SessionId) -> StoreFuture<'_, Option<SessionRecord>> {
-        self.store.load(session)
-    }
-
-    fn find(&self, key: Key) -> StoreFuture<'_, Option<SessionId>> {
-        self.store.find(key)
-    }
-
-    fn list(&self, query: Query) -> StoreFuture<'_, Page> {
-        self.store.list(query)
-    }
-
-    fn due(
-        &self,
-        lane: sessionkeeper::Lane,
-        until: SupervisedTime,
-        limit: usize,
-    ) -> StoreFuture<'_, Vec<Due>> {
-        self.store.due(lane, until, limit)
-    }
-
-    fn snapshot(&self, session: SessionId, sequence: u64) -> StoreFuture<'_, Option<Arc<[u8]>>> {
-        let failing = &self.valve.failing_snapshots;
-        let fails = failing.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1));
-        if fails.is_ok() {
-            return Box::pin(async { Err(StoreError::unavailable("reading", "told to fail")) });
-        }
-        self.store.snapshot(session, sequence)
-    }
-
-    fn inputs(
-        &self,
-        session: SessionId,
-        after: u64,
-        limit: usize,
-    ) -> StoreFuture<'_, Vec<StoredInput>> {
-        self.store.inputs(session, after, limit)
-    }
-
-    fn accepted(&self, session: SessionId, id: InputId) -> StoreFuture<'_, Option<AcceptedInput>> {
-        self.store.accepted(session, id)
-    }
-
-    fn events(
-        &self,
-        session: SessionId,
-        range: RangeInclusive<u64>,
-        limit: usize,
-    ) -> StoreFuture<'_, Vec<EventRecord>> {
-        self.store.events(session, range, limit)
-    }
-
-    fn damaged(&self) -> StoreFuture<'_, Vec<Damage>> {
-        self.store.damaged()
-    }
-
-    fn heal(&self) -> StoreFuture<'_, ()> {
-        self.store.heal()
-    }
-
-    fn close(&self) -> StoreFuture<'_, ()> {
-        self.store.close()
+/// Interferes with the next calls of a method.
+pub(crate) fn next(tap: &Tap, count: u32, call: Call, interference: Interference) {
+    for _ in 0..count {
+        tap.next(call, interference);
     }
 }
 

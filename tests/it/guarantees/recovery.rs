@@ -9,11 +9,12 @@ use std::{
 };
 
 use sessionkeeper::{
-    PauseCause, RecoverWhat, RunEnd, SessionHandle, Start, State,
+    PauseCause, RecoverWhat, RunEnd, SessionHandle, Start, State, Supervisor,
     store::{MemoryStore, SledStore},
+    testing::{Call, Interference},
 };
 
-use super::kit::{Custom, collect, custom, millis, run_ends, secs, start_on};
+use super::kit::{Custom, collect, custom, millis, run_ends, secs, start_on, tap};
 use crate::support::{BUDGET, Do, Done, Scripted, Worker, drained};
 
 struct Left {
@@ -99,7 +100,7 @@ async fn recovery_finishes_a_stop_that_was_under_way() {
     let status = session.status().await.unwrap();
     assert_eq!(status.state(), State::Stopped);
     assert_eq!(run_ends(&session).await, [RunEnd::Interrupted]);
-    assert_eq!(worker.workload.probe.runs.load(Ordering::SeqCst), 1, "it did not run again");
+    assert_eq!(worker.workload.probe.runs(), 1, "it did not run again");
 }
 
 #[tokio::test(start_paused = true)]
@@ -109,7 +110,7 @@ async fn recovery_forgets_the_abandoned_runs_of_a_worker_that_is_gone() {
     let probe = Arc::clone(&worker.workload.probe);
     let _open = probe.close_gate();
     let session = worker.session_with(|start| start.input(Do::Block)).await;
-    super::kit::until("it blocks", || probe.blocked.load(Ordering::SeqCst) == 1).await;
+    super::kit::until("it blocks", || probe.blocked() == 1).await;
     session.stop().await.unwrap().ended().await.unwrap();
     assert_eq!(session.status().await.unwrap().abandoned().len(), 1);
     let worker = worker.crash_and_restart().await;
@@ -188,7 +189,7 @@ async fn recovery_with_fewer_places_than_before_takes_all_in_turn() {
         let session = worker.again(session).await;
         tokio::time::timeout(secs(100), session.settled()).await.expect("it waits").unwrap();
     }
-    assert_eq!(worker.workload.probe.closed.load(Ordering::SeqCst), 20);
+    assert_eq!(worker.workload.probe.closed(), 20);
 }
 
 #[tokio::test(start_paused = true)]
@@ -235,7 +236,7 @@ async fn recovery_leaves_sessions_usable_while_it_goes_on() {
             assert_eq!(session.snapshot().await.unwrap().state.sum, sum, "{verb}");
         }
         let probe = &worker.workload.probe;
-        assert!(probe.most_live.load(Ordering::SeqCst) <= 50, "{verb}");
+        assert!(probe.most_live() <= 50, "{verb}");
     }
 }
 
@@ -254,5 +255,20 @@ async fn a_dropped_supervisor_leaves_its_store_free_at_once() {
         // As in a crash: nobody shuts it down, and a handle outlives it.
         drop(supervisor);
         assert!(session.status().await.is_err());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_start_of_a_worker_that_is_dropped_leaves_no_task() {
+    let store = tap();
+    let alone = tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    for call in [Call::Begin, Call::Damaged, Call::List] {
+        let delay = Interference::Delay { before: secs(9), after: secs(0) };
+        store.next(call, delay);
+        let starting = Supervisor::builder(store.clone()).start();
+        assert!(tokio::time::timeout(secs(1), starting).await.is_err());
+        tokio::time::sleep(secs(60)).await;
+        let left = tokio::runtime::Handle::current().metrics().num_alive_tasks() - alone;
+        assert_eq!(left, 0, "dropped while it called {call:?}");
     }
 }

@@ -227,7 +227,7 @@ async fn restart_backoff_yields_to_every_verb_at_once() {
         }
         assert!(began.elapsed() < millis(100), "{verb} waited");
         tokio::time::sleep(secs(2000)).await;
-        let runs = worker.workload.probe.runs.load(std::sync::atomic::Ordering::SeqCst);
+        let runs = worker.workload.probe.runs();
         assert_eq!(runs, if verb == "send" { 2 } else { 1 }, "{verb}");
     }
 }

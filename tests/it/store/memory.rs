@@ -2,36 +2,22 @@
 
 use std::time::Duration;
 
-use sessionkeeper::store::{Fault, MemoryStore, Part, Refusal, Store, StoreError};
+use sessionkeeper::{
+    store::{Fault, MemoryStore, Part, Refusal, Store, StoreError},
+    testing::conformance,
+};
 use tokio_test::{assert_pending, assert_ready, task};
 
-use super::{
-    contract::conformance,
-    fixture::{
-        Place, answer, batch, only, opened, put, record, session, with_events, with_inputs,
-        with_snapshot, worker,
-    },
+use super::fixture::{
+    answer, batch, only, opened, put, record, session, with_events, with_inputs, with_snapshot,
+    worker,
 };
 
-struct Shared(MemoryStore);
-
-impl Place for Shared {
-    type Store = MemoryStore;
-
-    fn new() -> Self {
-        Self(MemoryStore::new())
-    }
-
-    async fn open(&self) -> MemoryStore {
-        self.0.clone()
-    }
-}
-
-conformance!(Shared);
+conformance!(MemoryStore, damage);
 
 #[tokio::test]
 async fn a_clone_begins_again_after_a_close() {
-    let (_, store) = opened::<Shared>().await;
+    let (_, store) = opened::<MemoryStore>().await;
     let other = store.clone();
     put(&store, only(record(1))).await;
     store.close().await.expect("close");
@@ -45,7 +31,7 @@ async fn a_clone_begins_again_after_a_close() {
 
 #[tokio::test]
 async fn a_full_disk_takes_nothing_until_it_is_mended_and_healed() {
-    let (_, store) = opened::<Shared>().await;
+    let (_, store) = opened::<MemoryStore>().await;
     store.fail(Fault::NothingDone);
     store.commit(batch(1, [only(record(1))])).await.expect_err("full");
     store.heal().await.expect_err("still full");
@@ -59,7 +45,7 @@ async fn a_full_disk_takes_nothing_until_it_is_mended_and_healed() {
 
 #[tokio::test]
 async fn a_lost_answer_is_given_when_the_commit_is_repeated() {
-    let (_, store) = opened::<Shared>().await;
+    let (_, store) = opened::<MemoryStore>().await;
     store.fail_next(1, Fault::AnswerLost);
     let commit = with_events(record(1), ["once"]);
     store.commit(batch(1, [commit.clone()])).await.expect_err("lost");
@@ -72,7 +58,7 @@ async fn a_lost_answer_is_given_when_the_commit_is_repeated() {
 
 #[tokio::test]
 async fn a_count_of_faults_runs_out() {
-    let (_, store) = opened::<Shared>().await;
+    let (_, store) = opened::<MemoryStore>().await;
     store.fail_next(2, Fault::NothingDone);
     for _ in 0..2 {
         store.commit(batch(1, [only(record(1))])).await.expect_err("told to");
@@ -83,7 +69,7 @@ async fn a_count_of_faults_runs_out() {
 
 #[tokio::test]
 async fn a_stall_holds_commits_and_lets_reads_pass() {
-    let (_, store) = opened::<Shared>().await;
+    let (_, store) = opened::<MemoryStore>().await;
     put(&store, only(record(1))).await;
     let stall = store.stall();
     let mut commit = task::spawn(store.commit(batch(1, [only(record(2))])));
@@ -98,7 +84,7 @@ async fn a_stall_holds_commits_and_lets_reads_pass() {
 
 #[tokio::test]
 async fn damage_is_reported_and_stays_with_its_session() {
-    let (_, store) = opened::<Shared>().await;
+    let (_, store) = opened::<MemoryStore>().await;
     put(&store, only(record(1))).await;
     let second = put(&store, with_snapshot(record(2), 0, b"state")).await;
     store.damage(session(1), Part::Record);
@@ -116,7 +102,7 @@ async fn damage_is_reported_and_stays_with_its_session() {
 
 #[tokio::test]
 async fn a_damaged_record_refuses_its_commits_only() {
-    let (_, store) = opened::<Shared>().await;
+    let (_, store) = opened::<MemoryStore>().await;
     put(&store, only(record(1))).await;
     store.damage(session(1), Part::Record);
     let commits = [with_inputs(record(1), &[(None, b"x")]), only(record(2))];
@@ -127,7 +113,7 @@ async fn a_damaged_record_refuses_its_commits_only() {
 
 #[tokio::test(start_paused = true)]
 async fn time_that_is_paused_moves_only_by_itself() {
-    let (_, store) = opened::<Shared>().await;
+    let (_, store) = opened::<MemoryStore>().await;
     let before = tokio::time::Instant::now();
     put(&store, only(record(1))).await;
     store.load(session(1)).await.expect("load");

@@ -4,8 +4,10 @@
 
 #[cfg(feature = "sled")]
 mod archive;
-mod contract;
-mod fixture;
+mod faulty;
+pub(crate) mod fixture;
+#[cfg(feature = "sled")]
+mod formats;
 mod memory;
 #[cfg(feature = "sled")]
-mod sled;
+pub(crate) mod sled;

@@ -5,16 +5,14 @@ use std::{fs, path::Path};
 use sessionkeeper::{
     SessionId,
     store::{Durability, OnDamage, Query, Refusal, SledStore, Store, StoreError},
+    testing::conformance,
 };
 use tempfile::TempDir;
 use tokio_test::task;
 
-use super::{
-    contract::conformance,
-    fixture::{
-        Place, batch, messages, next, noise, only, opened, put, record, reopened, session,
-        with_events, with_snapshot, worker,
-    },
+use super::fixture::{
+    Damageable, Place, batch, messages, next, noise, only, opened, put, record, reopened, session,
+    with_events, with_snapshot, worker,
 };
 
 pub(crate) struct Folder(pub(crate) TempDir);
@@ -37,7 +35,15 @@ impl Place for Folder {
     }
 }
 
-conformance!(Folder);
+impl Damageable for Folder {
+    async fn damage_record(&self, store: SledStore, session: SessionId) -> SledStore {
+        drop(store);
+        overwrite(self.path(), "records", session, b"R\x01 not what was written");
+        self.open().await
+    }
+}
+
+conformance!(Folder, damage);
 
 #[tokio::test]
 async fn a_second_opener_is_told_who_is_in_the_way() {
@@ -59,6 +65,24 @@ async fn a_dropped_store_is_free_at_once() {
         store.begin(worker(1)).await.expect("begin");
         let commit = only(record(round));
         put(&store, commit).await;
+    }
+}
+
+/// What the system has of a process is all that a `kill -9` leaves of it.
+#[tokio::test]
+async fn what_was_answered_is_there_after_a_kill() {
+    for durability in [Durability::Synced, Durability::Flushed] {
+        let place = Folder::new();
+        let live = place.path().join("live");
+        let store = SledStore::options(&live).durability(durability).open().expect("open");
+        store.begin(worker(1)).await.expect("begin");
+        let first = put(&store, with_snapshot(record(1), 0, &noise(1, 100_000))).await;
+        let second = put(&store, only(next(&first, |_| ()))).await;
+        let left = place.path().join("left");
+        copy(&live, &left);
+        let found = SledStore::open(&left).expect("open");
+        let loaded = found.load(session(1)).await.expect("load");
+        assert_eq!(loaded, Some(second), "{durability:?}");
     }
 }
 

@@ -258,6 +258,66 @@ async fn what_cannot_be_encoded_is_refused() {
     assert_eq!(session.snapshot().await.unwrap().state, BTreeMap::new());
 }
 
+/// Free JSON that could be stored and never be read again is refused, and what is just not too
+/// deep is read by the next worker.
+#[tokio::test]
+async fn free_json_that_is_nested_too_deep_is_refused() {
+    use sessionkeeper::{
+        EmitError, Event, Fact, MAX_NESTING, Metadata, SessionError, Start, StartError,
+        store::SledStore,
+    };
+    struct Deep;
+    impl Workload for Deep {
+        const KIND: &'static str = "deep";
+        const STATE_VERSION: u32 = 1;
+        type State = bool;
+        type Input = ();
+        async fn run(&self, cx: &mut Context<Self>) -> Result<Outcome, WorkloadError> {
+            while cx.next_input().await?.is_some() {
+                cx.emit(Event::custom("deep", nested(MAX_NESTING))).await?;
+                let refused = cx.emit(Event::custom("deeper", nested(MAX_NESTING + 1))).await;
+                *cx.state_mut() = matches!(refused, Err(EmitError::TooDeep { .. }));
+            }
+            Ok(Outcome::Yielded)
+        }
+    }
+    fn nested(levels: usize) -> serde_json::Value {
+        (0..levels).fold(serde_json::Value::Null, |inner, _| serde_json::json!([inner]))
+    }
+    let metadata = |levels| Metadata::from_iter([("deep".to_owned(), nested(levels - 1))]);
+    let (deep, deeper) = (metadata(MAX_NESTING), metadata(MAX_NESTING + 1));
+
+    let folder = tempfile::TempDir::new().unwrap();
+    let worker = async || {
+        let store = SledStore::open(folder.path()).unwrap();
+        Supervisor::builder(store).workload(Deep).start().await.unwrap()
+    };
+    let supervisor = worker().await;
+    let start = Start::<Deep>::new(false);
+    let refused = supervisor.start(start.metadata(deeper.clone())).await.unwrap_err();
+    let StartError::Session(SessionError::MetadataTooDeep { .. }) = refused else {
+        panic!("{refused:?}");
+    };
+    let session = supervisor.start(Start::<Deep>::new(false).input(())).await.unwrap();
+    session.set_metadata(deep.clone()).await.unwrap();
+    let refused = session.set_metadata(deeper).await.unwrap_err();
+    assert!(matches!(refused, SessionError::MetadataTooDeep { .. }), "{refused:?}");
+    let worked = until(&session, |status| status.record().inbox.waiting() == 0);
+    tokio::time::timeout(MINUTE, worked).await.unwrap();
+    let id = session.id();
+    supervisor.shutdown(MINUTE).await;
+    drop((session, supervisor));
+
+    let supervisor = worker().await;
+    let session = supervisor.session(id).await.unwrap().typed::<Deep>().unwrap();
+    assert!(session.snapshot().await.unwrap().state, "the deeper event was refused");
+    assert_eq!(status(&session).await.record().metadata, deep);
+    let events = session.events(1..=u64::MAX, 100).await.unwrap();
+    let kept =
+        |fact: &Fact| matches!(fact, Fact::Work(Event::Custom { name, .. }) if name == "deep");
+    assert_eq!(events.iter().filter(|event| kept(&event.fact)).count(), 1);
+}
+
 /// A handle is no use once its worker has ended, and says so at once.
 #[tokio::test(start_paused = true)]
 async fn a_handle_of_a_worker_that_ended_says_so() {

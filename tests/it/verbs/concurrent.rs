@@ -7,8 +7,11 @@ use sessionkeeper::{
     store::MemoryStore,
 };
 
-use super::{HANGS, SECOND, consistent, log, moved, policy, replay, status, until};
-use crate::support::{Do, Scripted, Worker, drained};
+use super::{HANGS, SECOND, consistent, log, moved, policy, status, until};
+use crate::{
+    oracle::states,
+    support::{Do, Scripted, Worker, drained},
+};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Verb {
@@ -232,7 +235,7 @@ async fn round(seed: u64, storage: Storage, may_end: bool, patience: &Policy) {
         let _ = stalls.await;
     }
     let log = log(&session).await;
-    let states = replay(&log);
+    let states = states(&log);
     check_granted(&seen, &log, &why);
     for seen in &seen {
         check_seen(seen, &states, &why);

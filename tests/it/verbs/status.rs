@@ -1,15 +1,19 @@
 //! What callers see: activities, watches, waits, heartbeats from outside, durations and counts.
 
+use std::time::Duration;
+
 use futures::StreamExt;
 use sessionkeeper::{
     Activity, Cause, Fact, Lifecycle, PauseCause, SessionError, SessionHandle, SessionId, Settled,
-    State,
+    Start, State, Supervisor,
+    store::{MemoryStore, Store},
+    testing::{Call, FaultyStore, Interference},
 };
 
 use super::{
     MINUTE, SECOND, consistent, idle, in_hand, log, moves, policy, soon, state, status, until,
 };
-use crate::support::{BUDGET, Do, Scripted, Worker, drained};
+use crate::support::{BUDGET, Do, Done, Scripted, Worker, drained};
 
 async fn busy_with(worker: &Worker, what: Do) -> SessionHandle<Scripted> {
     let session = worker.session_with(|start| start.input(what)).await;
@@ -319,4 +323,31 @@ async fn an_unknown_session_is_not_found_by_any_means() {
     };
     missing(worker.supervisor.session(id).await.unwrap_err());
     missing(worker.supervisor.status(id).await.unwrap_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_status_that_is_read_while_a_run_begins_does_not_run_ahead_of_it() {
+    let store = FaultyStore::new(MemoryStore::new());
+    let builder = Supervisor::builder(store.clone()).workload(Scripted::default());
+    let supervisor = builder.start().await.unwrap();
+    let start = Start::<Scripted>::new(Done::default());
+    let session = supervisor.start(start).await.unwrap().into_handle();
+    session.pause().await.unwrap();
+    session.send(Do::Add(1)).await.unwrap();
+
+    let slow = |before, after| Interference::Delay { before, after };
+    store.next(Call::Load, slow(SECOND, Duration::ZERO));
+    let reading = session.clone();
+    let early = tokio::spawn(async move { status(&reading).await });
+    tokio::time::sleep(SECOND / 2).await;
+    // The commit of the resume, and that which gives the input out.
+    store.next(Call::Commit, Interference::None);
+    store.next(Call::Commit, slow(Duration::ZERO, SECOND));
+    session.resume().await.unwrap();
+    let early = early.await.unwrap();
+    let stored = store.load(session.id()).await.unwrap().unwrap();
+    let late = status(&session).await;
+    assert!(stored.version > late.record().version, "the store is ahead");
+    assert!(late.record().version >= early.record().version, "{early:?}, and then {late:?}");
+    assert_eq!(drained(&session).await.sum, 1);
 }

@@ -2,6 +2,7 @@
 
 use sessionkeeper::{
     Activity, Cause, Policy, RunEnd, SessionError, SessionHandle, State, WhileAbandoned,
+    testing::Gate,
 };
 use tokio::time::Instant;
 
@@ -149,7 +150,7 @@ async fn spin<F: Future<Output = bool>>(mut done: impl FnMut() -> F) {
     panic!("the other thread never came so far");
 }
 
-async fn blocked(worker: &Worker) -> (SessionHandle<Scripted>, std::sync::mpsc::Sender<()>) {
+async fn blocked(worker: &Worker) -> (SessionHandle<Scripted>, Gate) {
     let gate = worker.workload.probe.close_gate();
     let session = worker.session_with(|start| start.input(Do::Block)).await;
     let probe = &worker.workload.probe;

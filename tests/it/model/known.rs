@@ -1,0 +1,104 @@
+//! Lives that once went another way than the model: what was wrong is told in the name.
+
+use sessionkeeper::RecoverWhat::{All, Nothing, ShutdownOnly};
+
+use super::{
+    Driven,
+    care::Care,
+    reference::{Manner, Reference, Setup, Work},
+    steps::{Begin, Input, Step},
+};
+
+/// Lives a life.
+fn live(places: Option<usize>, closing: u64, steps: impl IntoIterator<Item = Step>) {
+    let setup = Setup { places, closing };
+    let (mut model, mut driven) = (Reference::new(setup), Driven::new(setup));
+    for step in steps {
+        model.step(&step);
+        driven.step(&step, &model).unwrap_or_else(|wrong| panic!("{wrong}"));
+        assert!(!model.vague, "the model can tell what comes first: {step:?}");
+    }
+    driven.end().unwrap_or_else(|wrong| panic!("{wrong}"));
+}
+
+fn start() -> Step {
+    Step::Start { begin: Begin::default(), in_slot: false }
+}
+
+fn start_in(care: Care) -> Step {
+    Step::Start { begin: Begin { care: Some(care), ..Begin::default() }, in_slot: false }
+}
+
+fn send(who: usize, work: Work) -> Step {
+    Step::Send(who, Input { id: None, work })
+}
+
+/// A pause of a stopped session is refused, and a resume that waits for its place goes on waiting.
+#[test]
+fn a_refused_pause_withdrew_a_resume() {
+    let pass = Step::Pass(1_000);
+    live(
+        Some(1),
+        0,
+        [
+            start(),
+            start(),
+            Step::Stop(1, None),
+            Step::Resume(1),
+            Step::Pause(1),
+            pass,
+            Step::Stop(0, None),
+        ],
+    );
+}
+
+/// A resume waits for a place, and its session is ended by its limit, or woken by something else.
+#[test]
+fn a_resume_waited_for_a_place_that_it_could_not_use() {
+    live(
+        Some(1),
+        0,
+        [start_in(Care::Strict), Step::Pause(0), start(), Step::Resume(0), Step::Pass(120_000)],
+    );
+}
+
+/// Quarantined sessions have no limit, also those that were paused before.
+#[test]
+fn a_paused_session_that_was_quarantined_expired() {
+    let crash = |recover| Step::Crash { recover, away: 0 };
+    live(
+        None,
+        0,
+        [
+            start_in(Care::Restless),
+            send(0, Work::Last(Manner::Awaiting, 3_600_250)),
+            crash(All),
+            crash(All),
+            crash(All),
+            crash(ShutdownOnly),
+            crash(All),
+            Step::Pass(300_000),
+        ],
+    );
+}
+
+/// A session that waits out its backoff does not run, so its worker cannot have died of it.
+#[test]
+fn a_lost_worker_counted_against_a_session_that_was_not_running() {
+    live(
+        Some(1),
+        0,
+        [
+            start(),
+            Step::Pause(0),
+            start(),
+            Step::Replace { recover: Nothing, away: 0 },
+            Step::Resume(0),
+            send(0, Work::Last(Manner::Late, 8_250)),
+            Step::Pass(4_000),
+            Step::Crash { recover: All, away: 0 },
+            Step::Pass(10_000),
+            Step::Pause(1),
+        ],
+    );
+}

@@ -1,0 +1,118 @@
+//! The workload of the model: it does what [`Work`] says.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use sessionkeeper::{
+    Context, Event, ExternalId, Outcome, Run, RunEnd, Usage, Workload, WorkloadError,
+};
+use tokio::time::sleep;
+
+use super::reference::{Done, Manner, Ms, Work};
+
+#[derive(Clone)]
+pub(super) struct Player {
+    /// How long its clean-up takes.
+    pub(super) closing: Ms,
+    /// How many runs are at work.
+    pub(super) alive: Arc<AtomicUsize>,
+}
+
+struct Alive<'a>(&'a AtomicUsize);
+
+impl Drop for Alive<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Workload for Player {
+    const KIND: &'static str = "player";
+    const STATE_VERSION: u32 = 1;
+    type State = Done;
+    type Input = Work;
+
+    async fn run(&self, cx: &mut Context<Self>) -> Result<Outcome, WorkloadError> {
+        self.alive.fetch_add(1, Ordering::Relaxed);
+        let _alive = Alive(&self.alive);
+        while let Some(input) = cx.next_input().await? {
+            let attempt = input.attempt();
+            cx.state_mut().seen.push(input.sequence());
+            match *input {
+                Work::Add(number) => cx.state_mut().sum += i64::from(number),
+                Work::Fail(times) if attempt <= times => return Err("told to fail".into()),
+                // A panic that says nothing on stderr.
+                Work::Panic(times) if attempt <= times => {
+                    std::panic::resume_unwind(Box::new("told to panic"));
+                }
+                Work::RetryAfter(wait) if attempt == 1 => {
+                    return Err(WorkloadError::retry_after(ms(wait), "told to wait"));
+                }
+                Work::Yield(times) if attempt <= times => return Ok(Outcome::Yielded),
+                Work::Save(number) if attempt == 1 => {
+                    cx.state_mut().sum += i64::from(number);
+                    cx.save_progress().await?;
+                    cx.state_mut().sum += 1_000_000;
+                    return Err("told to fail after saving".into());
+                }
+                Work::Fail(_) | Work::Panic(_) | Work::RetryAfter(_) => {}
+                Work::Yield(_) | Work::Save(_) => {}
+                Work::Tell { events, external } => {
+                    for number in 0..events {
+                        cx.emit(Event::custom("told", number)).await?;
+                    }
+                    cx.record_usage(Usage::tokens(1, 1));
+                    if let Some(external) = external {
+                        cx.set_external_id(external_id(external));
+                    }
+                }
+                Work::GiveUp => return Err(WorkloadError::permanent("told to give up")),
+                Work::Finish => return Ok(Outcome::Completed),
+                Work::Last(Manner::Polite, span) => tokio::select! {
+                    () = sleep(ms(span)) => {}
+                    _ = cx.yield_requested() => return Ok(Outcome::Yielded),
+                },
+                Work::Last(manner, span) => last(cx, manner, ms(span)).await?,
+            }
+        }
+        Ok(Outcome::Yielded)
+    }
+
+    async fn close(&self, _: &Run, _: &RunEnd) {
+        if self.closing > 0 {
+            sleep(ms(self.closing)).await;
+        }
+    }
+}
+
+async fn last(run: &Run, manner: Manner, span: Duration) -> Result<(), WorkloadError> {
+    match manner {
+        Manner::Silent | Manner::Polite => sleep(span).await,
+        Manner::Beating => {
+            let end = tokio::time::Instant::now() + span;
+            while tokio::time::timeout_at(end, sleep(Duration::from_secs(5))).await.is_ok() {
+                run.heartbeat();
+            }
+        }
+        Manner::Busy => run.busy(span * 2, sleep(span)).await?,
+        Manner::Late => run.busy(span / 2, sleep(span)).await?,
+        Manner::Awaiting => {
+            let _waiting = run.awaiting("an answer");
+            sleep(span).await;
+        }
+    }
+    Ok(())
+}
+
+pub(super) const fn ms(span: Ms) -> Duration {
+    Duration::from_millis(span)
+}
+
+pub(super) fn external_id(number: u8) -> ExternalId {
+    ExternalId::new(format!("external/{number}")).unwrap()
+}

@@ -1,0 +1,160 @@
+//! The end of a run, and what follows.
+
+use sessionkeeper::{Cause, OnExhausted, OnSilence, PauseCause, State};
+
+use super::{
+    Call, Care, End, Line, Reference, Who,
+    run::{Alive, Doing, Intent, Retry},
+    verbs::Answer,
+};
+
+impl Reference {
+    /// The run returned or was cancelled; first of all it cleans up.
+    pub(super) fn end(&mut self, who: Who, end: End, retry: Retry) {
+        let closing = self.setup.closing;
+        if closing == 0 {
+            return self.gone(who, end, retry);
+        }
+        let until = self.now + closing;
+        self.run(who).doing = Doing::Closing { until, end, retry };
+    }
+
+    /// Nothing of the run is alive any more: what follows?
+    pub(super) fn gone(&mut self, who: Who, end: End, retry: Retry) {
+        let session = &self.sessions[who];
+        let may_save = matches!(session.state, State::Active | State::Stopping);
+        let run = self.run(who);
+        if may_save && !run.fenced {
+            match end {
+                End::Completed => self.consume(who),
+                End::Yielded if !run.in_hand => self.checkpoint(who),
+                _ => {}
+            }
+        }
+        let session = &mut self.sessions[who];
+        let run = session.alive.take().expect("it has ended");
+        session.open = false;
+        session.ended(end);
+        match session.state {
+            State::Stopping => self.go(who, State::Stopped, Cause::RunGone),
+            State::Active => self.follow(who, &run, end, retry),
+            _ => {}
+        }
+        self.leave(who, run.pausers);
+    }
+
+    /// What follows the end of a run that was not stopped.
+    fn follow(&mut self, who: Who, run: &Alive, end: End, retry: Retry) {
+        match (end, run.intent) {
+            (End::Completed, _) => self.go(who, State::Completed, Cause::Workload),
+            (_, Intent::Pause(cause)) => {
+                let why = match cause {
+                    PauseCause::Idle => Cause::IdleTimeout,
+                    PauseCause::Shutdown => Cause::Shutdown,
+                    _ => Cause::Asked,
+                };
+                self.rest(who, cause, why);
+            }
+            (_, Intent::Silence) => match self.sessions[who].care.on_silence() {
+                OnSilence::Pause => self.rest(who, PauseCause::Quarantined, Cause::Silence),
+                OnSilence::Restart | OnSilence::Expire => self.failure(who, run, Retry::ByPolicy),
+            },
+            (End::Yielded | End::Cancelled, Intent::Run) if run.recalled => {
+                self.again(who, Cause::Asked);
+            }
+            (End::Yielded, Intent::Run) => {
+                if self.sessions[who].waiting() > 0 && !run.progressed {
+                    // It would be woken at once, for ever.
+                    self.failure(who, run, Retry::ByPolicy);
+                } else {
+                    self.rest(who, PauseCause::Idle, Cause::Returned);
+                }
+            }
+            (_, Intent::Run) => self.failure(who, run, retry),
+        }
+    }
+
+    /// A failure is counted, and the policy says what follows.
+    fn failure(&mut self, who: Who, run: &Alive, retry: Retry) {
+        let now = self.now;
+        let session = &mut self.sessions[who];
+        let (care, failures) = (session.care, &mut session.failures);
+        failures.recent.retain(|at| now - at < Care::WINDOW);
+        failures.recent.push(now);
+        failures.without_checkpoint += 1;
+        if now - run.since >= Care::HEALTHY {
+            failures.in_a_row = 0;
+        }
+        failures.in_a_row += 1;
+        let attempt = failures.in_a_row;
+        let exhausted = failures.recent.len() > care.restarts() as usize
+            || failures.without_checkpoint > Care::WITHOUT_CHECKPOINT;
+        let after = match retry {
+            Retry::Never => return self.go(who, State::Failed, Cause::Workload),
+            _ if exhausted => {
+                return match care.on_exhausted() {
+                    OnExhausted::Fail => self.go(who, State::Failed, Cause::RestartsExhausted),
+                    OnExhausted::Quarantine => {
+                        self.rest(who, PauseCause::Quarantined, Cause::RestartsExhausted);
+                    }
+                };
+            }
+            Retry::After(wait) => wait,
+            Retry::ByPolicy => care.backoff(attempt),
+        };
+        if after == 0 {
+            return self.again(who, Cause::Restarted);
+        }
+        session.backoff = Some((attempt, now + after));
+        session.log.push(Line::Restart { attempt, after });
+    }
+
+    /// Another run follows at once.
+    fn again(&mut self, who: Who, why: Cause) {
+        self.go(who, State::Active, why);
+        let session = &mut self.sessions[who];
+        session.runs += 1;
+        session.restarts += u32::from(why == Cause::Restarted);
+        session.open = true;
+    }
+
+    /// The run has left its session, and those who waited for a pause are told.
+    fn leave(&mut self, who: Who, pausers: Vec<Call>) {
+        let session = &mut self.sessions[who];
+        let state = session.state;
+        if self.draining && state == State::Active {
+            self.vague |= !pausers.is_empty();
+            return self.shut_down_between_runs(who);
+        }
+        match (state, session.backoff) {
+            (State::Active, None) => return self.launch(who, pausers),
+            (State::Active, Some(_)) if pausers.is_empty() => return,
+            // Between two runs a pause acts at once.
+            (State::Active, Some(_)) => {
+                session.backoff = None;
+                self.rest(who, PauseCause::Asked, Cause::Asked);
+            }
+            _ => {}
+        }
+        self.sessions[who].place = false;
+        for call in pausers {
+            let answer = match self.sessions[who].state {
+                State::Paused => Answer::Done,
+                _ => Answer::Refused(state, State::Paused),
+            };
+            self.answer(call, answer);
+        }
+    }
+
+    /// The worker is lost, and the run with it.
+    pub(super) fn lose(&mut self, who: Who) {
+        if let Some(run) = self.sessions[who].alive.take() {
+            for call in run.pausers {
+                self.answer(call, Answer::OutcomeUnknown);
+            }
+        }
+        let session = &mut self.sessions[who];
+        session.lost = matches!(session.state, State::Active | State::Stopping);
+        session.place = false;
+    }
+}

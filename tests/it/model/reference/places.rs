@@ -1,0 +1,125 @@
+//! Places under `max_active`, and who waits for them.
+
+use sessionkeeper::{Cause, PauseCause, State};
+
+use super::{Call, Reference, Who, verbs::Answer};
+
+/// Somebody who waits for a place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Seeker {
+    /// The recovery, for a session that the last worker left.
+    Recovery(Who),
+    /// A caller who wants to keep it.
+    Slot(Call),
+    /// Who gives places to resumes, and then to sessions that are ready.
+    Filler,
+}
+
+impl Reference {
+    pub(super) fn is_place_free(&self) -> bool {
+        let taken = self.sessions.iter().filter(|session| session.place).count() + self.slots;
+        self.setup.places.is_none_or(|places| taken < places)
+    }
+
+    pub(super) fn is_anybody_waiting(&self) -> bool {
+        let ready = |session: &super::Session| session.is_ready();
+        !(self.line.is_empty() && self.resumes.is_empty()) || self.sessions.iter().any(ready)
+    }
+
+    pub(super) fn queue(&mut self, seeker: Seeker) {
+        self.line.push_back(seeker);
+    }
+
+    /// Gives free places to those who wait, in order.
+    pub(super) fn give_places(&mut self) {
+        loop {
+            if self.fills_places && self.ready && !self.line.contains(&Seeker::Filler) {
+                self.ready = false;
+                self.queue(Seeker::Filler);
+            }
+            if !self.is_place_free() {
+                return;
+            }
+            match self.line.pop_front() {
+                None => return,
+                Some(Seeker::Slot(call)) => {
+                    self.slots += 1;
+                    self.answer(call, Answer::Done);
+                }
+                Some(Seeker::Recovery(who)) => self.recover(who),
+                Some(Seeker::Filler) => {
+                    // Who has given one looks for another.
+                    if self.fill() {
+                        self.queue(Seeker::Filler);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Gives a place to the resume that waits longest, or else to the session that does.
+    fn fill(&mut self) -> bool {
+        if let Some((who, call)) = self.resumes.pop_front() {
+            let answer = self.resume_now(who);
+            self.answer(call, answer);
+            return true;
+        }
+        let sessions = self.sessions.iter().enumerate();
+        let ready = sessions.filter(|(_, session)| session.is_ready());
+        let Some((who, session)) = ready.min_by_key(|(who, session)| (session.since, *who)) else {
+            return false;
+        };
+        let pending = session.state == State::Pending;
+        self.begin(who, if pending { Cause::SlotFree } else { Cause::InputArrived });
+        true
+    }
+
+    /// The resumes of a session that wait for a place.
+    pub(super) fn take_resumes(&mut self, who: Who) -> Vec<Call> {
+        let resumes = std::mem::take(&mut self.resumes).into_iter();
+        let (taken, rest): (Vec<_>, Vec<_>) = resumes.partition(|(waiting, _)| *waiting == who);
+        self.resumes = rest.into();
+        taken.into_iter().map(|(_, call)| call).collect()
+    }
+
+    /// A resume that waits is told when there is nothing to wait for any more.
+    pub(super) fn answer_resumes(&mut self) {
+        for (who, call) in std::mem::take(&mut self.resumes) {
+            let session = &self.sessions[who];
+            match session.state {
+                State::Active if !session.lost => self.answer(call, Answer::Done),
+                State::Active | State::Paused | State::Stopped => {
+                    self.resumes.push_back((who, call));
+                }
+                from => self.answer(call, Answer::Refused(from, State::Active)),
+            }
+        }
+    }
+
+    /// Later word on a session wins over a resume that waits.
+    pub(super) fn supersede_resumes(&mut self, who: Who, by: &'static str) {
+        for call in self.take_resumes(who) {
+            self.answer(call, Answer::Superseded(by));
+        }
+    }
+
+    /// A resume that has its place.
+    pub(super) fn resume_now(&mut self, who: Who) -> Answer {
+        let session = &self.sessions[who];
+        match session.state {
+            State::Active if !session.lost => Answer::Done,
+            State::Active | State::Paused | State::Stopped => {
+                let quarantined = session.cause == Some(PauseCause::Quarantined);
+                if quarantined {
+                    let session = &mut self.sessions[who];
+                    session.failures = super::Failures::default();
+                    session.recoveries = 0;
+                }
+                self.begin(who, Cause::Asked);
+                Answer::Done
+            }
+            State::Pending => Answer::Done,
+            from => Answer::Refused(from, State::Active),
+        }
+    }
+}

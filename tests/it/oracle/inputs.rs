@@ -1,0 +1,157 @@
+//! Every accepted input is there, once, and has its effect once and in order.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use sessionkeeper::SessionId;
+
+use super::{
+    Found, FoundSession,
+    calls::Call,
+    ledger::{Answer, Did, Entry, Ledger, Verb},
+};
+
+pub(super) fn judge(found: &Found, ledger: &Ledger, calls: &[Call<'_>], wrong: &mut Vec<String>) {
+    for (session, found) in found {
+        let mut inputs = Inputs {
+            tags: BTreeMap::new(),
+            sent: BTreeSet::new(),
+            why: format!("session {session}"),
+            wrong,
+        };
+        inputs.take_calls(*session, calls);
+        inputs.take_runs(*session, found, ledger);
+        inputs.take_kept(found);
+        inputs.judge_effects(found);
+    }
+}
+
+/// What is known of the inputs of a session.
+struct Inputs<'a> {
+    /// The tags by the numbers of their inputs.
+    tags: BTreeMap<u64, u64>,
+    /// The tags of what may have been accepted.
+    sent: BTreeSet<u64>,
+    why: String,
+    wrong: &'a mut Vec<String>,
+}
+
+impl Inputs<'_> {
+    fn find(&mut self, what: String) {
+        self.wrong.push(format!("{}: {what}", self.why));
+    }
+
+    /// Somebody says that an input has this tag.
+    fn claim(&mut self, input: u64, tag: u64, who: &str) {
+        let known = *self.tags.entry(input).or_insert(tag);
+        if known != tag {
+            self.find(format!("{who}: input {input} has tag {tag}, it was {known}"));
+        }
+    }
+
+    fn take_calls(&mut self, session: SessionId, calls: &[Call<'_>]) {
+        for call in calls {
+            let tag = match call.verb {
+                Verb::Start { tag: Some(tag), .. } => *tag,
+                Verb::Send { tag, .. } => *tag,
+                _ => continue,
+            };
+            // A start that nobody was answered may be that of any session.
+            let ours = call.session.is_none_or(|of| of == session);
+            match call.answer {
+                Some(Answer::Accepted { sequence, .. }) if ours => {
+                    self.claim(*sequence, tag, "it was accepted");
+                    self.sent.insert(tag);
+                }
+                Some(Answer::Started { repeated, .. }) if ours => {
+                    if !repeated {
+                        self.claim(1, tag, "it was started");
+                    }
+                    self.sent.insert(tag);
+                }
+                _ if ours && call.is_open() => drop(self.sent.insert(tag)),
+                _ => {}
+            }
+        }
+    }
+
+    fn take_runs(&mut self, session: SessionId, found: &FoundSession, ledger: &Ledger) {
+        let accepted = found.record.inbox.accepted;
+        let consumed = found.record.inbox.consumed;
+        let fell_back = found.fell_back();
+        let mut attempts: BTreeMap<u64, u32> = BTreeMap::new();
+        let (mut newest, mut done) = (0, 0);
+        for entry in &ledger.0 {
+            let Entry::Run { session: of, did, .. } = entry else { continue };
+            match did {
+                _ if *of != session => {}
+                Did::Take { input, attempt, tag } => {
+                    self.claim(*input, *tag, "it was given to a run");
+                    let last = attempts.insert(*input, *attempt).unwrap_or(0);
+                    if *attempt <= last && !fell_back {
+                        self.find(format!("input {input}: attempt {attempt} after {last}"));
+                    }
+                    if *input <= done && !fell_back {
+                        self.find(format!("input {input} was given out, {done} were committed"));
+                    }
+                    if *input > accepted {
+                        self.find(format!("input {input} was given out, {accepted} are accepted"));
+                    }
+                    if *input > consumed + 1 && !fell_back {
+                        self.find(format!("input {input} was given out, {consumed} are covered"));
+                    }
+                }
+                Did::Commit { sequence, consumed: covered } if !fell_back => {
+                    if *covered > consumed {
+                        self.find(format!("{covered} were covered, and now {consumed}"));
+                    }
+                    if *sequence <= newest {
+                        self.find(format!("snapshot {sequence} was taken after {newest}"));
+                    }
+                    (newest, done) = (*sequence, *covered);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn take_kept(&mut self, found: &FoundSession) {
+        for input in &found.inputs {
+            let payload: serde_json::Value =
+                serde_json::from_slice(&input.payload).unwrap_or_default();
+            if let Some(tag) = payload.get("tag").and_then(serde_json::Value::as_u64) {
+                self.claim(input.sequence, tag, "it is in the store");
+            }
+        }
+        let accepted = found.record.inbox.accepted;
+        if let Some((last, _)) = self.tags.last_key_value()
+            && *last > accepted
+        {
+            self.find(format!("input {last} is known, {accepted} are accepted"));
+        }
+        let known: Vec<(u64, u64)> = self.tags.iter().map(|(input, tag)| (*input, *tag)).collect();
+        let mut tags = BTreeSet::new();
+        for (input, tag) in known {
+            if !self.sent.contains(&tag) {
+                self.find(format!("input {input} has tag {tag}, which nobody sent"));
+            }
+            if !tags.insert(tag) {
+                self.find(format!("input {input} has tag {tag}, as another has"));
+            }
+        }
+    }
+
+    fn judge_effects(&mut self, found: &FoundSession) {
+        let Some(applied) = found.applied() else { return };
+        let numbers: Vec<u64> = applied.iter().map(|(input, _)| *input).collect();
+        let consumed = found.record.inbox.consumed;
+        if numbers != (1..=consumed).collect::<Vec<_>>() {
+            self.find(format!("inputs {numbers:?} had their effect, {consumed} are covered"));
+        }
+        for (input, tag) in applied {
+            self.claim(input, tag, "it had its effect");
+            if !self.sent.contains(&tag) {
+                self.find(format!("tag {tag} had its effect, and nobody sent it"));
+            }
+        }
+    }
+}

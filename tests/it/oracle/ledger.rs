@@ -1,0 +1,234 @@
+//! What was seen from outside while a scenario ran: plain data, whoever wrote it down.
+
+use std::{
+    fmt::Write,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use serde::{Deserialize, Serialize};
+use sessionkeeper::{RunId, SessionId, SessionRecord, State, Status};
+
+/// What was seen, in the order in which it was seen.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Ledger(pub(crate) Vec<Entry>);
+
+/// One thing that was seen. An entry is one line of JSON, for those who write it into a pipe.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) enum Entry {
+    /// A caller asks. The number of the call is its own.
+    Asked { call: u64, session: Option<SessionId>, verb: Verb },
+    /// A caller is answered. A call that is not was lost with its worker.
+    Answered { call: u64, answer: Answer },
+    /// A session was shown by a listing or a watch, which may lag behind a status.
+    Listed { session: SessionId, sight: Sight },
+    /// A run does something.
+    Run { session: SessionId, run: RunId, did: Did },
+    /// A shutdown is over, and the worker with it.
+    ShutDown { budget: Duration, took: Duration, rested: Vec<(SessionId, Sight)> },
+    /// A worker is gone, with its calls and its runs.
+    Lost,
+}
+
+/// What a caller asks for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Verb {
+    /// With the tag of its first input.
+    Start {
+        key: Option<String>,
+        tag: Option<u64>,
+    },
+    /// Every input has a tag of its own. Only a repetition, under the same id, has the same.
+    Send {
+        id: Option<String>,
+        tag: u64,
+    },
+    Pause,
+    Resume,
+    /// Also with a grace, and `kill`.
+    Stop,
+    Complete,
+    Fail,
+    /// Labels and metadata, each to one value.
+    SetLabels(String),
+    SetMetadata(String),
+    SetExternalId(String),
+    /// A status, however it is asked for.
+    Look,
+    ReadEvents,
+    ReadSnapshot,
+}
+
+/// What a caller is told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Answer {
+    Done,
+    Started {
+        session: SessionId,
+        repeated: bool,
+    },
+    Accepted {
+        sequence: u64,
+        repeated: bool,
+    },
+    Seen(Sight),
+    /// Events by number, each with a digest of all of it.
+    Events(Vec<(u64, u32)>),
+    Snapshot {
+        sequence: u64,
+        consumed: u64,
+    },
+    /// The state of the session does not allow it.
+    Refused(State),
+    Superseded,
+    /// Nothing was done.
+    NotDone(String),
+    /// It may have been done, or may be done yet.
+    Unknown(String),
+}
+
+/// A status, as far as it can be compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Sight {
+    pub(crate) version: u64,
+    pub(crate) state: State,
+    pub(crate) last_event: u64,
+    pub(crate) accepted: u64,
+}
+
+impl From<&Status> for Sight {
+    fn from(status: &Status) -> Self {
+        Self::from(&**status.record())
+    }
+}
+
+impl From<&SessionRecord> for Sight {
+    fn from(record: &SessionRecord) -> Self {
+        Self {
+            version: record.version,
+            state: record.state(),
+            last_event: record.last_event,
+            accepted: record.inbox.accepted,
+        }
+    }
+}
+
+/// What a run does.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Did {
+    Begin,
+    /// It is given an input.
+    Take {
+        input: u64,
+        attempt: u32,
+        tag: u64,
+    },
+    /// An event was taken: `Event::custom("n", number)`, from 1 in each run.
+    Emit(u64),
+    /// Usage was taken: so many input tokens.
+    Spend(u64),
+    /// A commit of its state was answered.
+    Commit {
+        sequence: u64,
+        consumed: u64,
+    },
+    End,
+    BeginClose,
+    EndClose,
+}
+
+impl Ledger {
+    /// Reads entries, one in each line; the last line may be cut short.
+    pub(crate) fn from_lines(text: &str) -> Self {
+        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+        Self(whole.lines().map(|line| serde_json::from_str(line).unwrap()).collect())
+    }
+}
+
+impl Entry {
+    /// The entry as a line.
+    pub(crate) fn to_line(&self) -> String {
+        let mut line = serde_json::to_string(self).unwrap();
+        line.push('\n');
+        line
+    }
+}
+
+/// A ledger that many write into. Clones are the same.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Book(Arc<Mutex<Written>>);
+
+#[derive(Debug, Default)]
+struct Written {
+    ledger: Ledger,
+    calls: u64,
+    /// What is told to people, each before an entry; only if somebody wants it.
+    notes: Option<Vec<(usize, String)>>,
+}
+
+impl Book {
+    pub(crate) fn enter(&self, entry: Entry) {
+        self.0.lock().unwrap().ledger.0.push(entry);
+    }
+
+    /// Enters that something is asked, and gives the number of the call.
+    pub(crate) fn ask(&self, session: Option<SessionId>, verb: Verb) -> u64 {
+        let mut written = self.0.lock().unwrap();
+        written.calls += 1;
+        let call = written.calls;
+        written.ledger.0.push(Entry::Asked { call, session, verb });
+        call
+    }
+
+    pub(crate) fn answer(&self, call: u64, answer: Answer) {
+        self.enter(Entry::Answered { call, answer });
+    }
+
+    pub(crate) fn run(&self, session: SessionId, run: RunId, did: Did) {
+        self.enter(Entry::Run { session, run, did });
+    }
+
+    pub(crate) fn listed(&self, session: SessionId, sight: Sight) {
+        self.enter(Entry::Listed { session, sight });
+    }
+
+    /// Sorts what was entered from some place on, where its order means nothing.
+    pub(crate) fn sort_from(&self, place: usize) {
+        self.0.lock().unwrap().ledger.0[place..].sort_by_key(Entry::to_line);
+    }
+
+    /// From now on notes are kept, for people.
+    pub(crate) fn keep_notes(&self) {
+        self.0.lock().unwrap().notes = Some(Vec::new());
+    }
+
+    pub(crate) fn note(&self, text: impl FnOnce() -> String) {
+        let mut written = self.0.lock().unwrap();
+        let place = written.ledger.0.len();
+        if let Some(notes) = &mut written.notes {
+            notes.push((place, text()));
+        }
+    }
+
+    /// All of it with the notes, for people.
+    pub(crate) fn trace(&self) -> String {
+        let written = self.0.lock().unwrap();
+        let mut notes = written.notes.iter().flatten().peekable();
+        let mut trace = String::new();
+        for (place, entry) in written.ledger.0.iter().enumerate() {
+            while let Some((_, note)) = notes.next_if(|(before, _)| *before <= place) {
+                let _ = writeln!(trace, "    {note}");
+            }
+            let _ = writeln!(trace, "{entry:?}");
+        }
+        for (_, note) in notes {
+            let _ = writeln!(trace, "    {note}");
+        }
+        trace
+    }
+
+    /// What was written.
+    pub(crate) fn read(&self) -> Ledger {
+        self.0.lock().unwrap().ledger.clone()
+    }
+}

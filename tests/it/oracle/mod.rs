@@ -1,0 +1,133 @@
+//! Judges what a scenario left: everything in the store, beside everything that was seen outside.
+//!
+//! Two conventions make a workload one that can be judged. Its inputs are JSON objects with a
+//! unique number as `tag`, and its state is one with a list `applied` of `[input, tag]`, to which
+//! each input is added once.
+
+use std::collections::BTreeMap;
+
+use sessionkeeper::{
+    EventRecord, Fact, Lifecycle, RunEnd, RunId, SessionId, SessionRecord, SnapshotEnvelope, State,
+    StoredInput,
+    store::{Query, Store, StoreError},
+    testing::audit,
+};
+
+mod calls;
+mod inputs;
+pub(crate) mod ledger;
+mod runs;
+mod sights;
+mod tests;
+
+use self::{calls::Call, ledger::Ledger};
+
+/// What is in a store, session by session.
+pub(crate) type Found = BTreeMap<SessionId, FoundSession>;
+
+/// What is in a store about one session.
+pub(crate) struct FoundSession {
+    pub(crate) record: SessionRecord,
+    pub(crate) log: Vec<EventRecord>,
+    /// The state after each event.
+    pub(crate) states: Vec<State>,
+    pub(crate) inputs: Vec<StoredInput>,
+    /// The committed state.
+    pub(crate) state: serde_json::Value,
+}
+
+/// Says everything that is wrong, with a store that nobody uses any more and what was seen.
+pub(crate) async fn judge<S: Store + ?Sized>(store: &S, ledger: &Ledger) -> Vec<String> {
+    let mut wrong: Vec<String> =
+        audit(store).await.into_iter().map(|violation| violation.to_string()).collect();
+    match find(store).await {
+        Ok(found) => wrong.extend(compare(&found, ledger)),
+        Err(error) => wrong.push(format!("the store cannot be read: {error}")),
+    }
+    wrong
+}
+
+/// Compares what is in the store with what was seen.
+fn compare(found: &Found, ledger: &Ledger) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let calls = Call::all(ledger);
+    calls::judge(found, ledger, &calls, &mut wrong);
+    sights::judge(found, ledger, &calls, &mut wrong);
+    inputs::judge(found, ledger, &calls, &mut wrong);
+    runs::judge(found, ledger, &mut wrong);
+    wrong
+}
+
+/// Reads a whole store.
+pub(crate) async fn find<S: Store + ?Sized>(store: &S) -> Result<Found, StoreError> {
+    let mut found = Found::new();
+    let mut query = Query::default();
+    loop {
+        let page = store.list(query.clone()).await?;
+        for record in page.records {
+            let id = record.id;
+            let log = store.events(id, 1..=u64::MAX, usize::MAX).await?;
+            let newest = record.snapshot().map_or(0, |newest| newest.sequence);
+            let bytes = store.snapshot(id, newest).await?.unwrap_or_default();
+            let state = SnapshotEnvelope::decode(&bytes)
+                .ok()
+                .and_then(|envelope| serde_json::from_slice(&envelope.payload).ok());
+            let session = FoundSession {
+                states: states(&log),
+                inputs: store.inputs(id, 0, usize::MAX).await?,
+                state: state.unwrap_or_default(),
+                record,
+                log,
+            };
+            found.insert(id, session);
+        }
+        query.after = page.next;
+        if query.after.is_none() {
+            return Ok(found);
+        }
+    }
+}
+
+/// The state of a session after each event of its log.
+pub(crate) fn states(log: &[EventRecord]) -> Vec<State> {
+    let mut state = State::Pending;
+    let after = |event: &EventRecord| {
+        if let Fact::Lifecycle(Lifecycle::StateChanged { to, .. }) = &event.fact {
+            state = *to;
+        }
+        state
+    };
+    log.iter().map(after).collect()
+}
+
+/// A digest of all that an event says.
+pub(crate) fn digest(event: &EventRecord) -> u32 {
+    crc32fast::hash(&serde_json::to_vec(event).unwrap())
+}
+
+impl FoundSession {
+    fn lifecycle(&self) -> impl Iterator<Item = (&EventRecord, &Lifecycle)> {
+        self.log.iter().filter_map(|event| match &event.fact {
+            Fact::Lifecycle(what) => Some((event, what)),
+            Fact::Work(_) | Fact::Usage(_) => None,
+        })
+    }
+
+    /// Whether an older snapshot had to serve: what was newer is given out again.
+    fn fell_back(&self) -> bool {
+        self.lifecycle().any(|(_, what)| matches!(what, Lifecycle::SnapshotFellBack { .. }))
+    }
+
+    /// How a run ended.
+    fn end_of(&self, run: RunId) -> Option<&RunEnd> {
+        self.lifecycle().find_map(|(event, what)| match what {
+            Lifecycle::RunEnded { how } if event.run == Some(run) => Some(how),
+            _ => None,
+        })
+    }
+
+    /// The inputs that had their effect on the committed state, with their tags.
+    fn applied(&self) -> Option<Vec<(u64, u64)>> {
+        serde_json::from_value(self.state.get("applied")?.clone()).ok()
+    }
+}

@@ -1,0 +1,350 @@
+//! That the oracle finds what is wrong: a life without fault, spoilt in one place at a time.
+
+use std::{sync::Arc, time::Duration};
+
+use serde::{Deserialize, Serialize};
+use sessionkeeper::{
+    Cause, Context, Event, EventRecord, Fact, Labels, Lifecycle, Outcome, RunEnd, SessionError,
+    SessionHandle, SessionId, Start, State, Supervisor, Timestamp, Usage, WorkerGeneration,
+    Workload, WorkloadError,
+    store::{Batch, Commit, MemoryStore, Store},
+    testing::{Rule, audit, audit_log},
+};
+
+use super::{
+    Found, compare, digest, find, judge,
+    ledger::{Answer, Book, Did, Entry, Ledger, Sight, Verb},
+};
+
+#[derive(Default, Serialize, Deserialize)]
+struct Applied {
+    applied: Vec<(u64, u64)>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Tagged {
+    tag: u64,
+}
+
+struct Honest(Book);
+
+impl Workload for Honest {
+    const KIND: &'static str = "honest";
+    const STATE_VERSION: u32 = 1;
+    type State = Applied;
+    type Input = Tagged;
+
+    async fn run(&self, cx: &mut Context<Self>) -> Result<Outcome, WorkloadError> {
+        let (session, run) = (cx.session(), cx.run().id());
+        let enter = |did| self.0.run(session, run, did);
+        enter(Did::Begin);
+        let mut number = 0;
+        while let Some(input) = cx.next_input().await? {
+            let (sequence, tag) = (input.sequence(), input.tag);
+            enter(Did::Take { input: sequence, attempt: input.attempt(), tag });
+            cx.state_mut().applied.push((sequence, tag));
+            number += 1;
+            cx.emit(Event::custom("n", number)).await?;
+            enter(Did::Emit(number));
+            cx.record_usage(Usage::tokens(7, 0));
+            enter(Did::Spend(7));
+            let kept = cx.checkpoint().await?;
+            enter(Did::Commit { sequence: kept.sequence, consumed: kept.consumed });
+        }
+        enter(Did::End);
+        Ok(Outcome::Yielded)
+    }
+}
+
+/// Two inputs, a pause, a resume, one input more, a look at all of it, and a stop.
+async fn life() -> (MemoryStore, Ledger, SessionId) {
+    let (store, book) = (MemoryStore::new(), Book::default());
+    let builder = Supervisor::builder(store.clone()).workload(Honest(book.clone())).seed(1);
+    let supervisor = builder.start().await.unwrap();
+    let call = book.ask(None, Verb::Start { key: None, tag: Some(1) });
+    let start = Start::<Honest>::new(Applied::default()).input(Tagged { tag: 1 });
+    let session = supervisor.start(start).await.unwrap().into_handle();
+    let id = session.id();
+    book.answer(call, Answer::Started { session: id, repeated: false });
+    let send = async |tag: u64| {
+        let call = book.ask(Some(id), Verb::Send { id: None, tag });
+        let receipt = session.send(Tagged { tag }).await.unwrap();
+        book.answer(call, Answer::Accepted { sequence: receipt.sequence, repeated: false });
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    };
+    let witness = Witness { book: book.clone(), session: session.clone() };
+    send(2).await;
+    witness.asks(Verb::Pause, async { session.pause().await.map(|_| ()) }).await;
+    witness.asks(Verb::Resume, session.resume()).await;
+    let labels = Labels::new([("set", "a")]).unwrap();
+    witness.asks(Verb::SetLabels("a".into()), session.set_labels(labels)).await;
+    send(3).await;
+    let call = book.ask(Some(id), Verb::ReadEvents);
+    let log = session.events(1..=u64::MAX, usize::MAX).await.unwrap();
+    book.answer(call, Answer::Events(log.iter().map(|e| (e.sequence, digest(e))).collect()));
+    let stopped = async { session.stop().await?.ended().await.map(|_| ()) };
+    witness.asks(Verb::Stop, stopped).await;
+    let budget = Duration::from_secs(25);
+    let took = supervisor.shutdown(budget).await.took;
+    book.enter(Entry::ShutDown { budget, took, rested: Vec::new() });
+    store.begin(generation()).await.unwrap();
+    (store, book.read(), id)
+}
+
+/// Asks, and looks before and after.
+struct Witness {
+    book: Book,
+    session: SessionHandle<Honest>,
+}
+
+impl Witness {
+    async fn looks(&self) {
+        let call = self.book.ask(Some(self.session.id()), Verb::Look);
+        let status = self.session.status().await.unwrap();
+        self.book.answer(call, Answer::Seen(Sight::from(&status)));
+    }
+
+    async fn asks(&self, verb: Verb, done: impl Future<Output = Result<(), SessionError>>) {
+        self.looks().await;
+        let call = self.book.ask(Some(self.session.id()), verb);
+        done.await.unwrap();
+        self.book.answer(call, Answer::Done);
+        self.looks().await;
+    }
+}
+
+fn generation() -> WorkerGeneration {
+    "00000000-0000-7000-8000-000000000000".parse().unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_life_without_fault_is_judged_to_be_one() {
+    let (store, ledger, _) = life().await;
+    assert_eq!(judge(&store, &ledger).await, Vec::<String>::new());
+    let lines: String = ledger.0.iter().map(Entry::to_line).collect();
+    assert_eq!(Ledger::from_lines(&lines), ledger);
+    let cut = &lines[..lines.len() - 3];
+    assert_eq!(Ledger::from_lines(cut).0.len(), ledger.0.len() - 1);
+}
+
+type Spoil = fn(&mut Found, &mut Ledger, SessionId);
+
+/// Where a call is asked, or answered.
+fn place(ledger: &Ledger, is: impl Fn(&Entry) -> bool) -> usize {
+    ledger.0.iter().position(is).unwrap()
+}
+
+fn run_entry(ledger: &Ledger, is: impl Fn(&Did) -> bool) -> usize {
+    place(ledger, |entry| matches!(entry, Entry::Run { did, .. } if is(did)))
+}
+
+#[rustfmt::skip]
+const SPOILT: &[(&str, Spoil, &str)] = &[
+    ("an accepted session is lost", |found, _, id| drop(found.remove(&id)), "is not in the store"),
+    ("a pause is granted that never was", |found, _, id| {
+        for state in &mut found.get_mut(&id).unwrap().states {
+            if *state == State::Paused { *state = State::Active; }
+        }
+    }, "does not fit"),
+    ("a pause that nobody asked for", |_, ledger, _| {
+        let asked = place(ledger, |e| matches!(e, Entry::Asked { verb: Verb::Pause, .. }));
+        let Entry::Asked { verb, .. } = &mut ledger.0[asked] else { unreachable!() };
+        *verb = Verb::Look;
+    }, "nobody was granted"),
+    ("a resume that was not done", |_, ledger, _| {
+        let asked = place(ledger, |e| matches!(e, Entry::Asked { verb: Verb::Resume, .. }));
+        let answer = ledger.0[asked..].iter_mut().find_map(|entry| match entry {
+            Entry::Answered { answer, .. } => Some(answer),
+            _ => None,
+        });
+        *answer.unwrap() = Answer::NotDone("no".into());
+    }, "nobody was granted"),
+    ("a stop refused in a state that allows it", |_, ledger, _| {
+        let answered = ledger.0.iter().rposition(|e| matches!(e, Entry::Answered { answer: Answer::Done, .. }));
+        let Entry::Answered { answer, .. } = &mut ledger.0[answered.unwrap()] else { unreachable!() };
+        *answer = Answer::Refused(State::Active);
+    }, "does not fit"),
+    ("labels that were lost", |found, _, id| {
+        found.get_mut(&id).unwrap().record.labels = Labels::default();
+    }, "not what was set last"),
+    ("a record that went back", |found, _, id| found.get_mut(&id).unwrap().record.version = 2, "is not in its log"),
+    ("a status that went back", |_, ledger, _| {
+        let seen = ledger.0.iter().rposition(|e| matches!(e, Entry::Answered { answer: Answer::Seen(_), .. }));
+        let first = place(ledger, |e| matches!(e, Entry::Answered { answer: Answer::Seen(_), .. }));
+        let Entry::Answered { answer, .. } = ledger.0[first].clone() else { unreachable!() };
+        let Entry::Answered { answer: last, .. } = &mut ledger.0[seen.unwrap()] else { unreachable!() };
+        *last = answer;
+    }, "went back"),
+    ("an event that changed", |found, _, id| {
+        found.get_mut(&id).unwrap().log[3].at = Timestamp::default();
+    }, "is another now"),
+    ("an accepted input is lost", |found, _, id| {
+        found.get_mut(&id).unwrap().record.inbox.accepted = 2;
+    }, "2 are accepted"),
+    ("an input that nobody sent", |_, ledger, _| {
+        let asked = place(ledger, |e| matches!(e, Entry::Asked { verb: Verb::Send { tag: 3, .. }, .. }));
+        let Entry::Asked { verb, .. } = &mut ledger.0[asked] else { unreachable!() };
+        *verb = Verb::Look;
+    }, "nobody sent"),
+    ("an effect that came twice", |found, _, id| {
+        found.get_mut(&id).unwrap().state["applied"] = serde_json::json!([[1, 1], [2, 2], [2, 2], [3, 3]]);
+    }, "had their effect"),
+    ("effects out of order", |found, _, id| {
+        found.get_mut(&id).unwrap().state["applied"] = serde_json::json!([[2, 2], [1, 1], [3, 3]]);
+    }, "had their effect"),
+    ("the effect of another input", |found, _, id| {
+        found.get_mut(&id).unwrap().state["applied"] = serde_json::json!([[1, 1], [2, 3], [3, 2]]);
+    }, "has tag"),
+    ("an attempt that is not counted", |_, ledger, _| {
+        let taken = run_entry(ledger, |did| matches!(did, Did::Take { .. }));
+        let again = ledger.0[taken].clone();
+        ledger.0.insert(taken, again);
+    }, "attempt 1 after 1"),
+    ("a checkpoint that is lost", |_, ledger, _| {
+        let taken = run_entry(ledger, |did| matches!(did, Did::Commit { .. }));
+        let Entry::Run { did, .. } = &mut ledger.0[taken] else { unreachable!() };
+        *did = Did::Commit { sequence: 99, consumed: 0 };
+    }, "is lost"),
+    ("a covered input that is not", |_, ledger, _| {
+        let taken = run_entry(ledger, |did| matches!(did, Did::Commit { .. }));
+        let Entry::Run { did, .. } = &mut ledger.0[taken] else { unreachable!() };
+        *did = Did::Commit { sequence: 1, consumed: 99 };
+    }, "were covered"),
+    ("a checkpoint that is taken again", |_, ledger, _| {
+        let taken = run_entry(ledger, |did| matches!(did, Did::Commit { .. }));
+        let again = ledger.0[taken].clone();
+        ledger.0.insert(taken, again);
+    }, "was taken after"),
+    ("a covered input that is given out again", |_, ledger, _| {
+        let taken = run_entry(ledger, |did| matches!(did, Did::Take { .. }));
+        let again = ledger.0[taken].clone();
+        ledger.0.push(again);
+    }, "were committed"),
+    ("two runs at once", |_, ledger, _| {
+        let ended = run_entry(ledger, |did| *did == Did::End);
+        ledger.0.remove(ended);
+    }, "began beside"),
+    ("a run before its start is durable", |found, ledger, id| {
+        let run = run_entry(ledger, |did| *did == Did::Begin);
+        let Entry::Run { run, .. } = &ledger.0[run] else { unreachable!() };
+        found.get_mut(&id).unwrap().log.retain(|event| event.run != Some(*run));
+    }, "before that was durable"),
+    ("an event of a run is lost", |found, _, id| {
+        found.get_mut(&id).unwrap().log.retain(|event| !matches!(event.fact, Fact::Work(_)));
+    }, "were committed"),
+    ("usage of a run is lost", |found, _, id| {
+        found.get_mut(&id).unwrap().log.retain(|event| !matches!(event.fact, Fact::Usage(_)));
+    }, "were committed"),
+    ("a shutdown beyond its budget", |_, ledger, _| {
+        let Some(Entry::ShutDown { took, .. }) = ledger.0.last_mut() else { unreachable!() };
+        *took = Duration::from_secs(26);
+    }, "its budget was"),
+];
+
+#[tokio::test(start_paused = true)]
+async fn whatever_is_spoilt_is_found() {
+    let (store, ledger, id) = life().await;
+    for (what, spoil, expected) in SPOILT {
+        let mut found = find(&store).await.unwrap();
+        let mut ledger = ledger.clone();
+        spoil(&mut found, &mut ledger, id);
+        let wrong = compare(&found, &ledger);
+        assert!(wrong.iter().any(|wrong| wrong.contains(expected)), "{what}: {wrong:#?}");
+    }
+}
+
+type SpoilLog = fn(&mut sessionkeeper::SessionRecord, &mut Vec<EventRecord>);
+
+fn moved(event: &EventRecord, to: State) -> bool {
+    matches!(&event.fact, Fact::Lifecycle(Lifecycle::StateChanged { to: there, .. }) if *there == to)
+}
+
+#[rustfmt::skip]
+const SPOILT_LOGS: &[(&str, SpoilLog, Rule)] = &[
+    ("a gap", |_, log| drop(log.remove(3)), Rule::Numbering),
+    ("an event more", |record, _| record.last_event += 1, Rule::Numbering),
+    ("created twice", |record, log| {
+        log[2].fact = Fact::Lifecycle(Lifecycle::Created { kind: record.kind.clone() });
+    }, Rule::Moves),
+    ("a move that is not in the table", |_, log| {
+        let at = log.iter().position(|event| moved(event, State::Paused)).unwrap();
+        log[at].fact = Fact::Lifecycle(Lifecycle::StateChanged {
+            from: State::Active, to: State::Stopped, cause: Cause::Asked, reason: None,
+        });
+    }, Rule::Moves),
+    ("another state", |record, _| record.phase = sessionkeeper::Phase::Completed, Rule::Record),
+    ("a run that never ended", |_, log| {
+        log.retain(|event| !matches!(event.fact, Fact::Lifecycle(Lifecycle::RunEnded { .. })));
+    }, Rule::OneRun),
+    ("a run that ended twice", |_, log| {
+        let ended = log.iter().find(|event| matches!(event.fact, Fact::Lifecycle(Lifecycle::RunEnded { .. })));
+        log.push(ended.unwrap().clone());
+    }, Rule::OneRun),
+    ("a stale run that wrote", |_, log| {
+        let work = log.iter().find(|event| matches!(event.fact, Fact::Work(_))).unwrap().clone();
+        log.push(work);
+    }, Rule::Fencing),
+    ("usage that is not in the log", |record, _| record.usage = Usage::tokens(1, 1), Rule::Record),
+    ("a run that was not counted", |record, _| record.runs.count -= 1, Rule::Record),
+    ("a restart that was none", |record, _| record.runs.restarts += 1, Rule::Record),
+    ("another last run", |record, _| record.runs.last.as_mut().unwrap().end = RunEnd::Cancelled, Rule::Record),
+    ("history that is lost", |record, _| drop(record.history.pop_back()), Rule::Record),
+    ("an abandoned run out of nowhere", |record, _| {
+        record.abandoned.push(record.runs.last.as_ref().unwrap().run);
+    }, Rule::Record),
+];
+
+#[tokio::test(start_paused = true)]
+async fn whatever_is_spoilt_in_a_log_is_found() {
+    let (store, _, id) = life().await;
+    let found = find(&store).await.unwrap();
+    let whole = &found[&id];
+    assert_eq!(audit_log(&whole.record, &whole.log), []);
+    for (what, spoil, expected) in SPOILT_LOGS {
+        let (mut record, mut log) = (whole.record.clone(), whole.log.clone());
+        spoil(&mut record, &mut log);
+        let rules: Vec<Rule> = audit_log(&record, &log).into_iter().map(|v| v.rule).collect();
+        assert!(rules.contains(expected), "{what}: {rules:?}");
+    }
+}
+
+type SpoilStore = fn(&mut Commit);
+
+#[rustfmt::skip]
+const SPOILT_STORES: &[(&str, SpoilStore, Rule)] = &[
+    ("an input that is missing", |commit| commit.record.inbox.accepted += 1, Rule::Inputs),
+    ("an input in hand that is not there", |commit| {
+        commit.record.inbox.in_hand = Some(sessionkeeper::InHand { input: 9, attempt: 1 });
+    }, Rule::Inputs),
+    ("bytes of inputs", |commit| commit.record.inbox.waiting_bytes += 1, Rule::Inputs),
+    ("a state that is not covered", |commit| commit.record.inbox.consumed -= 1, Rule::Snapshots),
+    ("a snapshot that is missing", |commit| commit.record.snapshots[0].sequence += 1, Rule::Snapshots),
+    ("a snapshot of another size", |commit| commit.record.snapshots[0].bytes += 1, Rule::Snapshots),
+    ("a snapshot that cannot be read", |commit| commit.snapshot = Some(Arc::from(*b"no snapshot")), Rule::Snapshots),
+    ("no snapshot", |commit| commit.record.snapshots.clear(), Rule::Snapshots),
+];
+
+#[tokio::test(start_paused = true)]
+async fn whatever_is_spoilt_in_a_store_is_found() {
+    for (what, spoil, expected) in SPOILT_STORES {
+        let (store, _, id) = life().await;
+        let mut record = store.load(id).await.unwrap().unwrap();
+        record.version += 1;
+        let mut commit = Commit { record, events: vec![], inputs: vec![], snapshot: None };
+        spoil(&mut commit);
+        let commits = vec![Arc::new(commit)];
+        let batch = Batch { generation: generation(), supervised: Default::default(), commits };
+        assert_eq!(store.commit(batch).await.unwrap(), [Ok(())], "{what}");
+        let rules: Vec<Rule> = audit(&store).await.into_iter().map(|v| v.rule).collect();
+        assert!(rules.contains(expected), "{what}: {rules:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_read_is_a_violation() {
+    let (store, _, id) = life().await;
+    store.damage(id, sessionkeeper::store::Part::Event(2));
+    let violations = audit(&store).await;
+    assert!(violations.iter().any(|v| v.rule == Rule::Readable), "{violations:?}");
+    assert!(violations.iter().all(|v| v.session == Some(id)), "{violations:?}");
+}

@@ -1,0 +1,361 @@
+//! What callers do: every verb, one line in the table and one arm in `act`.
+
+use std::{
+    fmt::Display,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use chrono::TimeDelta;
+use sessionkeeper::{
+    ExternalId, InputId, Labels, Metadata, SendError, SessionError, SessionHandle, SessionId,
+    State, Supervisor, store::MemoryStore, testing::WallClock,
+};
+
+use super::{
+    player::{Cue, Player, a_play},
+    weighted,
+};
+use crate::oracle::ledger::{Answer, Book, Sight, Verb};
+
+mod looks;
+mod starts;
+
+use self::starts::Started;
+
+pub(super) const SECOND: Duration = Duration::from_secs(1);
+/// Far beyond everything that a caller may have to wait for, a freeze or two included.
+const HANGS: Duration = Duration::from_secs(24 * 3600);
+
+macro_rules! deeds {
+    ($($name:ident: $weight:literal,)+) => {
+        /// Something that a caller does, or that happens around it.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub(super) enum Deed { $($name,)+ }
+
+        impl Deed {
+            pub(super) const ALL: &[Self] = &[$(Self::$name,)+];
+            const TABLE: &[(u32, Self)] = &[$(($weight, Self::$name),)+];
+        }
+    };
+}
+
+deeds! {
+    Start: 8,
+    StartAgain: 4,
+    StartInSlot: 2,
+    Send: 30,
+    SendWithId: 8,
+    SendAgain: 5,
+    Pause: 10,
+    Resume: 14,
+    Stop: 4,
+    StopWithin: 2,
+    Kill: 3,
+    StopAndWait: 2,
+    Complete: 1,
+    Fail: 1,
+    SetLabels: 4,
+    SetMetadata: 3,
+    SetExternalId: 2,
+    Look: 10,
+    LookUnknown: 1,
+    Find: 3,
+    List: 3,
+    ReadEvents: 4,
+    ReadSnapshot: 3,
+    Watch: 3,
+    WaitFor: 3,
+    Settled: 1,
+    Heartbeat: 2,
+    Health: 1,
+    Recovered: 1,
+    JumpADay: 1,
+    JumpTenYears: 1,
+    Freeze: 1,
+    Outage: 2,
+}
+
+/// A session that a caller may speak to.
+#[derive(Debug, Clone)]
+pub(super) struct Known {
+    pub(super) id: SessionId,
+    /// Whether its start was acknowledged: it must be there.
+    pub(super) acknowledged: bool,
+    /// The ids of its inputs, with what they were.
+    sent: Vec<(InputId, Cue)>,
+}
+
+/// What callers share, in all lives.
+#[derive(Debug, Default)]
+pub(super) struct Shared {
+    pub(super) known: Vec<Known>,
+    starts: Vec<Started>,
+    tags: u64,
+    /// How long the process was frozen, all in all.
+    pub(super) frozen: Duration,
+    pub(super) wrong: Vec<String>,
+}
+
+/// What one caller has at hand.
+pub(super) struct Caller<const V: u32> {
+    pub(super) supervisor: Supervisor,
+    pub(super) store: MemoryStore,
+    pub(super) clock: WallClock,
+    pub(super) book: Book,
+    pub(super) shared: Arc<Mutex<Shared>>,
+    pub(super) alone: Arc<tokio::sync::Mutex<()>>,
+    pub(super) dice: fastrand::Rng,
+    pub(super) most_sessions: usize,
+    pub(super) may_end: bool,
+}
+
+type Handle<const V: u32> = SessionHandle<Player<V>>;
+
+impl<const V: u32> Caller<V> {
+    /// Does one thing, as the dice say. A caller may lose its patience and drop the question.
+    pub(super) async fn step(&mut self) -> Deed {
+        let deed = weighted(&mut self.dice, Deed::TABLE);
+        let patience = match self.dice.u8(0..10) {
+            0 => Duration::from_millis(self.dice.u64(0..50)),
+            _ => HANGS,
+        };
+        self.book.note(|| format!("{deed:?}"));
+        // Tokio wakes those who wait for one of these in a random order.
+        let _alone = match deed {
+            Deed::StartInSlot | Deed::Recovered => match Arc::clone(&self.alone).try_lock_owned() {
+                Ok(alone) => Some(alone),
+                Err(_) => return deed,
+            },
+            _ => None,
+        };
+        let done = tokio::time::timeout(patience, self.act(deed)).await;
+        if done.is_err() && patience == HANGS {
+            self.wrong(format!("{deed:?} hangs"));
+        }
+        let pause = match self.dice.u8(0..12) {
+            0 => self.dice.u64(2000..12_000),
+            1..6 => self.dice.u64(1..900),
+            _ => 0,
+        };
+        tokio::time::sleep(Duration::from_millis(pause)).await;
+        deed
+    }
+
+    pub(super) fn wrong(&self, what: String) {
+        self.shared.lock().unwrap().wrong.push(what);
+    }
+
+    fn tag(&self) -> u64 {
+        let mut shared = self.shared.lock().unwrap();
+        shared.tags += 1;
+        shared.tags
+    }
+
+    fn cue(&mut self) -> Cue {
+        let play = a_play(&mut self.dice, self.may_end);
+        Cue { tag: self.tag(), play }
+    }
+
+    fn pick(&mut self) -> Option<(usize, Known)> {
+        let shared = self.shared.lock().unwrap();
+        let count = shared.known.len();
+        let index = (count > 0).then(|| self.dice.usize(0..count))?;
+        Some((index, shared.known[index].clone()))
+    }
+
+    async fn act(&mut self, deed: Deed) {
+        match deed {
+            Deed::Start | Deed::StartInSlot => return self.start(deed == Deed::StartInSlot).await,
+            Deed::StartAgain => return self.start_again().await,
+            Deed::List => return self.list().await,
+            Deed::Find => return self.find().await,
+            Deed::LookUnknown => return self.look_unknown().await,
+            Deed::Health => return drop(self.supervisor.health()),
+            Deed::Recovered => {
+                let recovered = self.supervisor.recovered();
+                return drop(tokio::time::timeout(5 * SECOND, recovered).await);
+            }
+            Deed::JumpADay | Deed::JumpTenYears => {
+                let days = if deed == Deed::JumpADay { 1 } else { 3650 };
+                let days = if self.dice.bool() { days } else { -days };
+                return self.clock.jump(TimeDelta::days(days));
+            }
+            Deed::Freeze => {
+                let span = Duration::from_secs(self.dice.u64(1..4000));
+                self.shared.lock().unwrap().frozen += span;
+                return tokio::time::advance(span).await;
+            }
+            Deed::Outage => return self.outage().await,
+            _ => {}
+        }
+        let Some((index, known)) = self.pick() else { return };
+        let id = known.id;
+        let Some(session) = self.session(&known).await else { return };
+        match deed {
+            Deed::Send => self.send(&session, None).await,
+            Deed::SendWithId => {
+                let cue = self.cue();
+                let input_id = InputId::new(format!("input {}", cue.tag)).unwrap();
+                self.shared.lock().unwrap().known[index].sent.push((input_id.clone(), cue.clone()));
+                self.send(&session, Some((input_id, cue))).await;
+            }
+            Deed::SendAgain => {
+                let sent = known.sent.clone();
+                if !sent.is_empty() {
+                    let again = sent[self.dice.usize(0..sent.len())].clone();
+                    self.send(&session, Some(again)).await;
+                }
+            }
+            Deed::Pause => self.ask(id, Verb::Pause, session.pause()).await,
+            Deed::Resume => self.ask(id, Verb::Resume, session.resume()).await,
+            Deed::Stop => self.ask(id, Verb::Stop, session.stop()).await,
+            Deed::StopWithin => {
+                let grace = Duration::from_millis(self.dice.u64(0..1500));
+                self.ask(id, Verb::Stop, session.stop_within(grace)).await;
+            }
+            Deed::Kill => self.ask(id, Verb::Stop, session.kill()).await,
+            Deed::StopAndWait => {
+                let stopped = async {
+                    let ticket = session.stop().await?;
+                    // A store that fails meanwhile does not undo the stop.
+                    let _ = ticket.ended().await;
+                    Ok(())
+                };
+                self.ask(id, Verb::Stop, stopped).await;
+            }
+            Deed::Complete if self.may_end => {
+                self.ask(id, Verb::Complete, session.complete()).await;
+            }
+            Deed::Fail if self.may_end => {
+                self.ask(id, Verb::Fail, session.fail("enough")).await;
+            }
+            Deed::SetLabels => {
+                let value = format!("{}", self.dice.u8(0..4));
+                let labels = Labels::new([("set", value.as_str())]).unwrap();
+                self.ask(id, Verb::SetLabels(value), session.set_labels(labels)).await;
+            }
+            Deed::SetMetadata => {
+                let value = format!("m{}", self.dice.u8(0..9));
+                let metadata = Metadata::from_iter([("set".to_owned(), value.as_str().into())]);
+                self.ask(id, Verb::SetMetadata(value), session.set_metadata(metadata)).await;
+            }
+            Deed::SetExternalId => {
+                let value = format!("external {}", self.dice.u8(0..9));
+                let external = ExternalId::new(value.clone()).unwrap();
+                self.ask(id, Verb::SetExternalId(value), session.set_external_id(external)).await;
+            }
+            Deed::ReadEvents => self.read_events(&session).await,
+            Deed::ReadSnapshot => {
+                let call = self.book.ask(Some(id), Verb::ReadSnapshot);
+                let answer = match session.snapshot().await {
+                    Ok(snapshot) => Answer::Snapshot {
+                        sequence: snapshot.at.sequence,
+                        consumed: snapshot.at.consumed,
+                    },
+                    Err(error) => not_done(&error),
+                };
+                self.book.answer(call, answer);
+            }
+            Deed::Watch => self.watch(&session).await,
+            Deed::WaitFor => {
+                let states = [State::Active, State::Paused, State::Stopped, State::Completed];
+                let state = states[self.dice.usize(0..states.len())];
+                let wanted = [state];
+                let found = session.wait_for(&wanted);
+                if let Ok(Ok(status)) = tokio::time::timeout(10 * SECOND, found).await
+                    && status.state() != state
+                {
+                    self.wrong(format!("waited for {state}, and got {status:?}"));
+                }
+            }
+            Deed::Settled => drop(tokio::time::timeout(10 * SECOND, session.settled()).await),
+            Deed::Heartbeat => drop(session.heartbeat()),
+            _ => {}
+        }
+        if self.dice.bool() || deed == Deed::Look {
+            self.session(&known).await;
+        }
+    }
+
+    /// A handle, which shows the session as it stands.
+    async fn session(&self, known: &Known) -> Option<Handle<V>> {
+        let call = self.book.ask(Some(known.id), Verb::Look);
+        let found = async {
+            let session = self.supervisor.session(known.id).await?;
+            let session = session.typed::<Player<V>>()?;
+            let status = session.status().await?;
+            Ok::<_, SessionError>((session, status))
+        };
+        match found.await {
+            Ok((session, status)) => {
+                self.book.answer(call, Answer::Seen(Sight::from(&status)));
+                Some(session)
+            }
+            Err(error) => {
+                if known.acknowledged && matches!(error, SessionError::NotFound { .. }) {
+                    self.wrong(format!("an acknowledged session is gone: {error}"));
+                }
+                self.book.answer(call, not_done(&error));
+                None
+            }
+        }
+    }
+
+    async fn ask<T>(
+        &self,
+        id: SessionId,
+        verb: Verb,
+        done: impl Future<Output = Result<T, SessionError>>,
+    ) {
+        let call = self.book.ask(Some(id), verb);
+        let answer = match done.await {
+            Ok(_) => Answer::Done,
+            Err(error) => not_done(&error),
+        };
+        self.book.answer(call, answer);
+    }
+
+    async fn send(&mut self, session: &Handle<V>, with_id: Option<(InputId, Cue)>) {
+        let (id, cue) = match with_id {
+            Some((id, cue)) => (Some(id), cue),
+            None => (None, self.cue()),
+        };
+        let name = id.as_ref().map(ToString::to_string);
+        let call = self.book.ask(Some(session.id()), Verb::Send { id: name, tag: cue.tag });
+        self.book.note(|| format!("{cue:?}"));
+        let sent = match id {
+            Some(id) => session.send_with_id(id, cue).await,
+            None => session.send(cue).await,
+        };
+        let answer = match sent {
+            Ok(receipt) => {
+                Answer::Accepted { sequence: receipt.sequence, repeated: receipt.repeated }
+            }
+            Err(SendError::Session(error)) => not_done(&error),
+            Err(SendError::NotAccepting { state, .. }) => Answer::Refused(state),
+            Err(error @ (SendError::Full { .. } | SendError::Invalid { .. })) => nothing(&error),
+            Err(error) => {
+                self.wrong(format!("an input was refused: {error}"));
+                nothing(&error)
+            }
+        };
+        self.book.answer(call, answer);
+    }
+}
+
+/// What an error says about what was done.
+pub(super) fn not_done(error: &SessionError) -> Answer {
+    match error {
+        SessionError::Refused(refused) => Answer::Refused(refused.from),
+        SessionError::Superseded { .. } => Answer::Superseded,
+        SessionError::OutcomeUnknown { .. } | SessionError::Store { under_way: true, .. } => {
+            Answer::Unknown(error.to_string())
+        }
+        _ => nothing(error),
+    }
+}
+
+fn nothing(error: &impl Display) -> Answer {
+    Answer::NotDone(error.to_string())
+}

@@ -1,0 +1,109 @@
+//! What callers look at: events, statuses, names, listings, and a store that fails for a while.
+
+use std::time::Duration;
+
+use futures::StreamExt;
+use sessionkeeper::{
+    Kind, SessionId, StartKey,
+    store::{Fault as StoreFault, Key, MemoryStore, Query},
+};
+
+use super::{Caller, Handle, SECOND, not_done};
+use crate::oracle::{
+    digest,
+    ledger::{Answer, Sight, Verb},
+};
+
+impl<const V: u32> Caller<V> {
+    pub(super) async fn read_events(&mut self, session: &Handle<V>) {
+        let call = self.book.ask(Some(session.id()), Verb::ReadEvents);
+        let from = self.dice.u64(1..8);
+        let limit = self.dice.usize(1..30);
+        let answer = match session.events(from..=u64::MAX, limit).await {
+            Ok(events) => {
+                let numbers = events.iter().map(|event| event.sequence);
+                if !numbers.eq(from..from + events.len() as u64) {
+                    self.wrong(format!("events from {from} on: {events:?}"));
+                }
+                Answer::Events(events.iter().map(|e| (e.sequence, digest(e))).collect())
+            }
+            Err(error) => not_done(&error),
+        };
+        self.book.answer(call, answer);
+    }
+
+    pub(super) async fn watch(&mut self, session: &Handle<V>) {
+        let watching = async {
+            let Ok(mut statuses) = session.watch().await else { return };
+            let mut last = 0;
+            for _ in 0..4 {
+                let Some(status) = statuses.next().await else { return };
+                self.book.listed(session.id(), Sight::from(&status));
+                let version = status.record().version;
+                if version < last {
+                    self.wrong(format!("a watch went back from {last} to {status:?}"));
+                }
+                last = version;
+            }
+        };
+        drop(tokio::time::timeout(3 * SECOND, watching).await);
+    }
+
+    pub(super) async fn find(&mut self) {
+        let Some((_, known)) = self.pick() else { return };
+        let key = StartKey::new(format!("key {}", known.id)).unwrap();
+        match self.supervisor.find(Key::Start(key)).await {
+            Ok(Some(session)) if session.id() != known.id => {
+                self.wrong(format!("the key of {} finds {}", known.id, session.id()));
+            }
+            Ok(None) if known.acknowledged => {
+                self.wrong(format!("the key of {} finds nothing", known.id));
+            }
+            Ok(_) | Err(_) => {}
+        }
+    }
+
+    pub(super) async fn list(&mut self) {
+        let known = self.shared.lock().unwrap().known.clone();
+        let mut query = Query { limit: self.dice.usize(1..4), ..Query::default() };
+        query.kind = self.dice.bool().then(|| Kind::new("player").unwrap());
+        let mut listed = Vec::new();
+        loop {
+            let Ok(page) = self.supervisor.list(query.clone()).await else { return };
+            for record in &page.records {
+                self.book.listed(record.id, Sight::from(record));
+                listed.push(record.id);
+            }
+            query.after = page.next;
+            if query.after.is_none() {
+                break;
+            }
+        }
+        for known in known.iter().filter(|known| known.acknowledged) {
+            if !listed.contains(&known.id) {
+                self.wrong(format!("{} is not listed", known.id));
+            }
+        }
+    }
+
+    pub(super) async fn look_unknown(&mut self) {
+        let id = SessionId::from_uuid(uuid::Uuid::from_u128(1));
+        if let Ok(status) = self.supervisor.status(id).await {
+            self.wrong(format!("there is {status:?}"));
+        }
+    }
+
+    /// The store fails for a while.
+    pub(super) async fn outage(&mut self) {
+        struct Outage(MemoryStore);
+        impl Drop for Outage {
+            fn drop(&mut self) {
+                self.0.mend();
+            }
+        }
+        let fault = [StoreFault::NothingDone, StoreFault::AnswerLost][self.dice.usize(0..2)];
+        self.store.fail(fault);
+        let _outage = Outage(self.store.clone());
+        tokio::time::sleep(Duration::from_millis(self.dice.u64(1..3000))).await;
+    }
+}

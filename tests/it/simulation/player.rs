@@ -1,0 +1,375 @@
+//! The workload of the simulation: it does what its inputs say, and tells the ledger of it.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
+use sessionkeeper::{
+    Context, Event, ExternalId, Outcome, Resource, Run, RunEnd, RunId, SessionId, Usage, Workload,
+    WorkloadError,
+};
+
+use super::faults::{self, Fault, panic_as_planned, strikes};
+use crate::oracle::ledger::{Book, Did};
+
+const MS: Duration = Duration::from_millis(1);
+const SECOND: Duration = Duration::from_secs(1);
+
+/// What a session did: every input once.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Played(Fields);
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+struct Fields {
+    applied: Vec<(u64, u64)>,
+    /// The input whose progress was saved.
+    progress: Option<u64>,
+    padding: String,
+    /// Written by the second version alone.
+    #[serde(default)]
+    migrated: bool,
+}
+
+impl Serialize for Played {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if strikes(Fault::EncodePanics) {
+            panic_as_planned();
+        }
+        if strikes(Fault::EncodeFails) {
+            return Err(ser::Error::custom("told to fail"));
+        }
+        self.0.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Played {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        if strikes(Fault::DecodePanics) {
+            panic_as_planned();
+        }
+        if strikes(Fault::DecodeFails) {
+            return Err(de::Error::custom("told to fail"));
+        }
+        Fields::deserialize(deserializer).map(Self)
+    }
+}
+
+/// An input.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(super) struct Cue {
+    pub(super) tag: u64,
+    pub(super) play: Play,
+}
+
+impl<'de> Deserialize<'de> for Cue {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        struct Read {
+            tag: u64,
+            play: Play,
+        }
+        if strikes(Fault::InputDecodeFails) {
+            return Err(de::Error::custom("told to fail"));
+        }
+        let Read { tag, play } = Read::deserialize(deserializer)?;
+        Ok(Self { tag, play })
+    }
+}
+
+/// What a session is to do. Everything ends by itself, and what fails does so only a few times.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(super) enum Play {
+    Add,
+    FailTimes(u32),
+    PanicTimes(u32),
+    FailForGood,
+    RetryAfter,
+    Complete,
+    CompleteLate,
+    YieldTimes(u32),
+    /// Give no sign for so many milliseconds.
+    Silent(u64),
+    Busy {
+        limit: u64,
+        takes: u64,
+    },
+    Await(u64),
+    /// Ignore every request for so many seconds, with signs of life.
+    Deaf(u64),
+    /// Save progress, then fail, once.
+    SaveThenFail,
+    /// Checkpoint, then go on, then fail, once.
+    CommitThenFail,
+    Emit(u64),
+    Spend(u64),
+    Grow(usize),
+    Hold,
+    HoldWhilePaused,
+    TakeHeld,
+    /// A task beside the run, which emits nothing and outlasts it if it can.
+    Spawn,
+    ExternalId,
+    /// Ask for the next input, and drop the question a few times.
+    AskTwice,
+}
+
+/// All of them, and how often each is chosen.
+pub(super) fn a_play(dice: &mut fastrand::Rng, may_end: bool) -> Play {
+    let few = dice.u32(1..3);
+    let span = dice.u64(1..4000);
+    let table = [
+        (24, Play::Add),
+        (4, Play::FailTimes(few)),
+        (3, Play::PanicTimes(few)),
+        (u32::from(may_end), Play::FailForGood),
+        (2, Play::RetryAfter),
+        (u32::from(may_end), Play::Complete),
+        (u32::from(may_end), Play::CompleteLate),
+        (2, Play::YieldTimes(few)),
+        (3, Play::Silent(span)),
+        (2, Play::Busy { limit: dice.u64(1..2000), takes: dice.u64(1..3000) }),
+        (2, Play::Await(span)),
+        (3, Play::Deaf(dice.u64(1..5))),
+        (7, Play::SaveThenFail),
+        (7, Play::CommitThenFail),
+        (5, Play::Emit(dice.u64(1..4))),
+        (4, Play::Spend(dice.u64(1..100))),
+        // Far below what a policy allows, or far above.
+        (2, Play::Grow([100, 3000, 7000][dice.usize(0..3)])),
+        (3, Play::Hold),
+        (3, Play::HoldWhilePaused),
+        (3, Play::TakeHeld),
+        (2, Play::Spawn),
+        (2, Play::ExternalId),
+        (4, Play::AskTwice),
+    ];
+    super::weighted(dice, &table)
+}
+
+/// The workload, in a version of its states.
+#[derive(Clone)]
+pub(super) struct Player<const VERSION: u32>(pub(super) Book);
+
+/// Tells the ledger when something is over, however it ends.
+struct Until {
+    book: Book,
+    session: SessionId,
+    run: RunId,
+    over: Did,
+}
+
+impl Until {
+    fn new(book: &Book, run: &Run, begun: Did, over: Did) -> Self {
+        let (session, run) = (run.session(), run.id());
+        book.run(session, run, begun);
+        Self { book: book.clone(), session, run, over }
+    }
+}
+
+impl Drop for Until {
+    fn drop(&mut self) {
+        self.book.run(self.session, self.run, self.over.clone());
+    }
+}
+
+/// Something outside, which has to be closed.
+struct Outside;
+
+impl Resource for Outside {
+    async fn close(&self, _: &RunEnd) {
+        close_badly().await;
+    }
+}
+
+async fn close_badly() {
+    if strikes(Fault::CloseYields) {
+        tokio::task::yield_now().await;
+    }
+    if strikes(Fault::CloseDelays) {
+        tokio::time::sleep(faults::span(Fault::CloseDelays, 400)).await;
+    }
+    if strikes(Fault::CloseHangs) {
+        tokio::time::sleep(60 * SECOND).await;
+    }
+    if strikes(Fault::ClosePanics) {
+        panic_as_planned();
+    }
+}
+
+impl<const VERSION: u32> Workload for Player<VERSION> {
+    const KIND: &'static str = "player";
+    const STATE_VERSION: u32 = VERSION;
+    type State = Played;
+    type Input = Cue;
+
+    async fn run(&self, cx: &mut Context<Self>) -> Result<Outcome, WorkloadError> {
+        let _alive = Until::new(&self.0, cx.run(), Did::Begin, Did::End);
+        let mut acted = Acted::default();
+        while let Some(cue) = cx.next_input().await? {
+            let (input, attempt, Cue { tag, play }) =
+                (cue.sequence(), cue.attempt(), cue.into_inner());
+            self.tell(cx, Did::Take { input, attempt, tag });
+            disturb().await?;
+            if let Some(outcome) = self.turn(cx, &mut acted, (input, attempt, tag), play).await? {
+                return Ok(outcome);
+            }
+            disturb().await?;
+        }
+        Ok(Outcome::Yielded)
+    }
+
+    async fn close(&self, run: &Run, _: &RunEnd) {
+        let _closing = Until::new(&self.0, run, Did::BeginClose, Did::EndClose);
+        close_badly().await;
+    }
+
+    fn migrate(&self, _: u32, state: serde_json::Value) -> Result<Played, WorkloadError> {
+        if strikes(Fault::MigratePanics) {
+            panic_as_planned();
+        }
+        if strikes(Fault::MigrateFails) {
+            return Err("told to fail".into());
+        }
+        let mut fields: Fields = serde_json::from_value(state)?;
+        fields.migrated = true;
+        Ok(Played(fields))
+    }
+
+    fn migrate_input(&self, _: u32, input: serde_json::Value) -> Result<Cue, WorkloadError> {
+        Ok(serde_json::from_value(input)?)
+    }
+}
+
+/// What a run did so far, besides its state.
+#[derive(Default)]
+struct Acted {
+    emitted: u64,
+}
+
+impl<const VERSION: u32> Player<VERSION> {
+    fn tell(&self, cx: &Context<Self>, did: Did) {
+        self.0.run(cx.session(), cx.run().id(), did);
+    }
+
+    async fn turn(
+        &self,
+        cx: &mut Context<Self>,
+        acted: &mut Acted,
+        (input, attempt, tag): (u64, u32, u64),
+        play: Play,
+    ) -> Result<Option<Outcome>, WorkloadError> {
+        if play == Play::SaveThenFail && cx.state().0.progress != Some(input) {
+            cx.state_mut().0.progress = Some(input);
+            let kept = cx.save_progress().await?;
+            self.tell(cx, Did::Commit { sequence: kept.sequence, consumed: kept.consumed });
+            cx.state_mut().0.applied.push((input, tag));
+            return Err("told to fail after saving".into());
+        }
+        cx.state_mut().0.applied.push((input, tag));
+        match play {
+            Play::Add | Play::SaveThenFail => {}
+            Play::FailTimes(times) if attempt <= times => return Err("told to fail".into()),
+            Play::PanicTimes(times) if attempt <= times => panic_as_planned(),
+            Play::YieldTimes(times) if attempt <= times => return Ok(Some(Outcome::Yielded)),
+            Play::FailTimes(_) | Play::PanicTimes(_) | Play::YieldTimes(_) => {}
+            Play::FailForGood => return Err(WorkloadError::permanent("told to fail for good")),
+            Play::RetryAfter if attempt == 1 => {
+                return Err(WorkloadError::retry_after(3 * SECOND, "told to wait"));
+            }
+            Play::RetryAfter => {}
+            Play::Complete => return Ok(Some(Outcome::Completed)),
+            Play::CompleteLate => {
+                tokio::time::sleep(2 * SECOND).await;
+                return Ok(Some(Outcome::Completed));
+            }
+            Play::Silent(span) if attempt <= 2 => tokio::time::sleep(MS * span as u32).await,
+            Play::Silent(_) => {}
+            Play::Busy { limit, takes } => {
+                let work = tokio::time::sleep(MS * takes as u32);
+                let _ = cx.busy(MS * limit as u32, work).await;
+            }
+            Play::Await(span) => {
+                let _waiting = cx.awaiting("an answer");
+                tokio::time::sleep(MS * span as u32).await;
+            }
+            Play::Deaf(seconds) => {
+                for _ in 0..seconds {
+                    tokio::time::sleep(SECOND).await;
+                    cx.heartbeat();
+                }
+            }
+            Play::CommitThenFail => {
+                let kept = cx.checkpoint().await?;
+                self.tell(cx, Did::Commit { sequence: kept.sequence, consumed: kept.consumed });
+                cx.state_mut().0.padding.push_str("not to be kept");
+                if attempt == 1 {
+                    return Err("told to fail after a checkpoint".into());
+                }
+            }
+            Play::Emit(count) => {
+                for _ in 0..count {
+                    cx.emit(Event::custom("n", acted.emitted + 1)).await?;
+                    acted.emitted += 1;
+                    self.tell(cx, Did::Emit(acted.emitted));
+                    tokio::task::yield_now().await;
+                }
+            }
+            Play::Spend(tokens) => {
+                // In two parts, which are one fact.
+                for tokens in [tokens, 1] {
+                    cx.record_usage(Usage::tokens(tokens, 0));
+                    self.tell(cx, Did::Spend(tokens));
+                }
+            }
+            Play::Grow(bytes) if attempt == 1 => {
+                cx.state_mut().0.padding = "x".repeat(bytes);
+            }
+            Play::Grow(_) => {}
+            Play::Hold => drop(cx.hold(Outside)),
+            Play::HoldWhilePaused => drop(cx.hold_while_paused(Outside, 5 * SECOND)),
+            Play::TakeHeld => drop(cx.take_held::<Outside>()),
+            Play::Spawn => drop(cx.spawn(tokio::time::sleep(3600 * SECOND))),
+            Play::ExternalId => cx.run().set_external_id(ExternalId::new(format!("e{tag}"))?),
+            Play::AskTwice => return self.ask_twice(cx, acted).await,
+        }
+        Ok(None)
+    }
+
+    /// Drops the question for the next input, and asks again.
+    async fn ask_twice(
+        &self,
+        cx: &mut Context<Self>,
+        _: &mut Acted,
+    ) -> Result<Option<Outcome>, WorkloadError> {
+        for wait in [0, 1, 30] {
+            let asked = tokio::time::timeout(MS * wait, cx.next_input()).await;
+            match asked {
+                Err(_) => {}
+                Ok(next) => {
+                    let Some(cue) = next? else { return Ok(Some(Outcome::Yielded)) };
+                    let (input, attempt, tag) = (cue.sequence(), cue.attempt(), cue.tag);
+                    self.tell(cx, Did::Take { input, attempt, tag });
+                    cx.state_mut().0.applied.push((input, tag));
+                    return Ok(None);
+                }
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// What may befall a workload between any two things that it does.
+async fn disturb() -> Result<(), WorkloadError> {
+    if strikes(Fault::RunYields) {
+        tokio::task::yield_now().await;
+    }
+    if strikes(Fault::RunDelays) {
+        tokio::time::sleep(faults::span(Fault::RunDelays, 300)).await;
+    }
+    if strikes(Fault::RunPanics) {
+        panic_as_planned();
+    }
+    if strikes(Fault::RunFails) {
+        return Err("told to fail".into());
+    }
+    Ok(())
+}

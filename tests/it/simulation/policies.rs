@@ -1,0 +1,47 @@
+//! Policies that make everything happen within seconds.
+
+use std::time::Duration;
+
+use sessionkeeper::{
+    Backoff, Limit, OnExhausted, OnIdle, OnSilence, Policy, RestartPolicy, WhileAbandoned,
+};
+
+/// A policy as the dice say. Whatever rests is paused some time, so that others get its place.
+pub(super) fn policy(dice: &mut fastrand::Rng) -> Policy {
+    let secs = Duration::from_secs;
+    let mut one_in = |many| dice.u8(0..many) == 0;
+    let (quick, strict, patient) = (one_in(3), one_in(4), one_in(3));
+    let (expires, fails) = (one_in(8), one_in(5));
+    let (small, abandons) = (one_in(4), one_in(3));
+    let restart = RestartPolicy {
+        max_restarts: 2,
+        within: secs(20),
+        backoff: Backoff {
+            initial: if quick { Duration::ZERO } else { Duration::from_millis(300) },
+            max: secs(4),
+            ..Backoff::default()
+        },
+        on_exhausted: if fails { OnExhausted::Fail } else { OnExhausted::Quarantine },
+        ..RestartPolicy::default()
+    };
+    let on_silence = [OnSilence::Expire, OnSilence::Restart, OnSilence::Pause];
+    let while_abandoned =
+        if abandons { WhileAbandoned::AllowResume } else { WhileAbandoned::RefuseResume };
+    let limited = |limited| if limited { Limit::After(secs(25)) } else { Limit::Never };
+    Policy::builder()
+        .heartbeat_timeout(if patient { secs(1800) } else { secs(3) })
+        .on_silence(on_silence[dice.usize(0..3)])
+        .idle_timeout(secs(if strict { 2 } else { 8 }))
+        .on_idle(if expires { OnIdle::Expire } else { OnIdle::Pause })
+        .pause_grace(secs(2))
+        .stop_grace(Duration::from_millis(1500))
+        .cancel_grace(Duration::from_millis(500))
+        .paused_timeout(limited(expires))
+        .pending_timeout(limited(expires))
+        .while_abandoned(while_abandoned)
+        .restart(restart)
+        .max_inputs(if small { 3_u32 } else { 64 })
+        .max_snapshot_bytes(5000_u64)
+        .build()
+        .unwrap()
+}

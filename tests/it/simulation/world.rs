@@ -1,0 +1,336 @@
+//! One seed: some lives of a worker on one store, and what is left at the end.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use chrono::{DateTime, TimeDelta};
+use futures::FutureExt;
+use sessionkeeper::{
+    RecoverWhat, ShutdownOutcome, Supervisor, WorkerGeneration,
+    store::{MemoryStore, Store},
+    testing::{FaultyStore, Interference, WallClock},
+};
+use tokio::{runtime::Runtime, sync::Notify};
+
+use super::{
+    Judged, count_deed, count_end,
+    deeds::{Caller, SECOND, Shared},
+    dice,
+    faults::{Faults, set_present},
+    panics,
+    player::Player,
+    policies,
+};
+use crate::oracle::{
+    self,
+    ledger::{Book, Entry, Sight},
+};
+
+/// Long after everything that the library or a workload may still be about.
+pub(super) const SETTLED: Duration = Duration::from_secs(2 * 3600);
+
+/// How a life ends.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum End {
+    /// The process is gone at once, with all that it had in memory.
+    Crash,
+    /// The supervisor is dropped, and the process goes on.
+    Drop,
+    ShutDown(Duration),
+    /// Everything heals, every session is worked off, and then the worker shuts down.
+    Drain,
+}
+
+impl End {
+    pub(super) const NAMES: [&str; 4] = ["Crash", "Drop", "ShutDown", "Drain"];
+
+    const fn index(self) -> usize {
+        match self {
+            Self::Crash => 0,
+            Self::Drop => 1,
+            Self::ShutDown(_) => 2,
+            Self::Drain => 3,
+        }
+    }
+}
+
+pub(super) struct World {
+    seed: u64,
+    store: MemoryStore,
+    pub(super) book: Book,
+    pub(super) shared: Arc<Mutex<Shared>>,
+}
+
+/// What one life is like.
+struct Life {
+    number: u64,
+    dice: fastrand::Rng,
+    /// When it ends, if nobody crashes it before.
+    span: Duration,
+    end: End,
+}
+
+/// Plays a seed, and judges what is left.
+pub(super) fn play(seed: u64, with_notes: bool) -> Judged {
+    let world =
+        World { seed, store: MemoryStore::new(), book: Book::default(), shared: Arc::default() };
+    if with_notes {
+        world.book.keep_notes();
+    }
+    panics::begin();
+    let whole = catch_unwind(AssertUnwindSafe(|| world.play()));
+    set_present(None);
+    whole.unwrap_or_else(|_| Judged {
+        wrong: panics::unplanned(),
+        lines: Vec::new(),
+        trace: world.book.trace(),
+    })
+}
+
+impl World {
+    fn play(&self) -> Judged {
+        let seed = self.seed;
+        let mut choice = dice(seed, "lives", 0);
+        let lives = choice.u64(1..5);
+        for number in 0..=lives {
+            let mut dice = dice(seed, "life", number);
+            let end = if number == lives {
+                End::Drain
+            } else {
+                match dice.u8(0..10) {
+                    0..5 => End::Crash,
+                    5..7 => End::Drop,
+                    _ => End::ShutDown(Duration::from_millis(
+                        [0, 40, 700, 3000, 20_000][dice.usize(0..5)],
+                    )),
+                }
+            };
+            let span = Duration::from_millis(match dice.u8(0..4) {
+                0 => dice.u64(0..60),
+                1 => dice.u64(0..2000),
+                _ => dice.u64(0..12_000),
+            });
+            let life = Life { number, span, end, dice };
+            match choice.u8(0..2) {
+                0 if number < lives => self.live::<1>(life),
+                _ => self.live::<2>(life),
+            }
+        }
+        self.judge()
+    }
+
+    fn live<const V: u32>(&self, mut life: Life) {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .unwrap();
+        let faults = Faults::new(self.seed, life.number, self.book.clone());
+        if matches!(life.end, End::Drain) {
+            faults.end();
+        }
+        set_present(Some(faults.clone()));
+        self.book.note(|| format!("life {}: version {V}, {:?}", life.number, life.end));
+        let crash = Arc::new(Notify::new());
+        let ended = runtime.block_on(async {
+            tokio::select! {
+                biased;
+                () = crash.notified() => false,
+                () = self.go_through::<V>(&mut life, &faults, &crash) => true,
+            }
+        });
+        count_end(life.end.index());
+        if ended && !matches!(life.end, End::Crash) {
+            self.count_leftovers(&runtime);
+        }
+        faults.end();
+        let before = self.book.read().0.len();
+        drop(runtime);
+        self.book.sort_from(before);
+        set_present(None);
+        self.book.enter(Entry::Lost);
+    }
+
+    async fn go_through<const V: u32>(
+        &self,
+        life: &mut Life,
+        faults: &Faults,
+        crash: &Arc<Notify>,
+    ) {
+        let clock = self.clock(life.number);
+        clock.delay_timers({
+            let faults = faults.clone();
+            move || faults.lateness()
+        });
+        let store = FaultyStore::new(self.store.clone());
+        store.inject({
+            let (faults, crash) = (faults.clone(), Arc::clone(crash));
+            move |call| {
+                let interference = faults.interfere(call);
+                if matches!(interference, Interference::Crash { .. }) {
+                    crash.notify_one();
+                }
+                interference
+            }
+        });
+        let Some(supervisor) = self.start::<V>(life, &store, &clock).await else { return };
+        let tasks: Vec<_> = match life.end {
+            End::Drain => Vec::new(),
+            End::Crash | End::Drop | End::ShutDown(_) => {
+                let callers = life.dice.usize(1..4);
+                let steps = life.dice.usize(3..14);
+                let alone = Arc::default();
+                let most_sessions = 2 + (self.seed % 4) as usize;
+                (0..callers)
+                    .map(|_| {
+                        let caller = Caller::<V> {
+                            supervisor: supervisor.clone(),
+                            store: self.store.clone(),
+                            clock: clock.clone(),
+                            book: self.book.clone(),
+                            shared: Arc::clone(&self.shared),
+                            alone: Arc::clone(&alone),
+                            dice: life.dice.fork(),
+                            most_sessions,
+                            may_end: life.dice.bool(),
+                        };
+                        tokio::spawn(act(caller, steps))
+                    })
+                    .collect()
+            }
+        };
+        match life.end {
+            End::Crash => tokio::time::sleep(life.span).await,
+            End::Drop => {
+                tokio::time::sleep(life.span).await;
+                for task in &tasks {
+                    task.abort();
+                }
+                for task in tasks {
+                    let _ = task.await;
+                }
+                drop(supervisor);
+            }
+            End::ShutDown(budget) => {
+                tokio::time::sleep(life.span).await;
+                self.shut_down(&supervisor, budget).await;
+                for task in tasks {
+                    let _ = task.await;
+                }
+            }
+            End::Drain => {
+                self.drain(&supervisor).await;
+                let rested = self.shut_down(&supervisor, 60 * SECOND).await;
+                if !rested {
+                    self.wrong("a calm shutdown left a session unsettled".to_owned());
+                }
+            }
+        }
+    }
+
+    /// A clock that no other life shares, far from theirs: no id is made twice.
+    fn clock(&self, life: u64) -> WallClock {
+        let life = i64::try_from(life).unwrap();
+        let began = DateTime::from_timestamp(1_800_000_000 + life, 7_000_000).unwrap();
+        WallClock::starting_at(began + TimeDelta::days(50 * life))
+    }
+
+    async fn start<const V: u32>(
+        &self,
+        life: &mut Life,
+        store: &FaultyStore<MemoryStore>,
+        clock: &WallClock,
+    ) -> Option<Supervisor> {
+        let mut whose = dice(self.seed, "supervisor", life.number);
+        for _ in 0..50 {
+            let mut builder = Supervisor::builder(store.clone())
+                .workload(Player::<V>(self.book.clone()))
+                .wall_clock(clock.clone())
+                .policy(policies::policy(&mut whose))
+                .seed(whose.u64(..))
+                .resume_at_once(whose.usize(1..4));
+            if whose.u8(0..3) == 0 {
+                builder = builder.max_active(whose.usize(1..4));
+            }
+            builder = builder.recover(match whose.u8(0..4) {
+                _ if matches!(life.end, End::Drain) => RecoverWhat::All,
+                0 => RecoverWhat::ShutdownOnly,
+                1 => RecoverWhat::Nothing,
+                _ => RecoverWhat::All,
+            });
+            match AssertUnwindSafe(builder.start()).catch_unwind().await {
+                Ok(Ok(supervisor)) => return Some(supervisor),
+                Ok(Err(error)) => self.book.note(|| format!("not started: {error}")),
+                Err(_) => self.book.note(|| "a start panicked".to_owned()),
+            }
+            tokio::time::sleep(SECOND).await;
+        }
+        None
+    }
+
+    /// `false` if a session did not come to rest.
+    async fn shut_down(&self, supervisor: &Supervisor, budget: Duration) -> bool {
+        let frozen = self.shared.lock().unwrap().frozen;
+        let report = supervisor.shutdown(budget).await;
+        let frozen = self.shared.lock().unwrap().frozen - frozen;
+        let mut rested = Vec::new();
+        for line in &report.lines {
+            if let (ShutdownOutcome::Rested { state, .. }, Some(record)) =
+                (&line.outcome, &line.record)
+            {
+                if record.state() != *state {
+                    self.wrong(format!("{line} in a report, and {record:?}"));
+                }
+                rested.push((line.session, Sight::from(&**record)));
+            }
+        }
+        let all = rested.len() == report.lines.len();
+        let took = report.took.saturating_sub(frozen);
+        self.book.enter(Entry::ShutDown { budget, took, rested });
+        all
+    }
+
+    /// Nothing of a worker that is over goes on.
+    fn count_leftovers(&self, runtime: &Runtime) {
+        runtime.block_on(async { tokio::time::sleep(SETTLED).await });
+        let left = runtime.metrics().num_alive_tasks();
+        if left > 0 {
+            self.wrong(format!("{left} tasks are left of a worker that is over"));
+        }
+    }
+
+    pub(super) fn wrong(&self, what: String) {
+        self.shared.lock().unwrap().wrong.push(what);
+    }
+
+    fn judge(&self) -> Judged {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let ledger = self.book.read();
+        let mut wrong = std::mem::take(&mut self.shared.lock().unwrap().wrong);
+        wrong.extend(panics::unplanned());
+        let generation = WorkerGeneration::from_uuid(uuid::Uuid::max());
+        let found = runtime.block_on(async {
+            self.store.begin(generation).await.unwrap();
+            wrong.extend(oracle::judge(&self.store, &ledger).await);
+            oracle::find(&self.store).await.unwrap()
+        });
+        let mut lines: Vec<String> = ledger.0.iter().map(Entry::to_line).collect();
+        for session in found.values() {
+            lines.push(serde_json::to_string(&(&session.record, &session.log)).unwrap());
+        }
+        Judged { wrong, lines, trace: self.book.trace() }
+    }
+}
+
+/// What one caller does.
+async fn act<const V: u32>(mut caller: Caller<V>, steps: usize) {
+    for _ in 0..steps {
+        // What the store or the workload was told to do may take a caller down.
+        if let Ok(deed) = AssertUnwindSafe(caller.step()).catch_unwind().await {
+            count_deed(deed);
+        }
+    }
+}

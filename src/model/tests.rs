@@ -1,6 +1,7 @@
 //! What the words of the model promise.
 
 mod json;
+mod labels;
 mod lifecycle;
 mod names;
 mod record;

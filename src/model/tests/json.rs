@@ -34,6 +34,12 @@ fn what_is_as_deep_as_allowed_can_be_read_again_and_nothing_is_deeper() {
     assert!(error.to_string().contains("nested more than 100 deep"), "{error}");
 }
 
+#[test]
+fn what_is_wide_is_not_deep() {
+    let wide = json!({ "in": vec![nested(MAX_NESTING - 2); 3 * MAX_NESTING] });
+    assert_eq!(to_vec(&wide).unwrap(), serde_json::to_vec(&wide).unwrap());
+}
+
 /// Nested without end: encoded to the end, it would take all of the stack.
 struct Endless;
 

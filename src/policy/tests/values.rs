@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::policy::{
     Backoff, Limit, OnExhausted, OnIdle, OnSilence, Policy, PolicyBuilder, Restart, RestartPolicy,
-    WhileAbandoned,
+    WhileAbandoned, builder::MAX_SPAN,
 };
 
 const DAY: Duration = Duration::from_secs(24 * 3_600);
@@ -123,6 +123,11 @@ fn values_at_the_edge_of_their_range_are_taken() {
     ] {
         assert!(read(policy.clone()).is_ok(), "{policy}");
     }
+    let backoff = Backoff { initial: MAX_SPAN, max: MAX_SPAN, ..Backoff::default() };
+    let (within, healthy_after) = (MAX_SPAN, MAX_SPAN);
+    let restart = RestartPolicy { within, healthy_after, backoff, ..RestartPolicy::default() };
+    let longest = Policy::builder().stop_grace(MAX_SPAN).heartbeat_timeout(MAX_SPAN);
+    longest.restart(restart).build().unwrap();
 }
 
 #[test]

@@ -52,6 +52,10 @@ faults! {
     MigrateFails: 0.4,
     MigratePanics: 0.4,
     TimerIsLate: 0.1,
+    InputEncodeFails: 0.02,
+    InputDecodePanics: 0.02,
+    MigrateInputFails: 0.2,
+    MigrateInputPanics: 0.2,
 }
 
 /// How often each struck, over all seeds.

@@ -54,23 +54,37 @@ impl<'de> Deserialize<'de> for Played {
 }
 
 /// An input.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct Cue {
     pub(super) tag: u64,
     pub(super) play: Play,
 }
 
+/// What is stored of an input.
+#[derive(Serialize, Deserialize)]
+struct Written {
+    tag: u64,
+    play: Play,
+}
+
+impl Serialize for Cue {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if strikes(Fault::InputEncodeFails) {
+            return Err(ser::Error::custom("told to fail"));
+        }
+        Written { tag: self.tag, play: self.play }.serialize(serializer)
+    }
+}
+
 impl<'de> Deserialize<'de> for Cue {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        struct Read {
-            tag: u64,
-            play: Play,
+        if strikes(Fault::InputDecodePanics) {
+            panic_as_planned();
         }
         if strikes(Fault::InputDecodeFails) {
             return Err(de::Error::custom("told to fail"));
         }
-        let Read { tag, play } = Read::deserialize(deserializer)?;
+        let Written { tag, play } = Written::deserialize(deserializer)?;
         Ok(Self { tag, play })
     }
 }
@@ -235,6 +249,12 @@ impl<const VERSION: u32> Workload for Player<VERSION> {
     }
 
     fn migrate_input(&self, _: u32, input: serde_json::Value) -> Result<Cue, WorkloadError> {
+        if strikes(Fault::MigrateInputPanics) {
+            panic_as_planned();
+        }
+        if strikes(Fault::MigrateInputFails) {
+            return Err("told to fail".into());
+        }
         Ok(serde_json::from_value(input)?)
     }
 }

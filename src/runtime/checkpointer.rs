@@ -277,3 +277,6 @@ fn batch_end(waiting: &[Message]) -> usize {
     }
     waiting.len().min(MAX_BATCH)
 }
+
+#[cfg(test)]
+mod tests;

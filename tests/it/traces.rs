@@ -7,6 +7,8 @@ use std::{
 
 use tracing_subscriber::fmt::MakeWriter;
 
+use sessionkeeper::store::Fault;
+
 use crate::support::{Do, Worker};
 
 #[derive(Clone, Default)]
@@ -38,8 +40,8 @@ impl<'a> MakeWriter<'a> for Lines {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn each_move_is_one_line_and_the_end_sums_up() {
+/// Keeps the lines that this thread traces as long as the guards live.
+fn traced() -> (Lines, (tracing::Dispatch, tracing::subscriber::DefaultGuard)) {
     let lines = Lines::default();
     let subscriber = tracing_subscriber::fmt()
         .with_writer(lines.clone())
@@ -48,9 +50,13 @@ async fn each_move_is_one_line_and_the_end_sums_up() {
         .finish();
     // With one subscriber alone, a line that another test's thread comes to first would be taken
     // for one that nobody wants.
-    let _another = tracing::Dispatch::new(tracing_subscriber::registry());
-    let _tracing = tracing::subscriber::set_default(subscriber);
+    let another = tracing::Dispatch::new(tracing_subscriber::registry());
+    (lines, (another, tracing::subscriber::set_default(subscriber)))
+}
 
+#[tokio::test(start_paused = true)]
+async fn each_move_is_one_line_and_the_end_sums_up() {
+    let (lines, _tracing) = traced();
     let worker = Worker::start().await;
     let session = worker.session_with(|start| start.input(Do::Spend(812))).await;
     let run = session.status().await.unwrap().run().unwrap();
@@ -82,4 +88,22 @@ async fn each_move_is_one_line_and_the_end_sums_up() {
     for expected in ["state=completed", "runs=2", "input_tokens=812", "active_ms="] {
         assert!(ended[0].contains(expected), "{}", ended[0]);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_works_again_is_told_once() {
+    let (lines, _tracing) = traced();
+    let count = || lines.all().iter().filter(|line| line.contains("the store works again")).count();
+    let worker = Worker::start().await;
+    let session = worker.session().await;
+    session.send(Do::Add(1)).await.unwrap();
+    assert_eq!(count(), 0, "it never failed");
+    worker.store.fail(Fault::NothingDone);
+    session.send(Do::Add(1)).await.unwrap_err();
+    tokio::time::sleep(std::time::Duration::from_secs(10)).await;
+    assert_eq!(count(), 0, "it still fails");
+    worker.store.mend();
+    tokio::time::sleep(std::time::Duration::from_secs(10)).await;
+    session.send(Do::Add(1)).await.unwrap();
+    assert_eq!(count(), 1, "{:#?}", lines.all());
 }

@@ -180,16 +180,13 @@ impl Session {
         if self.take_back() {
             draft.give_back();
         }
-        let mut end = driven.end.clone();
-        if let Some(state) = &driven.draft
-            && let Err(error) = self.save(draft, state)
-            && !matches!(error, RunError::Fenced { .. })
-        {
-            end = crate::model::event::RunEnd::Failed { error: error.to_string() };
+        if let Some(state) = &driven.draft {
+            // A run that is fenced may leave nothing.
+            let _ = self.save(draft, state);
         }
         let ending = Ending {
             run: self.run,
-            end,
+            end: driven.end.clone(),
             retry: driven.retry,
             stored: driven.stored,
             intent: self.intent,
@@ -210,7 +207,8 @@ impl Session {
         untaken
     }
 
-    /// Keeps a state that the run handed over, if the run may and the state is not too large.
+    /// Keeps a state that the run handed over, if the run may. That it is not too large was looked
+    /// at where it was encoded.
     fn save(
         &mut self,
         draft: &mut Draft,
@@ -221,11 +219,6 @@ impl Session {
         let may_write = !fenced && matches!(draft.state(), State::Active | State::Stopping);
         if !may_write {
             return Err(RunError::Fenced { session, run: self.run });
-        }
-        let bytes = state.payload.len() as u64;
-        let limit = self.policy.max_snapshot_bytes();
-        if bytes > limit {
-            return Err(RunError::SnapshotTooLarge { session, bytes, limit });
         }
         let covers = state.covers.map(|input| Covered { input, bytes: self.weight_of(input) });
         self.progressed |= covers.is_some();

@@ -227,6 +227,23 @@ async fn g7_limits_on_waiting_count_supervised_time_across_workers() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn g7_a_shutdown_forgets_no_supervised_time() {
+    let policy = Policy::builder().paused_timeout(secs(60)).build().unwrap();
+    let mut worker = Worker::start().await;
+    let paused = worker.session_with(|start| start.policy(policy)).await;
+    paused.pause().await.unwrap();
+    for _ in 0..4 {
+        tokio::time::sleep(secs(14)).await;
+        worker = worker.replace().await;
+    }
+    let paused = worker.again(&paused).await;
+    tokio::time::sleep(millis(3_900)).await;
+    assert_eq!(paused.status().await.unwrap().state(), State::Paused);
+    tokio::time::sleep(millis(200)).await;
+    assert_eq!(paused.status().await.unwrap().state(), State::Expired);
+}
+
+#[tokio::test(start_paused = true)]
 async fn g7_a_limit_on_waiting_is_kept_from_the_moment_it_begins() {
     let worker = Worker::start().await;
     let mut sessions = Vec::new();

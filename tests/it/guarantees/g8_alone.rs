@@ -168,8 +168,11 @@ async fn g8_a_kind_that_is_not_registered_stays_as_it_is_and_is_listed() {
     assert_eq!(session.status().await.unwrap().state(), State::Active);
     let error = session.send_json(&serde_json::json!(1)).await.unwrap_err();
     assert!(matches!(error, SendError::Session(SessionError::NoWorkload { .. })), "{error}");
-    let error = supervisor.session(paused.id()).await.unwrap().resume().await.unwrap_err();
-    assert!(matches!(error, SessionError::NoWorkload { .. }), "{error}");
+    for session in [&active, &paused] {
+        let session = supervisor.session(session.id()).await.unwrap();
+        let error = session.resume().await.unwrap_err();
+        assert!(matches!(error, SessionError::NoWorkload { .. }), "{error}");
+    }
     let query = Query { kind: Some(kind), limit: 10, ..Query::default() };
     assert_eq!(supervisor.list(query).await.unwrap().records.len(), 2);
     supervisor.shutdown(secs(10)).await;
@@ -177,6 +180,29 @@ async fn g8_a_kind_that_is_not_registered_stays_as_it_is_and_is_listed() {
     let supervisor = start_on(tap, Scripted::default(), both).await;
     let report = supervisor.recovered().await.unwrap();
     assert!(report.resumed.contains(&active.id()), "it carries on: {report:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn g8_a_kind_that_is_not_registered_keeps_no_place_from_others() {
+    let tap = tap();
+    let one = |b: sessionkeeper::Builder| b.max_active(1);
+    let both = |b| one(b).workload(Custom::new(|cx| Box::pin(collect(cx))));
+    let supervisor = start_on(tap.clone(), Scripted::default(), both).await;
+    let running = supervisor.start(Start::<Scripted>::new(Done::default())).await.unwrap();
+    // They wait for its place, longer than the one that could use it.
+    for number in 0..3 {
+        custom_with(&supervisor, number).await;
+    }
+    let waiting = supervisor.start(Start::<Scripted>::new(Done::default())).await.unwrap();
+    assert_eq!(waiting.status().await.unwrap().state(), State::Pending);
+    supervisor.shutdown(secs(10)).await;
+
+    let supervisor = start_on(tap, Scripted::default(), one).await;
+    let running = supervisor.session(running.id()).await.unwrap();
+    running.stop().await.unwrap().ended().await.unwrap();
+    tokio::time::sleep(secs(10)).await;
+    let waiting = supervisor.session(waiting.id()).await.unwrap();
+    assert_eq!(waiting.status().await.unwrap().state(), State::Active);
 }
 
 /// Notes when runs begin; never asks for an input.

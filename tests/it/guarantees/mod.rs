@@ -18,4 +18,5 @@ pub(crate) mod kit;
 mod odd_stores;
 mod recovery;
 mod restart;
+mod slow_stores;
 mod snapshots;

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use sessionkeeper::{
-    Backoff, Lifecycle, OnExhausted, PauseCause, Policy, Restart, RestartPolicy, SessionHandle,
-    State,
+    Backoff, Lifecycle, OnExhausted, Outcome, PauseCause, Policy, Restart, RestartPolicy,
+    SessionHandle, State,
 };
 use tokio::time::Instant;
 
-use super::kit::{lifecycle, millis, restarting, secs};
+use super::kit::{Custom, custom, lifecycle, millis, restarting, secs, start_on, tap};
 use crate::support::{BUDGET, Do, Scripted, Worker, drained};
 
 fn fixed(wait: Duration) -> Backoff {
@@ -243,4 +243,14 @@ async fn restart_does_not_count_what_the_worlds_failure_did() {
     drained(&session).await;
     let record = session.status().await.unwrap();
     assert_eq!(record.record().failures, sessionkeeper::Failures::default());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_returns_with_nothing_to_do_is_idle_and_has_not_failed() {
+    let returns = Custom::new(|_| Box::pin(async { Ok(Outcome::Yielded) }));
+    let supervisor = start_on(tap(), returns, |b| b).await;
+    let session = custom(&supervisor).await;
+    let status = session.wait_for(&[State::Paused]).await.unwrap();
+    assert_eq!(status.pause_cause(), Some(PauseCause::Idle));
+    assert_eq!(status.record().failures.last, None);
 }

@@ -220,7 +220,8 @@ pub struct Runs {
     pub restarts: u32,
     /// Milliseconds that runs were alive, up to the end of the last one that ended.
     pub active_ms: u64,
-    /// When the present run began, in supervised time.
+    /// When the present run began, in supervised time. Of a session that was ended from outside,
+    /// it stays if the worker was lost before the run was gone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub since: Option<SupervisedTime>,
     /// The run that ended last.
@@ -239,7 +240,7 @@ pub struct EndedRun {
 }
 
 impl Runs {
-    /// How long runs were alive, the present one included.
+    /// How long runs were alive, the present one included: see [`since`](Self::since).
     pub fn active(&self, now: SupervisedTime) -> Duration {
         let present = self.since.map_or(Duration::ZERO, |since| now.since(since));
         Duration::from_millis(self.active_ms).saturating_add(present)

@@ -154,6 +154,36 @@ async fn the_smallest_settings_work() {
     consistent(&session).await;
 }
 
+/// An inbox takes as many bytes as it is said to, and not one more.
+#[tokio::test(start_paused = true)]
+async fn an_inbox_can_be_filled_to_its_last_byte() {
+    let weight = |what: &Do| serde_json::to_vec(what).unwrap().len() as u64;
+    let [one, two] = [Do::Add(1), Do::Add(22)];
+    for (limit, fits) in [(weight(&one) + weight(&two), true), (2 * weight(&two) - 2, false)] {
+        let worker = Worker::with_policy(policy(|p| p.max_input_bytes(limit))).await;
+        let session = worker.session().await;
+        session.pause().await.unwrap();
+        session.send(one.clone()).await.unwrap();
+        let second = session.send(two.clone()).await;
+        assert_eq!(second.is_ok(), fits, "{second:?}");
+        let last = session.send(one.clone()).await;
+        assert_eq!(last.is_ok(), !fits, "{last:?}");
+    }
+    for (limit, fits) in [(weight(&two), true), (weight(&two) - 1, false)] {
+        let worker = Worker::with_policy(policy(|p| p.max_input_bytes(limit))).await;
+        let session = worker.session().await;
+        let sent = session.send(two.clone()).await;
+        match sent {
+            Ok(_) => assert!(fits),
+            Err(SendError::TooLarge { bytes, limit: told, .. }) => {
+                assert!(!fits);
+                assert_eq!((bytes, told), (weight(&two), limit));
+            }
+            Err(other) => panic!("{other}"),
+        }
+    }
+}
+
 /// G4: a state that is too large is not kept, not even a part of what came with it.
 #[tokio::test(start_paused = true)]
 async fn a_state_that_grew_too_large_is_refused_and_nothing_is_half_done() {

@@ -19,3 +19,6 @@ pub(crate) mod store_cell;
 pub(crate) mod supervisor;
 mod wait;
 pub(crate) mod watchdog;
+
+#[cfg(test)]
+mod tests;

@@ -386,10 +386,12 @@ impl Sessions {
         };
         let live = Arc::clone(live);
         let mut ops = std::mem::take(missed);
+        // What follows where the session is to run on.
+        let next = if self.draining.is_some() { Op::Shutdown } else { Op::Restart };
         let Some(settlement) = live.take_settlement() else {
             live.run().end();
             self.core.settled(&live, None);
-            ops.insert(0, Op::Lost { run: live.run().id() });
+            ops.splice(0..0, [Op::Lost { run: live.run().id() }, next]);
             return self.open_desk(session, ops);
         };
         let mut left = settlement.left;
@@ -399,7 +401,6 @@ impl Sessions {
                 self.back_off(session, *restarting, left);
             }
             Phase::Active { restarting: None, .. } => {
-                let next = if self.draining.is_some() { Op::Shutdown } else { Op::Restart };
                 left.insert(0, next);
                 self.open_desk(session, left);
             }

@@ -123,7 +123,10 @@ impl Chain {
         for line in &child.lines {
             match line {
                 Line::Broken(what) => broken = Some(what.clone()),
-                Line::Reached(_) | Line::Standing(_) | Line::Report { .. } => {}
+                Line::Reached(_)
+                | Line::Standing(_)
+                | Line::Report { .. }
+                | Line::LeftOver { .. } => {}
                 Line::Entry(entry) => {
                     let is_answer = matches!(entry, Entry::Answered { .. } | Entry::Run { .. });
                     self.told += u64::from(is_answer);

@@ -10,7 +10,7 @@ use sessionkeeper::{
 };
 
 use super::{
-    clients,
+    clients, left_over,
     line::{Calls, Line, Phase, answer, reached, say, sight},
     signals, stopped,
     tally::Teller,
@@ -35,6 +35,8 @@ pub(crate) enum Mode {
     Watch { folder: PathBuf },
     /// To serve until it is told to end.
     Serve { folder: PathBuf, budget: Duration },
+    /// To be one worker after the other.
+    ComeAndGo { folder: PathBuf },
 }
 
 /// A worker with clients that use it in every way.
@@ -64,12 +66,15 @@ fn child() {
         return;
     };
     let mode: Mode = serde_json::from_str(&mode).unwrap();
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    // Threads that wait for the next blocking call are counted by one of the modes.
+    runtime.worker_threads(2).thread_keep_alive(Duration::from_millis(50)).enable_all();
+    let runtime = runtime.build().unwrap();
     match mode {
         Mode::Work(work) => runtime.block_on(work_until_killed(work)),
         Mode::Watch { folder } => runtime.block_on(stopped::watch(&folder)),
         Mode::Serve { folder, budget } => runtime.block_on(signals::serve(&folder, budget)),
+        Mode::ComeAndGo { folder } => runtime.block_on(left_over::come_and_go(&folder)),
     }
 }
 

@@ -20,6 +20,8 @@ pub(crate) const MARK: &str = "\u{1}";
 /// One line.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Line {
+    /// Threads and open files, after the first workers and after the last.
+    LeftOver { first: (usize, usize), last: (usize, usize) },
     /// How far the process has come.
     Reached(Phase),
     /// What is stored breaks a promise.

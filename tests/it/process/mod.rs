@@ -11,6 +11,7 @@ mod child;
 mod clients;
 mod crash_loop;
 mod disk;
+mod left_over;
 mod line;
 mod parent;
 mod power_cut;

@@ -134,7 +134,7 @@ impl Draft {
             at: self.moment.wall,
         };
         // Two snapshots in one draft: the first of them was never stored.
-        if self.snapshot.is_some() && self.record.version > 0 {
+        if self.snapshot.is_some() {
             self.record.snapshots.remove(0);
         }
         self.record.snapshots.insert(0, snapshot);

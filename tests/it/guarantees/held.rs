@@ -11,7 +11,7 @@ use sessionkeeper::{
     Supervisor, Workload, WorkloadError, store::MemoryStore,
 };
 
-use super::kit::{secs, start_on};
+use super::kit::{Custom, collect, custom, secs, start_on};
 use crate::support::BUDGET;
 
 const LIMIT: Duration = Duration::from_secs(600);
@@ -189,4 +189,47 @@ async fn a_run_that_fails_leaves_nothing() {
     session.send(13).await.unwrap();
     tokio::time::sleep(secs(10)).await;
     assert_eq!(log.all(), ["cold", "closed", "cold"]);
+}
+
+/// What may stay for half of the time that a tool may.
+struct Brief(Log);
+
+impl Resource for Brief {
+    async fn close(&self, _: &RunEnd) {
+        self.0.note("brief");
+    }
+}
+
+/// Each thing stays for as long as it may, whatever else is held.
+#[tokio::test(start_paused = true)]
+async fn what_may_stay_longer_stays_longer() {
+    let log = Log::default();
+    let of_runs = log.clone();
+    let holds = Custom::new(move |cx| {
+        let log = of_runs.clone();
+        Box::pin(async move {
+            if cx.take_held::<Tool>().is_some() {
+                log.note(if cx.take_held::<Brief>().is_some() { "both" } else { "tool" });
+            } else {
+                cx.hold_while_paused(Brief(log.clone()), LIMIT / 2);
+                cx.hold_while_paused(Tool { log, closes_in: Duration::ZERO }, LIMIT);
+            }
+            collect(cx).await
+        })
+    });
+    for (paused_for, expected) in
+        [(LIMIT / 3, vec!["both"]), (LIMIT * 2 / 3, vec!["brief", "tool"])]
+    {
+        let supervisor = start_on(MemoryStore::new(), holds.clone(), |b| b).await;
+        let session = custom(&supervisor).await;
+        tokio::time::sleep(secs(1)).await;
+        session.pause().await.unwrap();
+        tokio::time::sleep(paused_for).await;
+        session.resume().await.unwrap();
+        tokio::time::sleep(secs(1)).await;
+        let so_far = std::mem::take(&mut *log.0.lock().unwrap());
+        assert_eq!(so_far, expected, "after {paused_for:?}");
+        supervisor.shutdown(BUDGET).await;
+        log.0.lock().unwrap().clear();
+    }
 }

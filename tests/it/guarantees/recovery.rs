@@ -103,6 +103,23 @@ async fn recovery_finishes_a_stop_that_was_under_way() {
     assert_eq!(worker.workload.probe.runs(), 1, "it did not run again");
 }
 
+/// They are looked at some hundreds at a time.
+#[tokio::test(start_paused = true)]
+async fn recovery_finds_all_sessions_however_many_there_are() {
+    const SESSIONS: usize = 1200;
+    let worker = Worker::start().await;
+    let mut left = BTreeSet::new();
+    for _ in 0..SESSIONS {
+        left.insert(worker.session().await.id());
+    }
+    let Worker { store, workload, supervisor } = worker;
+    drop(supervisor);
+    let worker = Worker::on(store, workload, |b| b).await;
+    let report = worker.supervisor.recovered().await.unwrap();
+    assert_eq!(report.resumed.iter().copied().collect::<BTreeSet<_>>(), left);
+    assert_eq!(report.resumed.len(), SESSIONS, "each once");
+}
+
 #[tokio::test(start_paused = true)]
 async fn recovery_forgets_the_abandoned_runs_of_a_worker_that_is_gone() {
     let own = super::kit::OwnRuntime::new();

@@ -7,12 +7,12 @@ use std::sync::{
 
 use serde::{Deserialize, Serialize};
 use sessionkeeper::{
-    Context, Lifecycle, Outcome, PauseCause, SessionError, SessionHandle, Start, State, Workload,
-    WorkloadError,
+    Context, Lifecycle, Outcome, PauseCause, SessionError, SessionHandle, Start, State, Status,
+    Workload, WorkloadError,
     store::{MemoryStore, Part, Store},
 };
 
-use super::kit::{lifecycle, secs, start_on};
+use super::kit::{Custom, custom, lifecycle, millis, secs, start_on};
 use crate::support::{Do, Scripted, Worker, drained};
 
 /// The numbers of the kept snapshots, newest first.
@@ -62,6 +62,58 @@ async fn g4_a_fallback_to_the_older_snapshot_redelivers_what_it_lost() {
         assert_eq!((inbox.waiting(), inbox.waiting_bytes), (0, 0));
         drop(worker);
     }
+}
+
+/// G4: attempts count for the input they were made with, also where an earlier one is redelivered.
+#[tokio::test(start_paused = true)]
+async fn g4_a_redelivered_input_begins_with_its_first_attempt() {
+    let worker = Worker::start().await;
+    let session = worker.session().await;
+    let long = Do::Await(secs(5));
+    for what in [Do::Add(1), long.clone()] {
+        session.send(what).await.unwrap();
+        drained(&session).await;
+    }
+    session.send(long).await.unwrap();
+    tokio::time::sleep(secs(1)).await;
+    let in_hand = |status: Status| status.record().inbox.in_hand.map(|it| (it.input, it.attempt));
+    assert_eq!(in_hand(session.status().await.unwrap()), Some((3, 1)));
+    worker.store.damage(session.id(), Part::Snapshot(session_newest(&session).await));
+    let worker = worker.crash_and_restart().await;
+    let session = worker.again(&session).await;
+    tokio::time::sleep(secs(1)).await;
+    assert_eq!(in_hand(session.status().await.unwrap()), Some((2, 1)));
+    assert_eq!(drained(&session).await.seen, [1, 2, 3]);
+}
+
+/// G4: where a run saves twice before the store has answered, there is one snapshot of it.
+#[tokio::test(start_paused = true)]
+async fn g4_of_two_snapshots_in_one_commit_the_last_is_kept() {
+    let hasty = Custom::new(|cx| {
+        Box::pin(async move {
+            while let Some(number) = cx.next_input().await? {
+                tokio::time::sleep(secs(1)).await;
+                for part in 0..4 {
+                    cx.state_mut().push(*number + part);
+                    // The first is on its way to the store, and the others wait behind it.
+                    let _ = tokio::time::timeout(millis(1), cx.save_progress()).await;
+                }
+                tokio::time::sleep(secs(60)).await;
+            }
+            Ok(Outcome::Yielded)
+        })
+    });
+    let store = MemoryStore::new();
+    let worker = start_on(store.clone(), hasty, |b| b).await;
+    let session = custom(&worker).await;
+    session.send(10).await.unwrap();
+    let stall = store.stall();
+    tokio::time::sleep(secs(2)).await;
+    drop(stall);
+    tokio::time::sleep(secs(1)).await;
+    assert_eq!(session.snapshot().await.unwrap().state, [10, 11, 12, 13]);
+    drop(worker);
+    assert_eq!(sessionkeeper::testing::audit(&store).await, []);
 }
 
 async fn session_newest(session: &SessionHandle<Scripted>) -> u64 {

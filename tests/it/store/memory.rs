@@ -109,6 +109,7 @@ async fn damage_is_over_when_what_it_struck_is_gone() {
     store.damage(session(1), Part::Input(2));
     let second = put(&store, with_snapshot(next(&first, |_| ()), 1, b"state")).await;
     assert_eq!(store.damaged().await.expect("damaged").len(), 1, "the first is covered");
+    store.inputs(session(1), 1, 9).await.expect_err("the second is not");
     let again = with_snapshot(next(&second, |_| ()), 2, b"state");
     store.damage(session(1), Part::Snapshot(1));
     let third = put(&store, again).await;

@@ -44,6 +44,33 @@ async fn an_import_never_takes_the_place_of_a_store_that_was_lost() {
 }
 
 #[tokio::test]
+async fn an_error_of_an_archive_names_its_line() {
+    let (place, store) = opened::<Folder>().await;
+    put(&store, with_events(record(1), ["begun", "ended"])).await;
+    drop(store);
+    let mut archive = Vec::new();
+    export(place.path(), &mut archive).expect("export");
+    let archive = String::from_utf8(archive).expect("text");
+    let lines: Vec<_> = archive.lines().collect();
+    let copy = Folder::new();
+    for line in 1..=lines.len() {
+        let without_end = lines[..line - 1].join("\n");
+        let spoiled = [&lines[..line - 1], &["nonsense"], &lines[line..]].concat().join("\n");
+        for text in [without_end, spoiled] {
+            let error = import(copy.path(), text.as_bytes()).expect_err("not whole");
+            let ArchiveError::Line { line: named, .. } = error else { panic!("{error:?}") };
+            assert_eq!(named, line as u64, "{text}");
+        }
+    }
+    // And where it could be read, but nothing could go on from it.
+    let last = format!(r#""event":{{"sequence":{},"#, u64::MAX);
+    let text = archive.replace(r#""event":{"sequence":2,"#, &last);
+    assert_ne!(text, archive);
+    let error = import(copy.path(), text.as_bytes()).expect_err("no number follows");
+    assert!(error.to_string().contains("that nothing reaches"), "{error}");
+}
+
+#[tokio::test]
 async fn a_session_whose_record_is_gone_is_named_by_a_repair() {
     let (place, store) = opened::<Folder>().await;
     for number in 1..=3 {

@@ -3,7 +3,11 @@ use std::sync::Arc;
 use chrono::DateTime;
 use uuid::Uuid;
 
-use super::codec::{self, Frame, Unreadable};
+use super::{
+    Query, StoreError,
+    codec::{self, Frame, Unreadable},
+    index::{self, Rows},
+};
 use crate::model::{
     event::{Event, EventRecord, Fact},
     ids::{InputId, SessionId},
@@ -164,6 +168,25 @@ fn what_is_known_of_an_input_id_comes_back() {
     let body = codec::input_id(3, 0xdead_beef);
     assert_eq!(codec::read_input_id(&body).expect("sound"), (3, 0xdead_beef));
     codec::read_input_id(&body[..11]).expect_err("cut short");
+}
+
+#[test]
+fn an_index_row_that_makes_no_sense_is_an_error() {
+    let list = |row: &[u8]| {
+        let rows = Rows::from([(row.to_vec(), Vec::new())]);
+        index::list(&rows, &Query::default(), |_| Ok(None))
+    };
+    // The first second of 1970.
+    let mut place = [0; 28];
+    place[0] = 1 << 7;
+    list(&[index::ALL, &place].concat()).expect("a place");
+    for length in [0, 27] {
+        let row = [index::ALL, &place[..length]].concat();
+        let error = list(&row).expect_err("too short");
+        assert!(matches!(error, StoreError::Unavailable { .. }), "{error:?}");
+    }
+    let error = list(&[index::ALL, &place, b"more"].concat()).expect_err("too long");
+    assert!(error.to_string().contains("33 bytes"), "{error}");
 }
 
 #[test]

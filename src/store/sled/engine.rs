@@ -22,6 +22,9 @@ use crate::{
     store::{BoxError, StoreError},
 };
 
+#[cfg(test)]
+mod tests;
+
 /// The size of a segment of the log. A page above a quarter of it would become a blob file, which
 /// sled never syncs: with 32 KiB values and at most some 20 of them on a page there is none.
 pub(super) const SEGMENT: usize = 4 << 20;
@@ -147,9 +150,9 @@ impl Engine {
         self.log = File::open("/dev/null").expect("a file that cannot be synced");
     }
 
-    /// From now on writing panics, as sled does where it meets what it does not expect.
+    /// From now on reading and writing panic, as sled does where it meets what it does not expect.
     #[cfg(test)]
-    pub(super) fn break_writing(&mut self) {
+    pub(super) fn break_trees(&mut self) {
         self.trees.clear();
     }
 

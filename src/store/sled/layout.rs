@@ -19,6 +19,9 @@ use std::{
 use super::mark::{Found, MarkFile};
 use crate::store::{StoreError, codec::Unreadable};
 
+#[cfg(test)]
+mod tests;
+
 /// Where the parts of a store are.
 #[derive(Debug, Clone)]
 pub(super) struct Layout {

@@ -24,6 +24,9 @@ use std::{
 
 use super::{engine::SEGMENT, mark::Mark, meta};
 
+#[cfg(test)]
+mod tests;
+
 const SEGMENT_HEADER: usize = 20;
 /// No message begins in the last bytes of a segment.
 const LARGEST_MESSAGE_HEADER: usize = 32;

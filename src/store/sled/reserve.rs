@@ -11,6 +11,9 @@ use std::{
 
 use super::engine::SEGMENT;
 
+#[cfg(all(test, unix))]
+mod tests;
+
 const BYTES: usize = SEGMENT + (1 << 20);
 
 /// Makes the reserve unless it is there. `Ok(false)`: there is no room for it.

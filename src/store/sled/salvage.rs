@@ -26,6 +26,9 @@ use crate::{
     },
 };
 
+#[cfg(test)]
+mod tests;
+
 /// Offline work has no use for a large cache.
 pub(super) const CACHE: u64 = 32 << 20;
 

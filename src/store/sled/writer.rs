@@ -36,7 +36,7 @@ const TRANSACTION: usize = 4 << 20;
 const GROUP: usize = 1024;
 
 /// After how many groups what can wait is done: the mark synced, a missing reserve tried again.
-const HOUSEKEEPING: u64 = 4096;
+pub(super) const HOUSEKEEPING: u64 = 4096;
 
 pub(super) type Answers = Vec<Result<(), Refusal>>;
 type Reply<T> = oneshot::Sender<Result<T, StoreError>>;

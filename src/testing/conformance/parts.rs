@@ -7,7 +7,7 @@ use crate::store::Store;
 use crate::testing::{
     Place,
     fixture::{
-        messages, next, noise, only, opened, put, record, reopened, session, with_events,
+        input_id, messages, next, noise, only, opened, put, record, reopened, session, with_events,
         with_inputs, with_snapshot,
     },
 };
@@ -90,6 +90,23 @@ pub async fn a_large_snapshot_comes_back_as_it_was<P: Place>() {
     let store = reopened(&place, store, 2).await;
     let read = store.snapshot(session(1), 8).await.expect("snapshot");
     assert!(read.as_deref() == Some(noise(40_000, 40_000).as_slice()));
+}
+
+/// Clause 7, kept as named: an input that comes together with the snapshot that covers it is not
+/// kept, but its id is.
+pub async fn an_input_that_its_own_commit_covers_is_gone_at_once<P: Place>() {
+    let (_place, store) = opened::<P>().await;
+    let mut commit = with_inputs(record(1), &[(Some("a"), b"one"), (Some("b"), b"two")]);
+    let inputs = commit.inputs;
+    commit = with_snapshot(commit.record, 1, b"state");
+    commit.inputs = inputs;
+    put(&store, commit).await;
+    let left = store.inputs(session(1), 0, 9).await.expect("inputs");
+    assert_eq!(left.iter().map(|input| input.sequence).collect::<Vec<_>>(), [2]);
+    for (id, sequence) in [("a", 1), ("b", 2)] {
+        let known = store.accepted(session(1), input_id(id)).await.expect("read");
+        assert_eq!(known.map(|known| known.sequence), Some(sequence), "{id}");
+    }
 }
 
 /// Clause 7, kept as named: byte for byte, whatever their size.

@@ -230,6 +230,19 @@ async fn g2_a_worker_that_ends_on_a_full_disk_leaves_all_it_acknowledged() {
     }
 }
 
+#[test]
+fn a_reserve_does_not_take_the_last_room() {
+    const NAME: &str = "a_reserve_does_not_take_the_last_room";
+    // More than the reserve takes, and less than twice as much.
+    let disk = match Mounted::small(9 << 20) {
+        Ok(disk) => disk,
+        Err(why) => return skipped(NAME, &why),
+    };
+    let store = SledStore::open(disk.path()).expect("there is room for a store");
+    assert!(!disk.path().join("RESERVE").exists(), "there is no room for a reserve");
+    drop(store);
+}
+
 #[tokio::test]
 async fn a_full_disk_refuses_a_new_store_with_advice_and_harms_no_old_one() {
     const NAME: &str = "a_full_disk_refuses_a_new_store_with_advice_and_harms_no_old_one";

@@ -35,13 +35,26 @@ pub(crate) fn is_root() -> bool {
 
 /// A mounted folder. It is unmounted where this is dropped.
 pub(crate) struct Mounted {
-    folder: TempDir,
+    folder: Folder,
+}
+
+enum Folder {
+    Own(TempDir),
+    Given(PathBuf),
 }
 
 impl Mounted {
     /// A small file system in memory, or why there is none.
     pub(crate) fn small(bytes: u64) -> Result<Self, String> {
-        let folder = TempDir::new().expect("a folder");
+        Self::on(Folder::Own(TempDir::new().expect("a folder")), bytes)
+    }
+
+    /// The same in a folder that is there.
+    pub(crate) fn at(folder: &Path, bytes: u64) -> Result<Self, String> {
+        Self::on(Folder::Given(folder.to_owned()), bytes)
+    }
+
+    fn on(folder: Folder, bytes: u64) -> Result<Self, String> {
         let size = std::ffi::CString::new(format!("size={bytes}")).expect("no zero byte");
         mount("tmpfs", folder.path(), "tmpfs", MountFlags::empty(), size.as_c_str())
             .map_err(|error| format!("mounting a tmpfs: {error}"))?;
@@ -55,6 +68,15 @@ impl Mounted {
 
     pub(crate) fn path(&self) -> &Path {
         self.folder.path()
+    }
+}
+
+impl Folder {
+    fn path(&self) -> &Path {
+        match self {
+            Self::Own(folder) => folder.path(),
+            Self::Given(folder) => folder,
+        }
     }
 }
 

@@ -75,6 +75,28 @@ async fn a_folder_that_became_read_only_is_refused_and_not_changed() {
     is_whole(&folder, &stored).await;
 }
 
+#[tokio::test]
+async fn a_damaged_store_that_cannot_be_moved_is_not_said_to_be_set_aside() {
+    const NAME: &str = "a_damaged_store_that_cannot_be_moved_is_not_said_to_be_set_aside";
+    let place = corpus::folder();
+    let sled = place.path().join("sled");
+    fs::create_dir(&sled).expect("a folder");
+    // Nobody can move a folder that something is mounted on.
+    let _mounted = match Mounted::at(&sled, 64 << 20) {
+        Ok(mounted) => mounted,
+        Err(why) => return skipped(NAME, &why),
+    };
+    filled(place.path()).await;
+    let log = sled.join("db");
+    fs::write(&log, "nonsense").expect("damaged");
+    for _ in 0..2 {
+        let error = SledStore::open(place.path()).expect_err("damaged");
+        check_error(&error, place.path(), "set the damaged files aside");
+        assert!(!place.path().join("damaged-1").exists(), "there is nothing in it");
+        assert_eq!(fs::read_to_string(&log).expect("the log"), "nonsense");
+    }
+}
+
 /// Opens a store as whoever runs this, and says on stdout what came of it.
 #[test]
 #[ignore = "a process of another test"]

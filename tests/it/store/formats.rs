@@ -134,6 +134,16 @@ async fn a_store_of_format_1_is_read() {
     }
     let due = store.due(Lane::Timeout, supervised(90), 9).await.expect("due");
     assert_eq!(due.iter().map(|due| due.session).collect::<Vec<_>>(), [session(1)]);
+    let team = vec![("team".to_owned(), "red".to_owned())];
+    let queries = [
+        (Query { labels: team, ..Query::default() }, &first),
+        (Query { states: vec![first.state()], ..Query::default() }, &first),
+        (Query { states: vec![second.state()], ..Query::default() }, &second),
+    ];
+    for (query, expected) in queries {
+        let page = store.list(query.clone()).await.expect("a page");
+        assert_eq!(page.records, std::slice::from_ref(expected), "{query:?}");
+    }
     assert_eq!(second.created_at, at(2));
 
     // And it goes on from there.

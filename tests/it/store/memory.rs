@@ -9,8 +9,8 @@ use sessionkeeper::{
 use tokio_test::{assert_pending, assert_ready, task};
 
 use super::fixture::{
-    answer, batch, only, opened, put, record, session, with_events, with_inputs, with_snapshot,
-    worker,
+    answer, batch, next, only, opened, put, record, session, with_events, with_inputs,
+    with_snapshot, worker,
 };
 
 conformance!(MemoryStore, damage);
@@ -98,6 +98,25 @@ async fn damage_is_reported_and_stays_with_its_session() {
     let damaged = store.damaged().await.expect("damaged");
     let whose: Vec<_> = damaged.iter().map(|damage| damage.session).collect();
     assert_eq!(whose, [Some(session(1)), Some(session(2))]);
+}
+
+#[tokio::test]
+async fn damage_is_over_when_what_it_struck_is_gone() {
+    let (_, store) = opened::<MemoryStore>().await;
+    let inputs = [(None, b"one".as_slice()), (None, b"two")];
+    let first = put(&store, with_inputs(record(1), &inputs)).await;
+    store.damage(session(1), Part::Input(1));
+    store.damage(session(1), Part::Input(2));
+    let second = put(&store, with_snapshot(next(&first, |_| ()), 1, b"state")).await;
+    assert_eq!(store.damaged().await.expect("damaged").len(), 1, "the first is covered");
+    store.inputs(session(1), 1, 9).await.expect_err("the second is not");
+    let again = with_snapshot(next(&second, |_| ()), 2, b"state");
+    store.damage(session(1), Part::Snapshot(1));
+    let third = put(&store, again).await;
+    assert_eq!(third.inputs_covered(), 1, "the older snapshot still needs the second");
+    assert_eq!(store.damaged().await.expect("damaged").len(), 2);
+    put(&store, with_snapshot(next(&third, |_| ()), 2, b"state")).await;
+    assert_eq!(store.damaged().await.expect("damaged"), [], "all of it is gone");
 }
 
 #[tokio::test]

@@ -8,6 +8,10 @@ mod faulty;
 pub(crate) mod fixture;
 #[cfg(feature = "sled")]
 mod formats;
+#[cfg(feature = "sled")]
+mod guards;
 mod memory;
+#[cfg(feature = "sled")]
+mod salvage;
 #[cfg(feature = "sled")]
 pub(crate) mod sled;

@@ -54,8 +54,8 @@ faults! {
     TimerIsLate: 0.1,
     InputEncodeFails: 0.02,
     InputDecodePanics: 0.02,
-    MigrateInputFails: 0.2,
-    MigrateInputPanics: 0.2,
+    MigrateInputFails: 0.6,
+    MigrateInputPanics: 0.6,
 }
 
 /// How often each struck, over all seeds.

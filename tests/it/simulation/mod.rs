@@ -159,7 +159,7 @@ fn whatever_goes_wrong_every_promise_holds() {
     let first = number("SESSIONKEEPER_FIRST_SEED").unwrap_or(0);
     check_all(&(first..first + count).collect::<Vec<_>>());
     // Fewer of them need not come upon everything.
-    if count < 150 {
+    if count < 1000 {
         return;
     }
     let faults = Fault::ALL.iter().map(|fault| format!("{fault:?}")).zip(&STRUCK);

@@ -65,7 +65,7 @@ impl Supervisor {
         Self { owner: Arc::new(Owner { core, recovered, shutdown }) }
     }
 
-    pub(crate) fn core(&self) -> &Arc<Core> {
+    fn core(&self) -> &Arc<Core> {
         &self.owner.core
     }
 
@@ -353,3 +353,6 @@ impl From<StoreError> for FindError {
         Self::Store(Arc::new(error))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -19,6 +19,3 @@ pub(crate) mod store_cell;
 pub(crate) mod supervisor;
 mod wait;
 pub(crate) mod watchdog;
-
-#[cfg(test)]
-mod tests;

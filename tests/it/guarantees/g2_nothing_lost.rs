@@ -189,3 +189,20 @@ async fn g2_what_was_acknowledged_is_on_disk_after_a_crash() {
     };
     tokio::time::timeout(secs(60), all).await.expect("it hangs");
 }
+
+/// A long inbox is read a part at a time.
+#[tokio::test(start_paused = true)]
+async fn g2_every_input_of_a_long_inbox_is_given_out() {
+    const INPUTS: i64 = 600;
+    let policy = Policy::builder().max_inputs(1000_u32).build().unwrap();
+    let worker = Worker::with_policy(policy).await;
+    let session = worker.session().await;
+    session.pause().await.unwrap();
+    for number in 1..=INPUTS {
+        session.send(Do::Add(number)).await.unwrap();
+    }
+    session.resume().await.unwrap();
+    assert_eq!(drained(&session).await.sum, INPUTS * (INPUTS + 1) / 2);
+    let status = session.status().await.unwrap();
+    assert_eq!((status.record().inbox.waiting_bytes, status.record().runs.count), (0, 2));
+}

@@ -1,8 +1,9 @@
 //! What a worker leaves in its process when it is gone: nothing.
 
-use std::{fs, path::Path, time::Instant};
+use std::{fs, path::Path};
 
 use sessionkeeper::{Name, Start, Supervisor, store::SledStore};
+use tokio::time::Instant;
 
 use super::{
     child::Mode,

@@ -2,9 +2,15 @@
 
 use std::time::Duration;
 
+use super::Supervisor;
 use crate::{
-    Backoff, Context, Outcome, Policy, RestartPolicy, Run, RunEnd, SessionHandle, ShutdownOutcome,
-    Start, State, Supervisor, Workload, WorkloadError, store::MemoryStore,
+    model::{event::RunEnd, state::State},
+    policy::{Backoff, Policy, RestartPolicy},
+    report::ShutdownOutcome,
+    session::SessionHandle,
+    start::Start,
+    store::MemoryStore,
+    workload::{Context, Outcome, Run, Workload, WorkloadError},
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -47,7 +53,7 @@ fn lose_actor(worker: &Supervisor) {
     let supervisor = worker.core().supervisor().expect("there is one");
     let actors = supervisor.get_cell().get_children();
     assert_eq!(actors.len(), 1);
-    actors.iter().for_each(ractor::ActorCell::kill);
+    actors[0].kill();
 }
 
 async fn last_end(session: &SessionHandle<Slow>) -> Option<RunEnd> {

@@ -156,30 +156,6 @@ pub async fn commits_of_one_batch_see_each_other<P: Place>() {
     assert_eq!(answers, [Ok(()), Ok(())]);
 }
 
-/// Clauses 1 and 8: commits of one session in one batch are as good as in two.
-pub async fn commits_of_one_session_can_be_in_one_batch<P: Place>() {
-    let (place, store) = opened::<P>().await;
-    let mut first = with_inputs(record(1), &[(Some("once"), b"one")]);
-    first.events = with_events(record(1), ["one"]).events;
-    first.record.last_event = 1;
-    let second = with_events(next(&first.record, |_| ()), ["two", "three"]);
-    let twice = with_inputs(next(&second.record, |_| ()), &[(Some("once"), b"two")]);
-    let third = with_inputs(next(&second.record, |_| ()), &[(Some("another"), b"two")]);
-    let stored = third.record.clone();
-    let answers = store.commit(batch(1, [first, second, twice, third])).await.expect("answers");
-    let refused = answers.get(2);
-    let is_taken = matches!(refused, Some(Err(Refusal::InputTaken { sequence: 1, .. })));
-    assert!(is_taken, "{refused:?}");
-    let done: Vec<_> = answers.iter().map(Result::is_ok).collect();
-    assert_eq!(done, [true, true, false, true]);
-    let store = reopened(&place, store, 2).await;
-    assert_eq!(store.load(session(1)).await.expect("load"), Some(stored));
-    let inputs = store.inputs(session(1), 0, 9).await.expect("inputs");
-    assert_eq!(inputs.iter().map(|input| input.sequence).collect::<Vec<_>>(), [1, 2]);
-    let events = store.events(session(1), 1..=9, 9).await.expect("events");
-    assert_eq!(events.iter().map(|event| event.sequence).collect::<Vec<_>>(), [1, 2, 3]);
-}
-
 /// Clause 11, supervised time: the largest that a worker of this store gave is kept.
 pub async fn an_empty_batch_moves_the_supervised_time_forward_only<P: Place>() {
     for batches in [[(700, 1)].as_slice(), &[(700, 1), (300, 1), (9_999, 2)]] {

@@ -85,7 +85,6 @@ macro_rules! __conformance {
             a_refused_commit_leaves_nothing_behind,
             a_refused_commit_hinders_no_other_of_its_batch,
             commits_of_one_batch_see_each_other,
-            commits_of_one_session_can_be_in_one_batch,
             an_empty_batch_moves_the_supervised_time_forward_only,
             a_worker_that_did_not_begin_is_refused,
             a_new_worker_ends_the_one_before,

@@ -12,7 +12,7 @@ use tokio_test::task;
 
 use super::fixture::{
     Damageable, Place, batch, messages, next, noise, only, opened, put, record, reopened, session,
-    with_events, with_snapshot, worker,
+    with_events, with_inputs, with_snapshot, worker,
 };
 
 pub(crate) struct Folder(pub(crate) TempDir);
@@ -392,4 +392,31 @@ pub(crate) fn copy(from: &Path, to: &Path) {
             fs::copy(entry.path(), target).expect("copied");
         }
     }
+}
+
+/// Batches that wait for the device together are written together: what one does, the next sees.
+#[tokio::test]
+async fn commits_of_one_session_can_wait_together() {
+    let (place, store) = opened::<Folder>().await;
+    let mut first = with_inputs(record(1), &[(Some("once"), b"one")]);
+    first.events = with_events(record(1), ["one"]).events;
+    first.record.last_event = 1;
+    let second = with_events(next(&first.record, |_| ()), ["two", "three"]);
+    let twice = with_inputs(next(&second.record, |_| ()), &[(Some("once"), b"two")]);
+    let third = with_inputs(next(&second.record, |_| ()), &[(Some("another"), b"two")]);
+    let stored = third.record.clone();
+    // Another session's goes to the device first, and the others wait for it.
+    let ahead = store.commit(batch(1, [only(record(2))]));
+    let waiting = [first, second, twice, third].map(|commit| store.commit(batch(1, [commit])));
+    let (ahead, answers) = futures::join!(ahead, futures::future::join_all(waiting));
+    ahead.expect("committed");
+    let answers: Vec<_> = answers.into_iter().flat_map(|answer| answer.expect("answers")).collect();
+    assert!(matches!(&answers[2], Err(Refusal::InputTaken { sequence: 1, .. })), "{answers:?}");
+    assert_eq!(answers.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, true, false, true]);
+    let store = reopened(&place, store, 2).await;
+    assert_eq!(store.load(session(1)).await.expect("load"), Some(stored));
+    let inputs = store.inputs(session(1), 0, 9).await.expect("inputs");
+    assert_eq!(inputs.iter().map(|input| input.sequence).collect::<Vec<_>>(), [1, 2]);
+    let events = store.events(session(1), 1..=9, 9).await.expect("events");
+    assert_eq!(events.iter().map(|event| event.sequence).collect::<Vec<_>>(), [1, 2, 3]);
 }

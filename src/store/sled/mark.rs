@@ -95,12 +95,7 @@ impl MarkFile {
 
 /// What a file of these bytes says.
 pub(super) fn read(bytes: &[u8]) -> (Mark, Found) {
-    let second = bytes.get(usize::try_from(SLOT).unwrap_or(usize::MAX)..);
-    let newest = [Some(bytes), second]
-        .into_iter()
-        .flatten()
-        .filter_map(|slot| decode(slot).ok())
-        .max_by_key(|mark| mark.turn);
+    let newest = slots(bytes).filter_map(|slot| decode(slot).ok()).max_by_key(|mark| mark.turn);
     let found = match (&newest, bytes.is_empty()) {
         (Some(_), _) => Found::Sound,
         (None, true) => Found::Absent,
@@ -109,11 +104,15 @@ pub(super) fn read(bytes: &[u8]) -> (Mark, Found) {
     (newest.unwrap_or_default(), found)
 }
 
+/// What begins with a slot.
+fn slots(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let second = bytes.get(usize::try_from(SLOT).unwrap_or(usize::MAX)..);
+    [Some(bytes), second].into_iter().flatten()
+}
+
 /// What says that the mark is of a newer version of the library.
 fn newer_format(bytes: &[u8]) -> Option<Unreadable> {
-    let second = bytes.get(usize::try_from(SLOT).unwrap_or(usize::MAX)..);
-    let slots = [Some(bytes), second].into_iter().flatten();
-    let mut claims = slots.filter(|slot| codec::claims(Frame::Meta, slot));
+    let mut claims = slots(bytes).filter(|slot| codec::claims(Frame::Meta, slot));
     claims.find_map(|slot| {
         decode(slot).err().filter(|why| matches!(why, Unreadable::NewerFormat { .. }))
     })

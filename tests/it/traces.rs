@@ -41,7 +41,7 @@ impl<'a> MakeWriter<'a> for Lines {
 }
 
 /// Keeps the lines that this thread traces as long as the guards live.
-fn traced() -> (Lines, (tracing::Dispatch, tracing::subscriber::DefaultGuard)) {
+pub(crate) fn traced() -> (Lines, (tracing::Dispatch, tracing::subscriber::DefaultGuard)) {
     let lines = Lines::default();
     let subscriber = tracing_subscriber::fmt()
         .with_writer(lines.clone())

@@ -20,7 +20,7 @@ use sessionkeeper::{
 };
 
 use super::{child, is_child, real_wait};
-use crate::{guarantees::kit::secs, traces::Lines};
+use crate::{guarantees::kit::secs, traces::traced};
 
 /// Blocks threads until it is opened.
 #[derive(Default)]
@@ -144,20 +144,9 @@ const CODES: [UserCode; 7] = [
     UserCode::Drop,
 ];
 
-fn lines() -> (Lines, tracing::subscriber::DefaultGuard) {
-    let lines = Lines::default();
-    let subscriber = tracing_subscriber::fmt()
-        .with_writer(lines.clone())
-        .with_ansi(false)
-        .with_env_filter("sessionkeeper=info")
-        .finish();
-    let guard = tracing::subscriber::set_default(subscriber);
-    (lines, guard)
-}
-
 #[tokio::test(start_paused = true)]
 async fn a_blocked_thread_is_named_within_two_seconds_whatever_code_blocks_it() {
-    let (lines, _tracing) = lines();
+    let (lines, _tracing) = traced();
     let gate = Arc::new(Gate::default());
     let for_threads = Arc::clone(&gate);
     let own = tokio::runtime::Builder::new_multi_thread()
@@ -274,7 +263,7 @@ impl OneThread {
 
 #[tokio::test]
 async fn it_works_while_the_only_thread_of_all_is_blocked() {
-    let (lines, _tracing) = lines();
+    let (lines, _tracing) = traced();
     let gate = Arc::new(Gate::default());
     let one = OneThread::start(&gate);
     let supervisor = one.supervisor.clone();
@@ -301,7 +290,7 @@ async fn it_works_while_the_only_thread_of_all_is_blocked() {
 
 #[tokio::test]
 async fn a_runtime_that_something_else_blocks_is_told_too() {
-    let (lines, _tracing) = lines();
+    let (lines, _tracing) = traced();
     let gate = Arc::new(Gate::default());
     let one = OneThread::start(&gate);
     let blocks = Arc::clone(&gate);
@@ -394,7 +383,7 @@ async fn child_that_is_stopped() {
     if !is_child() {
         return;
     }
-    let (lines, _tracing) = lines();
+    let (lines, _tracing) = traced();
     let policy = Policy::builder().stop_grace(secs(1)).build().unwrap();
     let supervisor = Supervisor::builder(MemoryStore::new())
         .workload(Sluggish)

@@ -91,3 +91,9 @@ pub(crate) async fn drained(session: &SessionHandle<Scripted>) -> Done {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
+
+/// A number that the environment sets: a size, or a seed.
+pub(crate) fn number(variable: &str) -> Option<u64> {
+    let text = std::env::var(variable).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{variable} is not a number: {text:?}")))
+}

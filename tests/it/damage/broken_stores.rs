@@ -21,6 +21,7 @@ use super::{
     examine::{Outcome, examine},
     mutation::{Kind, mutate},
 };
+use crate::support::number;
 
 /// How often each kind of mutation came to each outcome.
 type Seen = BTreeMap<(Kind, Outcome), u32>;
@@ -31,11 +32,6 @@ const HANG: Duration = Duration::from_secs(120);
 /// How many mutations are tried: `SESSIONKEEPER_MUTATIONS`.
 fn mutations() -> u64 {
     number("SESSIONKEEPER_MUTATIONS").unwrap_or(11)
-}
-
-fn number(variable: &str) -> Option<u64> {
-    let text = std::env::var(variable).ok()?;
-    Some(text.parse().unwrap_or_else(|_| panic!("{variable} is not a number: {text}")))
 }
 
 fn runtime() -> tokio::runtime::Runtime {

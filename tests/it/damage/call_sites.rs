@@ -21,14 +21,13 @@ use sessionkeeper::{
 };
 use tokio::time::sleep;
 
-use crate::support::{BUDGET, Do, Done, Scripted};
+use crate::support::{BUDGET, Do, Done, Scripted, number};
 
 type Faulty = FaultyStore<MemoryStore>;
 
 /// How many cases are tried, of all there are: `SESSIONKEEPER_CALL_SITES`.
 fn cases() -> usize {
-    std::env::var("SESSIONKEEPER_CALL_SITES")
-        .map_or(40, |number| number.parse().expect("SESSIONKEEPER_CALL_SITES is a number"))
+    usize::try_from(number("SESSIONKEEPER_CALL_SITES").unwrap_or(40)).unwrap()
 }
 
 /// An error that only says that the store failed.

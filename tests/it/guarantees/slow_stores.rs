@@ -10,11 +10,6 @@ use sessionkeeper::{
 use super::kit::{Custom, collect, custom, millis, secs, slow, start_on};
 use crate::support::{BUDGET, Do, Done, Scripted, Worker};
 
-/// Whether a caller was told that the store failed and the request is under way.
-fn under_way<T>(answer: &Result<T, SessionError>) -> bool {
-    matches!(answer, Err(SessionError::Store { under_way: true, .. }))
-}
-
 /// G5: nobody waits for a store to heal, not even who asked while it only seemed to be slow.
 #[tokio::test(start_paused = true)]
 async fn whoever_waits_for_a_slow_store_is_told_when_it_fails() {
@@ -51,7 +46,8 @@ async fn whoever_waits_for_a_slow_store_is_told_when_it_fails() {
     for (number, asked) in asked.into_iter().enumerate() {
         let answer = tokio::time::timeout(secs(1), asked).await;
         let answer = answer.unwrap_or_else(|_| panic!("{number} hears nothing")).unwrap();
-        assert!(under_way(&answer), "{number}: {answer:?}");
+        let is_told = matches!(answer, Err(SessionError::Store { under_way: true, .. }));
+        assert!(is_told, "{number}: {answer:?}");
     }
     worker.store.mend();
     tokio::time::sleep(secs(10)).await;

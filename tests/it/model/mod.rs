@@ -31,17 +31,13 @@ use self::{
     steps::Step,
     world::World,
 };
-
-/// A number from the environment.
-fn number(name: &str, or: u64) -> u64 {
-    std::env::var(name).map_or(or, |text| text.parse().expect("a number"))
-}
+use crate::support::number;
 
 fn config(salt: u64) -> Config {
     Config {
-        cases: u32::try_from(number("SESSIONKEEPER_CASES", 100)).unwrap(),
+        cases: u32::try_from(number("SESSIONKEEPER_CASES").unwrap_or(100)).unwrap(),
         rng_algorithm: RngAlgorithm::ChaCha,
-        rng_seed: RngSeed::Fixed(number("SESSIONKEEPER_SEED", 0x5e55_1015) ^ salt),
+        rng_seed: RngSeed::Fixed(number("SESSIONKEEPER_SEED").unwrap_or(0x5e55_1015) ^ salt),
         failure_persistence: Some(Box::new(FileFailurePersistence::Direct(
             "tests/it/model/regressions.txt",
         ))),

@@ -14,13 +14,7 @@ use super::{
     line::{Line, Phase},
     parent::Child,
 };
-use crate::oracle::ledger::Entry;
-
-/// A number that the environment may set.
-pub(crate) fn number(variable: &str, default: u64) -> u64 {
-    let set = std::env::var(variable).ok();
-    set.map_or(default, |set| set.parse().unwrap_or_else(|_| panic!("{variable} is a number")))
-}
+use crate::{oracle::ledger::Entry, support::number};
 
 const SEED: &str = "SESSIONKEEPER_SEED";
 
@@ -35,7 +29,7 @@ pub(crate) struct Story {
 
 impl Story {
     pub(crate) fn new(test: &'static str, variable: &'static str, count: u64) -> Self {
-        Self { test, variable, count, seed: number(SEED, 7) }
+        Self { test, variable, count, seed: number(SEED).unwrap_or(7) }
     }
 
     pub(crate) fn rng(&self) -> fastrand::Rng {

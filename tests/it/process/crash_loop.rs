@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 use tokio::time::sleep;
 
 use super::{
-    chain::{Chain, Story, number},
+    chain::{Chain, Story},
     line::Phase,
 };
-use crate::guarantees::kit::micros;
+use crate::{guarantees::kit::micros, support::number};
 
 /// How many children work one after the other in one folder.
 const CHAIN: u64 = 20;
@@ -18,7 +18,7 @@ const KILLS: &str = "SESSIONKEEPER_KILLS";
 
 #[tokio::test]
 async fn g2_nothing_acknowledged_is_lost_by_a_kill_at_any_moment() {
-    let kills = number(KILLS, 10);
+    let kills = number(KILLS).unwrap_or(10);
     let story = Story::new("g2_nothing_acknowledged_is_lost_by_a_kill_at_any_moment", KILLS, kills);
     let mut rng = story.rng();
     let mut phases = BTreeMap::new();
@@ -72,7 +72,7 @@ async fn g2_nothing_acknowledged_is_lost_by_a_kill_at_any_point() {
 
     use sessionkeeper::faults::Point;
 
-    let kills = number(KILLS, 10);
+    let kills = number(KILLS).unwrap_or(10);
     let story = Story::new("g2_nothing_acknowledged_is_lost_by_a_kill_at_any_point", KILLS, kills);
     let mut rng = story.rng();
     let each = (kills / 40).max(1);

@@ -3,16 +3,28 @@
 use tokio::time::sleep;
 
 use super::{
-    chain::{Chain, Story, number},
+    chain::{Chain, Story},
     child::Work,
     disk::Disk,
     line::Phase,
     parent::Child,
 };
-use crate::guarantees::kit::micros;
+use crate::{guarantees::kit::micros, support::number};
 
 /// How many power cuts.
 const CUTS: &str = "SESSIONKEEPER_CUTS";
+
+/// A disk to cut the power of, and how often; `None`, and a word, where there can be none.
+fn begin(test: &'static str) -> Option<(Disk, u64, Story)> {
+    let cuts = number(CUTS).unwrap_or(3);
+    match Disk::new() {
+        Ok(disk) => Some((disk, cuts, Story::new(test, CUTS, cuts))),
+        Err(why) => {
+            eprintln!("skipped: {test}: {why}");
+            None
+        }
+    }
+}
 
 /// Lets a child say some lines, then cuts its power.
 async fn work_until_cut(child: &mut Child, lines: u32, disk: &Disk, rng: &mut fastrand::Rng) {
@@ -30,12 +42,7 @@ async fn work_until_cut(child: &mut Child, lines: u32, disk: &Disk, rng: &mut fa
 #[tokio::test]
 async fn g2_a_synced_store_loses_nothing_acknowledged_in_a_power_cut() {
     const TEST: &str = "g2_a_synced_store_loses_nothing_acknowledged_in_a_power_cut";
-    let disk = match Disk::new() {
-        Ok(disk) => disk,
-        Err(why) => return eprintln!("skipped: {TEST}: {why}"),
-    };
-    let cuts = number(CUTS, 3);
-    let story = Story::new(TEST, CUTS, cuts);
+    let Some((disk, cuts, story)) = begin(TEST) else { return };
     let mut rng = story.rng();
     let mut chain = Chain::on(story, disk.path());
     for _ in 0..cuts {
@@ -51,12 +58,7 @@ async fn g2_a_synced_store_loses_nothing_acknowledged_in_a_power_cut() {
 #[tokio::test]
 async fn g2_a_flushed_store_loses_in_a_power_cut_what_a_kill_leaves() {
     const TEST: &str = "g2_a_flushed_store_loses_in_a_power_cut_what_a_kill_leaves";
-    let disk = match Disk::new() {
-        Ok(disk) => disk,
-        Err(why) => return eprintln!("skipped: {TEST}: {why}"),
-    };
-    let cuts = number(CUTS, 3);
-    let story = Story::new(TEST, CUTS, cuts);
+    let Some((disk, cuts, story)) = begin(TEST) else { return };
     let mut rng = story.rng();
     let mut losses = Vec::new();
     for _ in 0..cuts {

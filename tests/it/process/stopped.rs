@@ -9,14 +9,13 @@ use sessionkeeper::{
 use tokio::time::{sleep, timeout};
 
 use super::{
-    chain::number,
     child::Mode,
     line::{Line, Phase, reached, say},
     parent::Child,
 };
 use crate::{
     guarantees::kit::{millis, secs},
-    support::{Do, Done, Scripted},
+    support::{Do, Done, Scripted, number},
 };
 
 /// For how many heartbeat timeouts the process is stopped.
@@ -32,7 +31,7 @@ async fn g6_a_process_that_was_stopped_expires_only_what_is_silent_when_it_runs(
     let mut child = Child::spawn(&mode, &folder.path().join("stderr"));
     assert!(child.until_reached(Phase::Recovered).await);
     child.signal(Signal::STOP);
-    let stopped = TIMEOUT * u32::try_from(number(STOPPED, 1)).unwrap() + secs(1);
+    let stopped = TIMEOUT * u32::try_from(number(STOPPED).unwrap_or(1)).unwrap() + secs(1);
     sleep(stopped).await;
     // What it had said before it was stopped.
     while timeout(millis(100), child.next()).await.is_ok() {}

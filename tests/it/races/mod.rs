@@ -32,6 +32,7 @@ use sessionkeeper::{
 use tokio::{runtime::Runtime, task::yield_now, time::Instant};
 
 use self::racer::{Racer, Turn};
+use crate::support::number;
 
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
@@ -190,8 +191,8 @@ pub(crate) fn on_paused_time<F>(outcomes: &[&str], race: impl Fn(Arc<Race>) -> F
 where
     F: Future<Output = &'static str>,
 {
-    let only = std::env::var("SESSIONKEEPER_RACE").ok().map(|seed| seed.parse().unwrap());
-    let seeds = only.map_or(0..number("SESSIONKEEPER_RACES", 130), |seed: u64| seed..seed + 1);
+    let only = number("SESSIONKEEPER_RACE");
+    let seeds = only.map_or(0..number("SESSIONKEEPER_RACES").unwrap_or(130), |seed| seed..seed + 1);
     let mut seen = BTreeMap::new();
     for seed in seeds {
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -217,7 +218,7 @@ pub(crate) fn on_threads<F>(race: impl Fn(Arc<Race>) -> F)
 where
     F: Future<Output = &'static str>,
 {
-    let rounds = number("SESSIONKEEPER_RACES", 130).div_ceil(10);
+    let rounds = number("SESSIONKEEPER_RACES").unwrap_or(130).div_ceil(10);
     for seed in 0..rounds {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(4)
@@ -244,10 +245,6 @@ impl Drop for Told {
             eprintln!("SESSIONKEEPER_RACE={} fails", self.seed);
         }
     }
-}
-
-fn number(name: &str, or: u64) -> u64 {
-    std::env::var(name).map_or(or, |text| text.parse().expect("a number"))
 }
 
 /// Fails a race that would wait for ever.

@@ -14,7 +14,6 @@
 //! is a line in `faults` and the place that asks whether it strikes.
 
 use std::{
-    env,
     sync::{
         Mutex,
         atomic::{AtomicU64, Ordering},
@@ -38,6 +37,7 @@ use self::{
     faults::{Fault, STRUCK},
     world::{End, play},
 };
+use crate::support::number;
 
 /// How long a seed may take, which takes some milliseconds.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -145,11 +145,6 @@ impl Ends {
         });
         Self { _ended: sender }
     }
-}
-
-fn number(variable: &str) -> Option<u64> {
-    let text = env::var(variable).ok()?;
-    Some(text.parse().unwrap_or_else(|_| panic!("{variable} is not a number: {text:?}")))
 }
 
 #[test]

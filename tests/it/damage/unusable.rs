@@ -99,7 +99,7 @@ async fn a_damaged_store_that_cannot_be_moved_is_not_said_to_be_set_aside() {
 
 /// Opens a store as whoever runs this, and says on stdout what came of it.
 #[test]
-#[ignore = "a process of another test"]
+#[ignore = "executed by the test that follows, in a process of its own"]
 fn open_and_tell() {
     let Some(folder) = folder_of_this_process() else { return };
     match SledStore::open(&folder) {
@@ -149,7 +149,7 @@ async fn a_folder_without_permission_is_refused_whoever_asks() {
 
 /// Holds a store and commits to it until it is killed. Says how far it is on stdout.
 #[test]
-#[ignore = "a process of another test"]
+#[ignore = "executed by the test that follows, in a process of its own"]
 fn hold_a_store() {
     let Some(folder) = folder_of_this_process() else { return };
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
@@ -210,7 +210,7 @@ async fn a_store_is_in_use_until_its_process_is_killed_and_then_has_all_it_ackno
 
 /// Opens a store with every number of files that may still be opened, and tells what happened.
 #[test]
-#[ignore = "a process of another test"]
+#[ignore = "executed by the test that follows, in a process of its own"]
 fn open_with_few_files() {
     let Some(folder) = folder_of_this_process() else { return };
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");

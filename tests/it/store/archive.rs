@@ -257,7 +257,7 @@ async fn an_archive_of_format_1_is_read() {
 
 /// Writes the fixture anew. To be used only where a new format gets a fixture of its own.
 #[tokio::test]
-#[ignore = "writes a fixture"]
+#[ignore = "writes a fixture; executed by hand, by its name and with --ignored"]
 async fn write_the_fixture() {
     let (place, store) = opened::<Folder>().await;
     let mut first = record(1);

@@ -157,7 +157,7 @@ async fn a_store_of_format_1_is_read() {
 
 /// Writes the fixture anew. To be used only where a new format gets a fixture of its own.
 #[tokio::test]
-#[ignore = "writes a fixture"]
+#[ignore = "writes a fixture; executed by hand, by its name and with --ignored"]
 async fn write_the_store_fixture() {
     let (place, store) = opened::<Folder>().await;
     let mut batch = super::fixture::batch(1, []);

@@ -121,7 +121,7 @@ impl Core {
             registry: parts.registry,
             policy: parts.policy,
             checkpointer: parts.checkpointer,
-            directory: Directory::new(),
+            directory: Directory::default(),
             hub: Hub::default(),
             kept: Kept::default(),
             places: Arc::new(Semaphore::new(parts.max_active.min(Semaphore::MAX_PERMITS))),

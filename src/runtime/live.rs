@@ -11,8 +11,8 @@ use crate::{
     workload::{Port, Request, Run},
 };
 
-/// The directory.
-pub(crate) type Directory = papaya::HashMap<SessionId, Arc<Live>>;
+/// The directory. Its hash is quick, and seeded at random: ids come from outside too.
+pub(crate) type Directory = papaya::HashMap<SessionId, Arc<Live>, foldhash::fast::RandomState>;
 
 /// One session that has an actor: what others may see of it.
 pub(crate) struct Live {

@@ -41,7 +41,7 @@ async fn run(side: Side, scene: &Scene) -> anyhow::Result<Readings> {
                 let mut all = Vec::with_capacity(count);
                 for _ in 0..count {
                     let actor = actors::child(&parent);
-                    let (line, mut inbox) = mpsc::unbounded_channel::<()>();
+                    let (line, mut inbox) = mpsc::unbounded_channel::<Vec<u8>>();
                     let task = tokio::spawn(async move { while inbox.recv().await.is_some() {} });
                     all.push((actor, line, task));
                 }

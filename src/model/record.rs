@@ -55,29 +55,34 @@ pub struct SessionRecord {
     /// The sequence of its last event.
     pub last_event: u64,
     /// Its inputs, counted.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub inbox: Inbox,
     /// Its kept snapshots, newest first; at most [`SessionRecord::KEPT_SNAPSHOTS`].
     #[serde(default)]
     pub snapshots: Vec<SnapshotRef>,
     /// Everything it used.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub usage: Usage,
     /// How long it was active, and how often it ran.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub runs: Runs,
     /// Its failures, as the restart policy counts them.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub failures: Failures,
     /// How often a worker was lost while it ran this session, since its last checkpoint.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub recoveries: u32,
     /// Runs that could not be cancelled and have not returned.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub abandoned: Vec<RunId>,
     /// Its latest moves, oldest first; the event log has all of them.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub history: VecDeque<Transition>,
+}
+
+/// What is at its default is left out: most records have little in them.
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 impl SessionRecord {

@@ -50,7 +50,7 @@ impl SledOptions {
             path,
             durability: Durability::default(),
             on_damage: OnDamage::default(),
-            cache_capacity: 64 << 20,
+            cache_capacity: 32 << 20,
             queue: 1024,
         }
     }
@@ -67,7 +67,7 @@ impl SledOptions {
         self
     }
 
-    /// How many bytes of pages may stay in memory (default 64 MiB). More than this rarely helps:
+    /// How many bytes of pages may stay in memory (default 32 MiB). More than this rarely helps:
     /// what a worker reads often it keeps itself.
     pub const fn cache_capacity(mut self, bytes: u64) -> Self {
         self.cache_capacity = bytes;

@@ -52,12 +52,13 @@ pub(super) fn spawn(
         if driven.end == RunEnd::Yielded && run.may_leave() {
             core.keep_held(&run);
         }
-        clean_up(&*workload, &run, &driven.end, limit).await;
+        // Boxed, so that a run that works has no room for its clean-up.
+        Box::pin(clean_up(&*workload, &run, &driven.end, limit)).await;
         if live.run_is_over() {
             // Where the actor is gone, the worker is too.
             let _ = line.send(Message::Over(driven));
         } else {
-            returned(&core, &run).await;
+            Box::pin(returned(&core, &run)).await;
         }
     };
     runtime.spawn(Watched::new(&threads, &owner, task.instrument(span)));

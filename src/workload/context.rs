@@ -83,18 +83,8 @@ impl<W: Workload> Context<W> {
     /// Wholly: an input is taken only when it is returned. The commit that ends the turn is not
     /// withdrawn.
     pub async fn next_input(&mut self) -> Result<Option<Input<W::Input>>, RunError> {
-        let early = self.run.take_delivery();
-        let delivery = match early {
-            Some(delivery) => delivery,
-            None => {
-                let mut request = None;
-                if !self.asked || self.in_hand.is_some() || self.touched {
-                    request = Some(Request::Next(self.draft_of_turn()?));
-                    self.asked = true;
-                }
-                self.run.delivery(request).await?
-            }
-        };
+        self.ask_for_next()?;
+        let delivery = self.run.delivery().await?;
         self.asked = false;
         match delivery {
             Delivery::Input { input, attempt } => {
@@ -154,6 +144,18 @@ impl<W: Workload> Context<W> {
         let committed = answer.await.unwrap_or_else(|_| Err(self.run.fenced_error()))?;
         self.touched = false;
         Ok(committed)
+    }
+
+    /// Asks for the next input, unless that was done before. Not part of what waits for it: an
+    /// idle run has no room for what was asked.
+    fn ask_for_next(&mut self) -> Result<(), RunError> {
+        let asked = self.asked && self.in_hand.is_none() && !self.touched;
+        if !asked && !self.run.has_delivery() {
+            let draft = self.draft_of_turn()?;
+            self.run.ask_for_next(draft);
+            self.asked = true;
+        }
+        Ok(())
     }
 
     /// What must be committed before another input may be given out.

@@ -1,12 +1,15 @@
 //! Workloads whose types are forgotten, so that one supervisor can run several kinds.
 
-use std::{any::Any, collections::HashMap, future::Future, pin::Pin, sync::Arc};
+use std::{
+    any::Any, collections::HashMap, future::Future, panic::AssertUnwindSafe, pin::Pin, sync::Arc,
+};
 
+use futures::FutureExt;
 use serde::Deserialize;
 
 use super::{
     Context, Draft, Outcome, Run, Workload, WorkloadError,
-    panics::{Mishap, guard, guard_future},
+    panics::{Mishap, defuse, guard},
     threads::UserCode,
 };
 use crate::{
@@ -147,11 +150,12 @@ impl<W: Workload> ErasedWorkload for Typed<W> {
 /// Lets the workload run until it ends or is cancelled.
 async fn work<W: Workload>(workload: &W, run: &Run, cx: &mut Context<W>) -> Driven {
     let returned = {
-        let mut work = Box::pin(guard_future(async { workload.run(cx).await }));
+        // Called only where a panic of the call itself is caught too.
+        let mut work = Box::pin(AssertUnwindSafe(async { workload.run(cx).await }).catch_unwind());
         let returned = tokio::select! {
             biased;
             () = run.cancelled() => None,
-            returned = &mut work => Some(returned),
+            returned = &mut work => Some(returned.map_err(defuse)),
         };
         // What the workload holds may panic when it is dropped.
         let _part = run.in_part(UserCode::Drop);

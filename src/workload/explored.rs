@@ -126,7 +126,7 @@ fn a_waiting_run_wakes() {
             let wake = move || {
                 if fenced { session.end() } else { session.deliver(Delivery::Yield) }
             };
-            let delivery = both(wake, move || block_on(run.delivery(None))).1;
+            let delivery = both(wake, move || block_on(run.delivery())).1;
             assert_eq!(delivery.is_err(), fenced);
         });
     }

@@ -20,10 +20,16 @@ pub(crate) fn guard<T>(call: impl FnOnce() -> T) -> Result<T, String> {
 }
 
 /// Awaits a future of a user's, and says what its panic said. The future is gone afterwards.
-pub(crate) async fn guard_future<F: Future>(future: F) -> Result<F::Output, String> {
+///
+/// It is boxed before anything is awaited, so that what awaits it has no room for it.
+pub(crate) fn guard_future<F: Future>(
+    future: F,
+) -> impl Future<Output = Result<F::Output, String>> {
     let mut future = Box::pin(AssertUnwindSafe(future).catch_unwind());
-    let output = (&mut future).await.map_err(defuse);
-    guard(|| drop(future)).and(output)
+    async move {
+        let output = (&mut future).await.map_err(defuse);
+        guard(|| drop(future)).and(output)
+    }
 }
 
 /// What a panic said. The payload is dropped, which may panic in turn.

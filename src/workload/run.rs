@@ -15,7 +15,7 @@ use super::{
     error::{EmitError, Lapsed, RunError},
     facts::{BUFFER_BYTES, FactBuffer, NotTaken, Noted},
     hold::{Held, Holding, Resource},
-    inbox::Delivery,
+    inbox::{Delivery, Draft},
     signs::{Declaration, Signs},
     threads::{CodeOwner, Part, Threads, UserCode, Watched},
 };
@@ -339,16 +339,19 @@ impl Run {
         self.lock().in_hand = input;
     }
 
-    /// Waits for a delivery: first for the commit that ends the turn, then at rest. `request` asks
-    /// for it, unless that was done before.
-    pub(super) async fn delivery(&self, request: Option<Request>) -> Result<Delivery, RunError> {
-        if request.is_some() {
-            self.lock().parked = false;
-        }
+    /// Asks the session for the next input, and to commit this before.
+    pub(super) fn ask_for_next(&self, draft: Option<Draft>) {
+        self.lock().parked = false;
+        self.request(Request::Next(draft));
+    }
+
+    pub(super) fn has_delivery(&self) -> bool {
+        self.lock().delivery.is_some()
+    }
+
+    /// Waits for a delivery: first for the commit that ends the turn, then at rest.
+    pub(super) async fn delivery(&self) -> Result<Delivery, RunError> {
         let _asking = Asking::begin(self);
-        if let Some(request) = request {
-            self.request(request);
-        }
         loop {
             let changed = self.inner.changed.notified();
             tokio::pin!(changed);

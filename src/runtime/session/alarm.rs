@@ -12,14 +12,13 @@ use crate::{
 
 /// A timer that sends [`Message::Alarm`].
 pub(super) struct Alarm {
-    clock: Clock,
     line: ActorLine,
     set: Option<(WorkerTime, JoinHandle<()>)>,
 }
 
 impl Alarm {
-    pub(super) fn new(clock: Clock, line: ActorLine) -> Self {
-        Self { clock, line, set: None }
+    pub(super) const fn new(line: ActorLine) -> Self {
+        Self { line, set: None }
     }
 
     /// The way to the actor.
@@ -28,7 +27,7 @@ impl Alarm {
     }
 
     /// Rings at a moment or earlier.
-    pub(super) fn set(&mut self, at: Option<WorkerTime>) {
+    pub(super) fn set(&mut self, clock: &Clock, at: Option<WorkerTime>) {
         let Some(at) = at else {
             return;
         };
@@ -36,10 +35,13 @@ impl Alarm {
             return;
         }
         self.off();
-        let clock = self.clock.clone();
+        let clock = clock.clone();
         let line = self.line.clone();
+        // Without a call of another future, which would take more room in every idle session.
         let timer = tokio::spawn(async move {
-            clock.sleep_until(at).await;
+            while let Some(rest) = clock.rest_until(at) {
+                tokio::time::sleep(rest).await;
+            }
             // An actor that is gone needs no alarm.
             let _ = line.send(Message::Alarm);
         });

@@ -51,15 +51,18 @@ impl Session {
             if faults::planted(Bug::LoseNotesOfLastTurn) && self.over {
                 self.notes.clear();
             }
-            draft.take_notes(self.run, self.notes.clone());
+            draft.take_notes(self.run(), self.notes.clone());
             if self.untaken {
                 draft.give_back();
             }
             let mut decided = Vec::new();
-            while let Some(task) = self.queue.pop_front() {
+            // Taken whole, so that an idle session has no room for a queue.
+            let mut queue = std::mem::take(&mut self.queue);
+            while let Some(task) = queue.pop_front() {
                 let last = matches!(task, Task::Over(_));
                 decided.push(self.decide(&mut draft, task));
                 if last {
+                    self.queue = queue;
                     break;
                 }
             }
@@ -75,7 +78,7 @@ impl Session {
             if faults::planted(Bug::DeliverBeforeCommit) {
                 self.carry_out(Vec::new(), served);
             }
-            self.flight = Some(Flight {
+            self.flight = Some(Box::new(Flight {
                 decided,
                 served,
                 landed: Landed {
@@ -83,7 +86,7 @@ impl Session {
                     inputs: commit.inputs.iter().cloned().map(Arc::new).collect(),
                     events: commit.events.clone(),
                 },
-            });
+            }));
             faults::reach(Point::Decided);
             let line = self.alarm.line();
             let on_answer = move |answer| {
@@ -122,7 +125,7 @@ impl Session {
                     draft.stop(RunAlive::Yes)
                 };
                 let answer = answer
-                    .map(|()| StopAccepted { run: Some(self.run) })
+                    .map(|()| StopAccepted { run: Some(self.run()) })
                     .map_err(SessionError::from);
                 Decided::Stop { grace, reply: reply.begin(), answer }
             }
@@ -185,7 +188,7 @@ impl Session {
             let _ = self.save(draft, state);
         }
         let ending = Ending {
-            run: self.run,
+            run: self.run(),
             end: driven.end.clone(),
             retry: driven.retry,
             stored: driven.stored,
@@ -218,11 +221,11 @@ impl Session {
         let fenced = self.fenced && !faults::planted(Bug::SkipFence);
         let may_write = !fenced && matches!(draft.state(), State::Active | State::Stopping);
         if !may_write {
-            return Err(RunError::Fenced { session, run: self.run });
+            return Err(RunError::Fenced { session, run: self.run() });
         }
         let covers = state.covers.map(|input| Covered { input, bytes: self.weight_of(input) });
         self.progressed |= covers.is_some();
-        Ok(draft.save(self.run, self.workload.state_version(), &state.payload, covers))
+        Ok(draft.save(self.run(), self.state_version, &state.payload, covers))
     }
 
     fn weight_of(&self, input: u64) -> u64 {
@@ -250,7 +253,8 @@ impl Session {
     pub(super) fn on_answer(&mut self, answer: Answer) {
         match answer {
             Answer::Done => {
-                if let Some(Flight { decided, served, landed }) = self.flight.take() {
+                if let Some(flight) = self.flight.take() {
+                    let Flight { decided, served, landed } = *flight;
                     faults::reach(Point::BeforePublish);
                     self.land(landed);
                     faults::reach(Point::BeforeAcknowledge);

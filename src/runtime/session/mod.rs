@@ -15,9 +15,9 @@ mod settle;
 mod task;
 mod vigil;
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, future::ready, sync::Arc};
 
-use ractor::{Actor, ActorProcessingErr, ActorRef};
+use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
 
 pub(super) use self::settle::{Ending, Intent};
 use self::{alarm::Alarm, flight::Flight, task::Task};
@@ -79,8 +79,7 @@ pub(crate) struct Launch {
 pub(crate) struct Session {
     core: Arc<Core>,
     live: Arc<Live>,
-    workload: Arc<dyn ErasedWorkload>,
-    run: RunId,
+    state_version: u32,
     policy: Arc<Policy>,
     /// The record as it is committed.
     record: Arc<SessionRecord>,
@@ -88,7 +87,8 @@ pub(crate) struct Session {
     inbox: VecDeque<Arc<StoredInput>>,
     /// What waits for the next flight.
     queue: VecDeque<Task>,
-    flight: Option<Flight>,
+    /// Boxed, since most sessions have none at most times.
+    flight: Option<Box<Flight>>,
     /// Notes taken from the run and not committed yet.
     notes: Vec<Noted>,
     /// Since when notes wait in the run.
@@ -120,7 +120,7 @@ enum Settled {
     /// The session is at rest, or goes on in another run as it should.
     Well,
     /// The run failed: the supervisor is to hear of it.
-    Failed(RunEnd),
+    Failed(Box<RunEnd>),
 }
 
 impl Actor for SessionActor {
@@ -137,19 +137,41 @@ impl Actor for SessionActor {
         Ok(Session::begin(launch))
     }
 
-    async fn handle(
+    /// What it gives is ready: a handler has nothing to wait with, and an idle actor no room for a
+    /// message kept (ractor keeps the future of a handler twice).
+    fn handle(
         &self,
         myself: ActorRef<Message>,
         message: Message,
         session: &mut Session,
+    ) -> impl Future<Output = Result<(), ActorProcessingErr>> + Send {
+        ready(session.handle(&myself, message))
+    }
+
+    /// A session has no children.
+    fn handle_supervisor_evt(
+        &self,
+        _: ActorRef<Message>,
+        _: SupervisionEvent,
+        _: &mut Session,
+    ) -> impl Future<Output = Result<(), ActorProcessingErr>> + Send {
+        ready(Ok(()))
+    }
+}
+
+impl Session {
+    fn handle(
+        &mut self,
+        myself: &ActorRef<Message>,
+        message: Message,
     ) -> Result<(), ActorProcessingErr> {
-        if session.settled.is_some() {
-            session.forward(message);
+        if self.settled.is_some() {
+            self.forward(message);
             return Ok(());
         }
-        session.on(message);
-        session.advance();
-        match &session.settled {
+        self.on(message);
+        self.advance();
+        match &self.settled {
             None => Ok(()),
             Some(Settled::Well) => {
                 myself.stop(None);
@@ -158,15 +180,13 @@ impl Actor for SessionActor {
             Some(Settled::Failed(end)) => Err(end.to_string().into()),
         }
     }
-}
 
-impl Session {
     fn begin(launch: Launch) -> Self {
         let Launch { core, live, line, workload, snapshot, inputs } = launch;
         let record = live.record();
         let started = core.clock.worker();
         let mut session = Self {
-            run: live.run().id(),
+            state_version: workload.state_version(),
             policy: core.policy_of(&record),
             inbox: inputs.into_iter().map(Arc::new).collect(),
             queue: VecDeque::new(),
@@ -184,17 +204,16 @@ impl Session {
             fenced: false,
             over: false,
             pausers: Vec::new(),
-            alarm: Alarm::new(core.clock.clone(), line.clone()),
+            alarm: Alarm::new(line.clone()),
             started,
             settled: None,
             record,
-            workload: Arc::clone(&workload),
             core: Arc::clone(&core),
             live: Arc::clone(&live),
         };
         // A run may be silent from the first moment: no message would ever come to look at it.
         let first_look = session.next_look();
-        session.alarm.set(first_look);
+        session.alarm.set(&session.core.clock, first_look);
         drive::spawn(core, live, line, workload, snapshot, session.policy.cancel_grace());
         session
     }
@@ -234,7 +253,7 @@ impl Session {
             self.alarm.off();
         } else {
             let next = self.next_look();
-            self.alarm.set(next);
+            self.alarm.set(&self.core.clock, next);
         }
     }
 
@@ -284,6 +303,10 @@ impl Session {
                 self.notes_since.get_or_insert(self.core.clock.worker());
             }
         }
+    }
+
+    fn run(&self) -> RunId {
+        self.live.run().id()
     }
 
     fn refusal(&self, trigger: Trigger) -> InvalidTransition {
@@ -338,7 +361,10 @@ impl Session {
         }
         left.extend(self.queue.drain(..).filter_map(Task::into_op));
         let settlement = Settlement { record: Arc::clone(&self.record), left };
-        self.end(failed.map_or(Settled::Well, Settled::Failed), Some(settlement));
+        self.end(
+            failed.map_or(Settled::Well, |end| Settled::Failed(Box::new(end))),
+            Some(settlement),
+        );
     }
 
     fn end(&mut self, how: Settled, settlement: Option<Settlement>) {
@@ -374,8 +400,8 @@ mod tests {
         }
         static ACTOR: SessionActor = SessionActor;
         let handle = size(|me, message, session| ACTOR.handle(me, message, session));
-        assert!(handle <= 512, "{handle} bytes");
-        assert!(size_of::<Session>() <= 1024, "{} bytes", size_of::<Session>());
-        assert!(size_of::<Message>() <= 256, "{} bytes", size_of::<Message>());
+        assert!(handle <= 24, "{handle} bytes");
+        assert!(size_of::<Session>() <= 384, "{} bytes", size_of::<Session>());
+        assert!(size_of::<Message>() <= 96, "{} bytes", size_of::<Message>());
     }
 }

@@ -2,7 +2,36 @@
 
 use crate::row::Row;
 
+mod checkpoint;
+mod control;
+mod crowd;
+mod disk;
+mod events;
+mod expiry;
 mod heartbeat;
+mod large;
 mod memory;
+mod open;
+mod pause_all;
+mod restart;
+mod resume_all;
+mod start;
+mod status;
 
-pub(crate) static ALL: &[&Row] = &[&memory::ROW, &heartbeat::ROW];
+pub(crate) static ALL: &[&Row] = &[
+    &start::ROW,
+    &memory::ROW,
+    &heartbeat::ROW,
+    &status::ROW,
+    &control::ROW,
+    &expiry::ROW,
+    &restart::ROW,
+    &checkpoint::ROW,
+    &crowd::ROW,
+    &pause_all::ROW,
+    &resume_all::ROW,
+    &open::ROW,
+    &events::ROW,
+    &disk::ROW,
+    &large::ROW,
+];

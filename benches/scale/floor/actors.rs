@@ -1,7 +1,11 @@
 //! Bare actors, with the features of ractor that the library uses.
 
-use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
-use tokio::sync::oneshot;
+use anyhow::ensure;
+use ractor::{Actor, ActorProcessingErr, ActorRef, ActorStatus, SupervisionEvent};
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinHandle,
+};
 
 /// A parent that outlives its children.
 pub(crate) struct Parent;
@@ -73,12 +77,39 @@ pub(crate) async fn call(actor: &ActorRef<Message>) -> anyhow::Result<u64> {
     Ok(answer.await?)
 }
 
-/// Waits until all have begun.
-pub(crate) async fn settle<'a>(
-    actors: impl Iterator<Item = &'a ActorRef<Message>>,
-) -> anyhow::Result<()> {
-    for actor in actors {
+/// An actor, and a task that waits for what comes through a channel.
+pub(crate) struct Pair {
+    actor: ActorRef<Message>,
+    _line: mpsc::UnboundedSender<Vec<u8>>,
+    _task: JoinHandle<()>,
+}
+
+impl Pair {
+    /// Calls the actor.
+    pub(crate) async fn call(&self) -> anyhow::Result<u64> {
+        call(&self.actor).await
+    }
+}
+
+/// Stops all children, and waits until they have ended.
+pub(crate) async fn stop_all(parent: &ActorRef<()>, children: &[Pair]) -> anyhow::Result<()> {
+    parent.get_cell().stop_children_and_wait(None, None).await;
+    let ended = children.iter().filter(|child| child.actor.get_status() == ActorStatus::Stopped);
+    ensure!(ended.count() == children.len(), "not all children have ended");
+    Ok(())
+}
+
+/// Brings so many children up, each with a task, and waits until all have begun.
+pub(crate) async fn bring_up(parent: &ActorRef<()>, count: usize) -> anyhow::Result<Vec<Pair>> {
+    let mut all = Vec::with_capacity(count);
+    for _ in 0..count {
+        let actor = child(parent);
+        let (line, mut inbox) = mpsc::unbounded_channel::<Vec<u8>>();
+        let task = tokio::spawn(async move { while inbox.recv().await.is_some() {} });
+        all.push(Pair { actor, _line: line, _task: task });
+    }
+    for Pair { actor, .. } in &all {
         call(actor).await?;
     }
-    Ok(())
+    Ok(all)
 }

@@ -1,13 +1,11 @@
 //! What an idle active session holds in memory, its timer included.
 
-use tokio::sync::mpsc;
-
 use crate::{
     disk,
     floor::actors,
     readings::Readings,
     row::{Figure, Reach, Row, Scene, Side, Unit},
-    workloads,
+    workloads::{self, Idle},
 };
 
 pub(crate) const ROW: Row = Row {
@@ -26,31 +24,20 @@ async fn run(side: Side, scene: &Scene) -> anyhow::Result<Readings> {
     Ok(match side {
         Side::Ours => {
             let folder = tempfile::tempdir_in(&scene.folder)?;
-            let supervisor = workloads::supervise(folder.path()).await?;
-            let first = workloads::start(&supervisor, fixed).await?;
+            let supervisor = workloads::supervise(folder.path(), Idle).await?;
+            let first = workloads::start::<Idle>(&supervisor, fixed, || ()).await?;
             let before = disk::resident()?;
             // As a worker does it that knows its sessions by their ids: handles are not kept.
-            drop(workloads::start(&supervisor, scene.sessions).await?);
+            drop(workloads::start::<Idle>(&supervisor, scene.sessions, || ()).await?);
             let after = disk::resident()?;
             drop((first, supervisor));
             Readings::of("each", per(before, after))
         }
         Side::Floor => {
             let parent = actors::parent().await;
-            let bring_up = |count: usize| {
-                let mut all = Vec::with_capacity(count);
-                for _ in 0..count {
-                    let actor = actors::child(&parent);
-                    let (line, mut inbox) = mpsc::unbounded_channel::<Vec<u8>>();
-                    let task = tokio::spawn(async move { while inbox.recv().await.is_some() {} });
-                    all.push((actor, line, task));
-                }
-                all
-            };
-            let first = bring_up(fixed);
+            let first = actors::bring_up(&parent, fixed).await?;
             let before = disk::resident()?;
-            let all = bring_up(scene.sessions);
-            actors::settle(all.iter().map(|(actor, _, _)| actor)).await?;
+            let all = actors::bring_up(&parent, scene.sessions).await?;
             let after = disk::resident()?;
             drop((first, all));
             Readings::of("each", per(before, after))

@@ -1,0 +1,231 @@
+//! A restart after a panic: from the panic to the first poll of the next run. In between lies the
+//! commit that ends the one and begins the other.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use anyhow::{Context as _, ensure};
+use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
+use sessionkeeper::{
+    Backoff, Context, Outcome, Policy, RestartPolicy, Start, Supervisor, Workload, WorkloadError,
+    store::SledStore,
+};
+use tokio::{
+    sync::{Notify, mpsc},
+    time::Instant,
+};
+
+use crate::{
+    floor::commit::Committer,
+    readings::{Readings, Times},
+    row::{Figure, Reach, Row, Scene, Side, Unit},
+};
+
+pub(crate) const ROW: Row = Row {
+    name: "restart",
+    what: "from the panic of a run to the first poll of the next, with one commit in between",
+    floor: "a respawn on the supervision event, after one durable write of as many bytes",
+    figures: &[Figure { name: "p50", unit: Unit::Time, reach: Reach::AtMost(1.5) }],
+    run,
+};
+
+/// What the commit of a restart writes: the record and the events.
+const BYTES: usize = 1536;
+/// A restart takes no longer, or it does not happen.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+#[tokio::main]
+async fn run(side: Side, scene: &Scene) -> anyhow::Result<Readings> {
+    std::panic::set_hook(Box::new(|_| {}));
+    let restarts = scene.sessions.clamp(50, 1_000);
+    let folder = tempfile::tempdir_in(&scene.folder)?;
+    let (stage, mut begun) = Stage::new();
+    let mut times = match side {
+        Side::Ours => {
+            let supervisor = Supervisor::builder(SledStore::open(folder.path())?)
+                .workload(Fragile(Arc::clone(&stage)))
+                .policy(policy()?)
+                .start()
+                .await?;
+            let mut sessions = Vec::new();
+            for _ in 0..restarts {
+                sessions.push(supervisor.start(Start::<Fragile>::new(())).await?);
+            }
+            let times = stage.play(&mut begun, restarts).await?;
+            for session in &sessions {
+                let status = session.status().await?;
+                let counted = status.record().runs.restarts;
+                ensure!(counted == 1, "{counted} restarts of {} are on record", session.id());
+            }
+            times
+        }
+        Side::Floor => {
+            let commits = Committer::open(folder.path())?;
+            for child in 0..restarts as u64 {
+                commits.commit(key(child), vec![0; BYTES]).await?;
+            }
+            let parent = Parent { stage: Arc::clone(&stage), commits };
+            let (parent, _) = Parent::spawn(None, parent, ()).await?;
+            (0..restarts).for_each(|_| Child::spawn_for(&parent, &stage));
+            let times = stage.play(&mut begun, restarts).await?;
+            parent.stop(None);
+            times
+        }
+    };
+    Ok(Readings::default().time("p50", times.quantile(0.5)))
+}
+
+/// What both sides play on.
+struct Stage {
+    origin: Instant,
+    panic: Notify,
+    /// When the last panic was, in nanoseconds since the origin.
+    panicked: AtomicU64,
+    begins: mpsc::UnboundedSender<Instant>,
+}
+
+impl Stage {
+    fn new() -> (Arc<Self>, mpsc::UnboundedReceiver<Instant>) {
+        let (begins, begun) = mpsc::unbounded_channel();
+        let (panic, panicked) = (Notify::new(), AtomicU64::new(0));
+        (Arc::new(Self { origin: Instant::now(), panic, panicked, begins }), begun)
+    }
+
+    /// Lets each of them fail once, one after the other, and takes the time until the next run
+    /// of it begins.
+    async fn play(
+        &self,
+        begun: &mut mpsc::UnboundedReceiver<Instant>,
+        restarts: usize,
+    ) -> anyhow::Result<Times> {
+        let mut next = async || {
+            let next = tokio::time::timeout(PATIENCE, begun.recv()).await;
+            next.context("there was no restart")?.context("nobody can begin any more")
+        };
+        for _ in 0..restarts {
+            next().await?;
+        }
+        let mut times = Times::default();
+        for _ in 0..restarts {
+            self.panic.notify_one();
+            let began = next().await?;
+            let panicked = Duration::from_nanos(self.panicked.load(Ordering::Acquire));
+            times.push(began.duration_since(self.origin + panicked));
+        }
+        ensure!(begun.is_empty(), "more began than failed");
+        Ok(times)
+    }
+
+    fn begin(&self) {
+        // Nobody listens any more when all is over.
+        let _ = self.begins.send(Instant::now());
+    }
+
+    async fn panic(&self) -> ! {
+        self.panic.notified().await;
+        self.panicked.store(self.origin.elapsed().as_nanos() as u64, Ordering::Release);
+        panic!("as it was told");
+    }
+}
+
+struct Fragile(Arc<Stage>);
+
+impl Workload for Fragile {
+    const KIND: &'static str = "fragile";
+    const STATE_VERSION: u32 = 1;
+    type State = ();
+    type Input = ();
+
+    async fn run(&self, _: &mut Context<Self>) -> Result<Outcome, WorkloadError> {
+        self.0.begin();
+        self.0.panic().await
+    }
+}
+
+/// Restarts at once, however often.
+fn policy() -> anyhow::Result<Policy> {
+    let restart = RestartPolicy {
+        max_restarts: 1_000,
+        within: Duration::from_millis(1),
+        max_without_checkpoint: u32::MAX,
+        backoff: Backoff::NONE,
+        ..RestartPolicy::default()
+    };
+    Ok(Policy::builder().restart(restart).build()?)
+}
+
+/// The row of one of the children.
+fn key(child: u64) -> [u8; 16] {
+    u128::from(child).to_be_bytes()
+}
+
+/// Replaces its child as soon as the failure is on the disk.
+struct Parent {
+    stage: Arc<Stage>,
+    commits: Committer,
+}
+
+struct Child;
+
+impl Child {
+    fn spawn_for(parent: &ActorRef<()>, stage: &Arc<Stage>) {
+        let (stage, parent) = (Arc::clone(stage), parent.get_cell());
+        let spawned = ractor::ActorRuntime::spawn_linked_instant(None, Self, stage, parent);
+        let (child, _) = spawned.expect("a name is not asked for");
+        child.send_message(()).expect("it has just begun");
+    }
+}
+
+impl Actor for Parent {
+    type Msg = ();
+    type State = u64;
+    type Arguments = ();
+
+    async fn pre_start(&self, _: ActorRef<()>, (): ()) -> Result<u64, ActorProcessingErr> {
+        Ok(0)
+    }
+
+    async fn handle_supervisor_evt(
+        &self,
+        me: ActorRef<()>,
+        event: SupervisionEvent,
+        respawns: &mut u64,
+    ) -> Result<(), ActorProcessingErr> {
+        if let SupervisionEvent::ActorFailed(..) = event {
+            // Sled writes no row that is there already: this one is another.
+            self.commits.commit(key(*respawns), vec![1; BYTES]).await?;
+            *respawns += 1;
+            Child::spawn_for(&me, &self.stage);
+        }
+        Ok(())
+    }
+}
+
+impl Actor for Child {
+    type Msg = ();
+    type State = Arc<Stage>;
+    type Arguments = Arc<Stage>;
+
+    async fn pre_start(
+        &self,
+        _: ActorRef<()>,
+        stage: Arc<Stage>,
+    ) -> Result<Arc<Stage>, ActorProcessingErr> {
+        stage.begin();
+        Ok(stage)
+    }
+
+    async fn handle(
+        &self,
+        _: ActorRef<()>,
+        (): (),
+        stage: &mut Arc<Stage>,
+    ) -> Result<(), ActorProcessingErr> {
+        stage.panic().await
+    }
+}

@@ -143,6 +143,10 @@ impl Status {
         &self.record.abandoned
     }
 
+    pub(crate) fn into_record(self) -> Arc<SessionRecord> {
+        self.record
+    }
+
     /// The whole record: labels, usage, durations, counts, history.
     pub const fn record(&self) -> &Arc<SessionRecord> {
         &self.record

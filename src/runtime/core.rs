@@ -220,8 +220,7 @@ impl Core {
 
     /// Passes a request to whoever keeps the session now.
     pub(crate) fn route(&self, session: SessionId, op: Op) {
-        let live = self.directory.pin().get(&session).map(Arc::clone);
-        let op = match live {
+        let op = match self.directory.pin().get(&session) {
             Some(live) => match live.send(op) {
                 Ok(()) => return,
                 Err(op) => op,

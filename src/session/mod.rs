@@ -438,7 +438,11 @@ pub(crate) async fn ask<T, E: From<SessionError>>(
 }
 
 async fn record(core: &Core, session: SessionId) -> Result<Arc<SessionRecord>, SessionError> {
-    let shown = || core.directory.pin().get(&session).map(|live| live.record());
+    status(core, session).await.map(Status::into_record)
+}
+
+pub(crate) async fn status(core: &Core, session: SessionId) -> Result<Status, SessionError> {
+    let shown = || core.directory.pin().get(&session).map(|live| Status::of_live(live));
     if let Some(shown) = shown() {
         return Ok(shown);
     }
@@ -449,10 +453,6 @@ async fn record(core: &Core, session: SessionId) -> Result<Arc<SessionRecord>, S
     if let Some(shown) = shown() {
         return Ok(shown);
     }
-    stored.map(Arc::new).ok_or(SessionError::NotFound { session })
-}
-
-pub(crate) async fn status(core: &Core, session: SessionId) -> Result<Status, SessionError> {
-    let record = record(core, session).await?;
-    Ok(Status::of(core, record))
+    let record = stored.ok_or(SessionError::NotFound { session })?;
+    Ok(Status::of_record(Arc::new(record)))
 }

@@ -5,6 +5,8 @@ use std::{
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
+use tokio::sync::Semaphore;
+
 use super::{
     damage::Damages,
     engine::{Engine, guarded},
@@ -15,17 +17,27 @@ use crate::{
     store::StoreError,
 };
 
+/// How many reads there are at once. They take microseconds and wait for nobody: more of them would
+/// only be more threads for the same cores.
+const READERS: usize = 4;
+
 #[derive(Debug)]
 pub(super) struct Shared {
     /// `None` where the store is closed, or failed and could not be opened again.
     engine: RwLock<Option<Engine>>,
     visible: Visible,
+    readers: Arc<Semaphore>,
     pub(super) damages: Arc<Damages>,
 }
 
 impl Shared {
     pub(super) fn new(engine: Engine, durable: u64, damages: Arc<Damages>) -> Self {
-        Self { engine: RwLock::new(Some(engine)), visible: Visible::new(durable), damages }
+        Self {
+            engine: RwLock::new(Some(engine)),
+            visible: Visible::new(durable),
+            readers: Arc::new(Semaphore::new(READERS)),
+            damages,
+        }
     }
 
     pub(super) fn engine(&self) -> RwLockReadGuard<'_, Option<Engine>> {
@@ -59,8 +71,11 @@ impl Shared {
         self: &Arc<Self>,
         read: impl FnOnce(&Engine) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
+        // It is never closed.
+        let turn = Arc::clone(&self.readers).acquire_owned().await;
         let shared = Arc::clone(self);
         let reading = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
             let engine = shared.engine();
             let Some(engine) = engine.as_ref() else {
                 shared.health().check()?;

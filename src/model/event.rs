@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     ids::{ExternalId, Kind, RunId},
     state::{PauseCause, State},
-    time::Timestamp,
+    time::{Timestamp, serialize_timestamp},
     usage::Usage,
 };
 
@@ -17,6 +17,7 @@ pub struct EventRecord {
     /// Its place in the log of the session: 1, 2, 3 …
     pub sequence: u64,
     /// When it was recorded.
+    #[serde(serialize_with = "serialize_timestamp")]
     pub at: Timestamp,
     /// The run that it belongs to, if one was alive.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -9,7 +9,7 @@ use super::{
     ids::{ExternalId, Kind, Name, RunId, SessionId, StartKey, WorkerGeneration},
     labels::{Labels, Metadata},
     state::{Phase, State},
-    time::{SupervisedTime, Timestamp},
+    time::{SupervisedTime, Timestamp, serialize_timestamp},
     usage::Usage,
 };
 use crate::{
@@ -29,8 +29,10 @@ pub struct SessionRecord {
     /// The worker that wrote this version. With the version it names one commit.
     pub writer: WorkerGeneration,
     /// When the session was accepted.
+    #[serde(serialize_with = "serialize_timestamp")]
     pub created_at: Timestamp,
     /// When this version was written.
+    #[serde(serialize_with = "serialize_timestamp")]
     pub updated_at: Timestamp,
     /// Where it stands.
     pub phase: Phase,
@@ -212,6 +214,7 @@ pub struct SnapshotRef {
     /// Its size in bytes.
     pub bytes: u64,
     /// When it was taken.
+    #[serde(serialize_with = "serialize_timestamp")]
     pub at: Timestamp,
 }
 
@@ -272,6 +275,7 @@ pub struct Failures {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Transition {
     /// When.
+    #[serde(serialize_with = "serialize_timestamp")]
     pub at: Timestamp,
     /// From where.
     pub from: State,

@@ -34,6 +34,8 @@ const MAX_BATCH_BYTES: usize = 8 << 20;
 /// How long a failed store is left alone, at first and at most.
 const FIRST_RETRY: Duration = Duration::from_millis(50);
 const LAST_RETRY: Duration = Duration::from_secs(5);
+/// How often those who were answered together are given way before the next batch is made.
+const GIVE_WAY: u32 = 4;
 /// How often the supervised time is stored when nothing else is.
 const IDLE_COMMIT: Duration = Duration::from_secs(15);
 
@@ -109,8 +111,8 @@ impl Checkpointer {
     }
 
     /// Hands a commit in. Where the worker has ended, nothing answers.
-    pub(crate) fn submit(&self, commit: Commit, on_answer: OnAnswer) {
-        let job = Job { commit: Arc::new(commit), on_answer, told: false };
+    pub(crate) fn submit(&self, commit: Arc<Commit>, on_answer: OnAnswer) {
+        let job = Job { commit, on_answer, told: false };
         let _ = self.jobs.send(Message::Commit(job));
     }
 
@@ -163,11 +165,29 @@ impl Task {
                     Message::Flush(done) => flushed.push(done),
                 }
             }
+            let together = jobs.len() > 1;
             if !jobs.is_empty() || !flushed.is_empty() {
                 self.commit(jobs).await;
             }
             for done in flushed {
                 let _ = done.send(());
+            }
+            if together {
+                self.give_way().await;
+            }
+        }
+    }
+
+    /// Lets those go on who were just answered: what they commit next goes out together too,
+    /// rather than the first of it alone and the rest after another sync.
+    async fn give_way(&mut self) {
+        let mut turns = 0;
+        while turns < GIVE_WAY && self.waiting.len() < MAX_BATCH {
+            tokio::task::yield_now().await;
+            turns += 1;
+            while let Ok(message) = self.inbox.try_recv() {
+                self.waiting.push(message);
+                turns = 0;
             }
         }
     }

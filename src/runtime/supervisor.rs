@@ -223,7 +223,8 @@ impl Sessions {
             }
         };
         let me = self.me.clone();
-        let desk = desk::serve(Arc::clone(&self.core), session, ops, has_place);
+        // It is large, and would be copied on its way into a task.
+        let desk = Box::pin(desk::serve(Arc::clone(&self.core), session, ops, has_place));
         tokio::spawn(async move {
             let report = desk.await;
             // Where the supervisor is gone, the worker is over.

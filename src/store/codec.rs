@@ -62,9 +62,15 @@ pub(super) enum Unreadable {
     Content(BoxError),
 }
 
-/// A frame around the body that `write` appends.
-pub(super) fn seal(kind: Frame, write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
-    let mut bytes = vec![kind as u8, FORMAT];
+/// A frame around a body.
+pub(super) fn seal(kind: Frame, body: &[u8]) -> Vec<u8> {
+    seal_with(kind, body.len(), |bytes| bytes.extend_from_slice(body))
+}
+
+/// A frame around the body that `write` appends, of this length.
+pub(super) fn seal_with(kind: Frame, length: usize, write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(length + OVERHEAD);
+    bytes.extend_from_slice(&[kind as u8, FORMAT]);
     write(&mut bytes);
     let checksum = crc32fast::hash(&bytes);
     bytes.extend_from_slice(&checksum.to_le_bytes());
@@ -95,7 +101,10 @@ pub(super) fn claims(kind: Frame, bytes: &[u8]) -> bool {
 
 /// The body of a record.
 pub(super) fn record(record: &SessionRecord) -> Vec<u8> {
-    serde_json::to_vec(record).expect("a record holds nothing JSON cannot say")
+    // Room for most.
+    let mut body = Vec::with_capacity(1 << 10);
+    serde_json::to_writer(&mut body, record).expect("a record holds nothing JSON cannot say");
+    body
 }
 
 /// Reads what [`record`] wrote about this session.

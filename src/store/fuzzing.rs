@@ -209,7 +209,7 @@ fn lines(items: Vec<Item>) -> Vec<u8> {
 }
 
 fn sealed(kind: Frame, body: &[u8]) -> Vec<u8> {
-    codec::seal(kind, |frame| frame.extend_from_slice(body))
+    codec::seal(kind, body)
 }
 
 /// The bits that are looked at: one of each half, chosen by the content.

@@ -67,7 +67,7 @@ struct Data {
 }
 
 struct Session {
-    record: SessionRecord,
+    record: Arc<SessionRecord>,
     snapshots: BTreeMap<u64, Arc<[u8]>>,
     inputs: BTreeMap<u64, StoredInput>,
     input_ids: HashMap<InputId, (u64, u32)>,
@@ -145,7 +145,7 @@ impl Store for MemoryStore {
                 return Ok(None);
             };
             entry.readable(Part::Record)?;
-            Ok(Some(entry.record.clone()))
+            Ok(Some(SessionRecord::clone(&entry.record)))
         })
     }
 
@@ -160,7 +160,7 @@ impl Store for MemoryStore {
                 let entry = data.sessions.get(&session);
                 Ok(entry
                     .filter(|entry| !entry.damaged.contains(&Part::Record))
-                    .map(|entry| entry.record.clone()))
+                    .map(|entry| SessionRecord::clone(&entry.record)))
             })
         })
     }
@@ -285,7 +285,7 @@ impl Data {
         if entry.is_some_and(|entry| entry.damaged.contains(&Part::Record)) {
             return Ok(Err(Refusal::Damaged { reason: fault::REASON.to_owned() }));
         }
-        let old = entry.map(|entry| &entry.record);
+        let old = entry.map(|entry| &*entry.record);
         let used =
             |input: &InputId| Ok(entry.and_then(|entry| entry.input_ids.get(input).copied()));
         match admit(commit, old.map(Stored::of), &self.index, used)? {
@@ -300,7 +300,10 @@ impl Data {
                 None => self.index.remove(&key),
             };
         }
-        self.sessions.entry(id).or_insert_with(|| Session::new(commit.record.clone())).take(commit);
+        self.sessions
+            .entry(id)
+            .or_insert_with(|| Session::new(Arc::clone(&commit.record)))
+            .take(commit);
         Ok(Ok(()))
     }
 
@@ -322,7 +325,7 @@ impl Data {
 }
 
 impl Session {
-    fn new(record: SessionRecord) -> Self {
+    fn new(record: Arc<SessionRecord>) -> Self {
         Self {
             record,
             snapshots: BTreeMap::new(),
@@ -358,7 +361,7 @@ impl Session {
         for event in &commit.events {
             self.events.insert(event.sequence, event.clone());
         }
-        self.record = record.clone();
+        self.record = Arc::clone(record);
     }
 
     fn readable(&self, part: Part) -> Result<(), StoreError> {

@@ -177,13 +177,20 @@ pub struct Commit {
     ///
     /// The store keeps exactly the snapshots that the record names, and exactly the inputs above
     /// [`SessionRecord::inputs_covered`].
-    pub record: SessionRecord,
+    pub record: Arc<SessionRecord>,
     /// New events. Their sequences continue the log and end at `record.last_event`.
     pub events: Vec<EventRecord>,
     /// New inputs. Their sequences continue the inbox and end at `record.inbox.accepted`.
     pub inputs: Vec<StoredInput>,
     /// The bytes of a new snapshot: that of `record.snapshots[0]`.
     pub snapshot: Option<Arc<[u8]>>,
+}
+
+impl Commit {
+    /// The record, to be changed before the commit is handed in.
+    pub fn record_mut(&mut self) -> &mut SessionRecord {
+        Arc::make_mut(&mut self.record)
+    }
 }
 
 /// Why a commit was refused. Nothing of it was done.

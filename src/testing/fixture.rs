@@ -130,7 +130,7 @@ pub fn next(record: &SessionRecord, change: impl FnOnce(&mut SessionRecord)) -> 
 
 /// A commit of a record and nothing else.
 pub fn only(record: SessionRecord) -> Commit {
-    Commit { record, events: Vec::new(), inputs: Vec::new(), snapshot: None }
+    Commit { record: Arc::new(record), events: Vec::new(), inputs: Vec::new(), snapshot: None }
 }
 
 /// A commit with inputs that continue the inbox.
@@ -196,9 +196,9 @@ pub fn batch(by: u128, commits: impl IntoIterator<Item = Commit>) -> Batch {
 
 /// Commits one change as worker 1 and gives back the record that is now stored.
 pub async fn put(store: &impl Store, commit: Commit) -> SessionRecord {
-    let record = commit.record.clone();
+    let record = Arc::clone(&commit.record);
     assert_eq!(answer(store, commit).await, Ok(()));
-    record
+    Arc::unwrap_or_clone(record)
 }
 
 /// What the store says to one commit of worker 1.

@@ -77,13 +77,13 @@ async fn fill(scene: &Scene, folder: &Path) -> anyhow::Result<()> {
     let commit = |number| {
         let events = (1..=EVENTS).map(|sequence| EventRecord { sequence, ..event.clone() });
         Arc::new(Commit {
-            record: SessionRecord {
+            record: Arc::new(SessionRecord {
                 id: session(number),
                 version: 1,
                 writer: generation,
                 last_event: EVENTS,
                 ..record.clone()
-            },
+            }),
             events: events.collect(),
             inputs: Vec::new(),
             snapshot: Some(Arc::clone(&snapshot)),

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use crate::model::{
     record::Runs,
-    time::{SupervisedTime, WorkerTime},
+    time::{SupervisedTime, Timestamp, WorkerTime, serialize_timestamp},
     usage::Usage,
 };
 
@@ -115,6 +115,32 @@ proptest! {
         if end.as_millis() < END {
             prop_assert!(end.since(start) >= span);
             prop_assert!(end.since(start) - span < Duration::from_millis(1));
+        }
+    }
+}
+
+#[test]
+fn a_timestamp_is_serialized_as_chrono_does() {
+    #[derive(serde::Serialize)]
+    struct Ours(#[serde(serialize_with = "serialize_timestamp")] Timestamp);
+
+    let millis = [-62_167_219_200_001, -62_135_596_800_000, -1, 0, 1, 999, 1_000, 951_782_399_999];
+    let later = [1_709_210_096_789, 1_735_689_600_100, 253_402_300_799_999, 253_402_300_800_001];
+    let nanos = [0, 1, 999_999, 1_000_000, 1_000_000_000, 1_999_000_000];
+    let mut number = 1_u64;
+    let random = std::iter::repeat_with(|| {
+        number = number.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (number >> 18) as i64 % 253_402_300_800_000
+    });
+    for at in millis.into_iter().chain(later).chain(random.take(2_000)) {
+        let at = Timestamp::from_timestamp_millis(at).expect("a time");
+        for nanos in nanos {
+            // A leap second is only where there can be one.
+            let other = chrono::Timelike::with_nanosecond(&at, nanos).unwrap_or(at);
+            for at in [at, other] {
+                let expected = serde_json::to_string(&at).expect("JSON");
+                assert_eq!(serde_json::to_string(&Ours(at)).expect("JSON"), expected);
+            }
         }
     }
 }

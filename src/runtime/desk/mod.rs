@@ -244,20 +244,19 @@ enum Committed {
 }
 
 async fn commit(core: &Core, commit: Commit, mut decided: Vec<Decided>) -> Committed {
-    let record = Arc::new(commit.record.clone());
-    let events = commit.events.clone();
+    let commit = Arc::new(commit);
     faults::reach(Point::Decided);
     let (sender, mut answers) = tokio::sync::mpsc::unbounded_channel();
     let on_answer = move |answer| {
         let _ = sender.send(answer);
     };
-    core.checkpointer.submit(commit, Box::new(on_answer));
+    core.checkpointer.submit(Arc::clone(&commit), Box::new(on_answer));
     loop {
         match answers.recv().await {
             Some(Answer::Done) => {
                 faults::reach(Point::BeforePublish);
-                core.announce(&record, &events);
-                return Committed::Done(record, decided);
+                core.announce(&commit.record, &commit.events);
+                return Committed::Done(Arc::clone(&commit.record), decided);
             }
             Some(Answer::Delayed(error)) => {
                 for decided in &mut decided {

@@ -103,7 +103,7 @@ impl Draft {
         self.record.writer = self.moment.worker;
         self.record.updated_at = self.moment.wall;
         Commit {
-            record: self.record,
+            record: Arc::new(self.record),
             events: self.events,
             inputs: self.inputs,
             snapshot: self.snapshot,

@@ -8,7 +8,7 @@ use crate::{
     faults::{self, Bug, Point},
     model::{
         event::Cause,
-        record::{InHand, SessionRecord, SnapshotRef, StoredInput},
+        record::{InHand, SnapshotRef},
         state::State,
     },
     runtime::{
@@ -16,7 +16,7 @@ use crate::{
         error::SessionError,
         op::StopAccepted,
     },
-    store::Refusal,
+    store::{Commit, Refusal},
     telemetry,
     workload::{self, Delivery, RunError, YieldReason, erased::Driven},
 };
@@ -26,13 +26,7 @@ pub(super) struct Flight {
     decided: Vec<Decided>,
     served: Option<InHand>,
     /// The record, the new inputs and the facts as they will be.
-    landed: Landed,
-}
-
-struct Landed {
-    record: Arc<SessionRecord>,
-    inputs: Vec<Arc<StoredInput>>,
-    events: Vec<crate::model::event::EventRecord>,
+    commit: Arc<Commit>,
 }
 
 impl Session {
@@ -71,22 +65,15 @@ impl Session {
                 self.carry_out(decided, served);
                 continue;
             }
-            let commit = draft.finish();
+            let commit = Arc::new(draft.finish());
             if faults::planted(Bug::PublishBeforeCommit) {
-                self.core.publish(&self.live, &Arc::new(commit.record.clone()), &commit.events);
+                self.core.publish(&self.live, &commit.record, &commit.events);
             }
             if faults::planted(Bug::DeliverBeforeCommit) {
                 self.carry_out(Vec::new(), served);
             }
-            self.flight = Some(Box::new(Flight {
-                decided,
-                served,
-                landed: Landed {
-                    record: Arc::new(commit.record.clone()),
-                    inputs: commit.inputs.iter().cloned().map(Arc::new).collect(),
-                    events: commit.events.clone(),
-                },
-            }));
+            let flight = Flight { decided, served, commit: Arc::clone(&commit) };
+            self.flight = Some(Box::new(flight));
             faults::reach(Point::Decided);
             let line = self.alarm.line();
             let on_answer = move |answer| {
@@ -254,9 +241,9 @@ impl Session {
         match answer {
             Answer::Done => {
                 if let Some(flight) = self.flight.take() {
-                    let Flight { decided, served, landed } = *flight;
+                    let Flight { decided, served, commit } = *flight;
                     faults::reach(Point::BeforePublish);
-                    self.land(landed);
+                    self.land(&commit);
                     faults::reach(Point::BeforeAcknowledge);
                     self.carry_out(decided, served);
                     faults::reach(Point::AfterAcknowledge);
@@ -308,17 +295,16 @@ impl Session {
     }
 
     /// The commit is durable: publishes it.
-    fn land(&mut self, landed: Landed) {
-        let Landed { record, inputs, events } = landed;
+    fn land(&mut self, commit: &Commit) {
         self.notes.clear();
         self.untaken = false;
-        self.record = record;
-        self.inbox.extend(inputs);
+        self.record = Arc::clone(&commit.record);
+        self.inbox.extend(commit.inputs.iter().cloned().map(Arc::new));
         let consumed = self.record.inbox.consumed;
         while self.inbox.front().is_some_and(|input| input.sequence <= consumed) {
             self.inbox.pop_front();
         }
-        self.core.publish(&self.live, &self.record, &events);
+        self.core.publish(&self.live, &self.record, &commit.events);
     }
 
     /// Answers everybody, and does what follows.

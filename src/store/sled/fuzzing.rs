@@ -26,7 +26,7 @@ pub(crate) fn mark(bytes: &[u8]) {
 
     let (first, second) = bytes.split_at(bytes.len() / 2);
     let halves = [first, second];
-    let slots = halves.map(|body| codec::seal(Frame::Meta, |slot| slot.extend(body)));
+    let slots = halves.map(|body| codec::seal(Frame::Meta, body));
     let [(first, is_first), (second, is_second)] = slots.each_ref().map(|slot| mark::read(slot));
     let [mut file, second_slot] = slots;
     file.resize(4096, 0);
@@ -75,11 +75,11 @@ fn any_rows(bytes: &[u8]) {
     let Ok(head) = reader.take(HEAD) else {
         return;
     };
-    let mut rows = vec![codec::seal(Frame::Head, |row| row.extend(head))];
+    let mut rows = vec![codec::seal(Frame::Head, head)];
     while let Ok([length]) = reader.array()
         && let Ok(piece) = reader.take(usize::from(length))
     {
-        rows.push(codec::seal(Frame::Piece, |row| row.extend(piece)));
+        rows.push(codec::seal(Frame::Piece, piece));
     }
     let held: usize = rows.iter().map(Vec::len).sum();
     for table in Table::ALL {

@@ -120,7 +120,7 @@ fn newer_format(bytes: &[u8]) -> Option<Unreadable> {
 
 /// Every slot has the same length: it is written over its older self.
 pub(super) fn encode(mark: &Mark) -> Vec<u8> {
-    let body = codec::seal(Frame::Meta, |body| {
+    let body = codec::seal_with(Frame::Meta, LENGTH - codec::OVERHEAD, |body| {
         body.extend_from_slice(&mark.turn.to_le_bytes());
         body.extend_from_slice(&mark.commit.to_le_bytes());
         body.extend_from_slice(&mark.aside.unwrap_or(0).to_le_bytes());

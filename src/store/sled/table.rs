@@ -111,7 +111,8 @@ pub(super) fn session_key(session: SessionId) -> [u8; 16] {
 /// The key of a numbered part of a session. The number is big-endian, so that keys are ordered as
 /// numbers are.
 pub(super) fn part_key(session: SessionId, sequence: u64) -> Vec<u8> {
-    let mut key = session_key(session).to_vec();
+    let mut key = Vec::with_capacity(16 + 8);
+    key.extend_from_slice(&session_key(session));
     key.extend_from_slice(&sequence.to_be_bytes());
     key
 }

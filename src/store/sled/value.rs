@@ -20,6 +20,9 @@ use crate::store::{
 /// The largest row.
 pub(super) const ROW: usize = 32 << 10;
 
+/// How many bytes are in a head.
+const HEAD: usize = 1 + 8 + 8 + 4 + 4;
+
 /// How many bytes of a value are in a piece.
 const PIECE: usize = ROW - codec::OVERHEAD - 8 - 4;
 
@@ -37,15 +40,12 @@ pub(super) const fn is_in_pieces(body: &[u8]) -> bool {
 /// Puts the body of a value into rows.
 pub(super) fn encode(table: Table, key: &[u8], generation: u64, body: &[u8]) -> Encoded {
     if !is_in_pieces(body) {
-        return Encoded {
-            row: codec::seal(table.frame(), |row| row.extend_from_slice(body)),
-            pieces: Vec::new(),
-        };
+        return Encoded { row: codec::seal(table.frame(), body), pieces: Vec::new() };
     }
     let numbered = (0_u32..).zip(body.chunks(PIECE));
     let pieces: Vec<_> = numbered
         .map(|(number, bytes)| {
-            let piece = codec::seal(Frame::Piece, |piece| {
+            let piece = codec::seal_with(Frame::Piece, 8 + 4 + bytes.len(), |piece| {
                 piece.extend_from_slice(&generation.to_le_bytes());
                 piece.extend_from_slice(&number.to_le_bytes());
                 piece.extend_from_slice(bytes);
@@ -54,7 +54,7 @@ pub(super) fn encode(table: Table, key: &[u8], generation: u64, body: &[u8]) -> 
         })
         .collect();
     let count = u32::try_from(pieces.len()).expect("a value has fewer than 4 billion pieces");
-    let row = codec::seal(Frame::Head, |row| {
+    let row = codec::seal_with(Frame::Head, HEAD, |row| {
         row.push(table.frame() as u8);
         row.extend_from_slice(&generation.to_le_bytes());
         row.extend_from_slice(&(body.len() as u64).to_le_bytes());

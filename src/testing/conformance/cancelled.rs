@@ -30,7 +30,7 @@ pub async fn a_dropped_commit_can_be_repeated<P: Place>() {
     for number in 1..=5 {
         let mut commit = with_inputs(next(&last, |_| ()), &[(None, b"input")]);
         commit.events = with_events(next(&last, |_| ()), ["event"]).events;
-        commit.record.last_event += 1;
+        commit.record_mut().last_event += 1;
         begin_and_drop(store.commit(batch(1, [commit.clone()]))).await;
         last = put(&store, commit).await;
         assert_eq!(store.inputs(session(1), 0, 99).await.expect("inputs").len(), number);

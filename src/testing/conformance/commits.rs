@@ -22,9 +22,9 @@ pub async fn what_was_committed_is_there_after_a_crash<P: Place>() {
     let (place, store) = opened::<P>().await;
     let mut commit = with_inputs(record(1), &[(Some("a"), b"hello"), (None, b"world")]);
     commit.events = with_events(record(1), ["one", "two"]).events;
-    commit.record.last_event = 2;
+    commit.record_mut().last_event = 2;
     commit.snapshot = Some(b"state".as_slice().into());
-    commit.record.snapshots = with_snapshot(record(1), 0, b"state").record.snapshots;
+    commit.record_mut().snapshots = with_snapshot(record(1), 0, b"state").record.snapshots.clone();
     let inputs = commit.inputs.clone();
     let events = commit.events.clone();
     let stored = put(&store, commit).await;
@@ -83,15 +83,18 @@ pub async fn a_new_session_must_not_exist<P: Place>() {
 pub async fn a_repeated_commit_is_answered_and_changes_nothing<P: Place>() {
     let (place, store) = opened::<P>().await;
     let mut commit = with_inputs(record(1), &[(Some("once"), b"x")]);
-    commit.record.name = Some("unique".parse().expect("a name"));
+    commit.record_mut().name = Some("unique".parse().expect("a name"));
     commit.events = with_events(record(1), ["once"]).events;
-    commit.record.last_event = 1;
+    commit.record_mut().last_event = 1;
     for _ in 0..2 {
         assert_eq!(answer(&store, commit.clone()).await, Ok(()));
     }
     let store = reopened(&place, store, 1).await;
     assert_eq!(answer(&store, commit.clone()).await, Ok(()));
-    assert_eq!(store.load(session(1)).await.expect("load"), Some(commit.record));
+    assert_eq!(
+        store.load(session(1)).await.expect("load"),
+        Some(SessionRecord::clone(&commit.record))
+    );
     assert_eq!(store.inputs(session(1), 0, 9).await.expect("inputs").len(), 1);
     assert_eq!(store.events(session(1), 1..=9, 9).await.expect("events").len(), 1);
 }
@@ -112,9 +115,9 @@ pub async fn a_refused_commit_leaves_nothing_behind<P: Place>() {
     put(&store, only(SessionRecord { name: name.clone(), ..record(1) })).await;
     let mut refused = with_inputs(record(2), &[(Some("id"), b"x")]);
     refused.events = with_events(record(2), ["never"]).events;
-    refused.record.last_event = 1;
-    refused.record.name = name;
-    refused.record.external_id = Some("outside".parse().expect("an id"));
+    refused.record_mut().last_event = 1;
+    refused.record_mut().name = name;
+    refused.record_mut().external_id = Some("outside".parse().expect("an id"));
     let refusal = Refusal::NameTaken { holder: session(1) };
     assert_eq!(answer(&store, refused.clone()).await, Err(refusal));
 
@@ -123,7 +126,7 @@ pub async fn a_refused_commit_leaves_nothing_behind<P: Place>() {
     assert_eq!(store.events(session(2), 1..=9, 9).await.expect("events"), []);
     let outside = Key::ExternalId("outside".parse().expect("an id"));
     assert_eq!(store.find(outside).await.expect("find"), None);
-    refused.record.name = None;
+    refused.record_mut().name = None;
     assert_eq!(answer(&store, refused).await, Ok(()));
 }
 

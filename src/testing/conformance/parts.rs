@@ -1,6 +1,6 @@
 //! Inputs, snapshots and events: what is kept, and how it comes back.
 
-use std::ops::RangeInclusive;
+use std::{ops::RangeInclusive, sync::Arc};
 
 use crate::store::Store;
 
@@ -98,7 +98,7 @@ pub async fn an_input_that_its_own_commit_covers_is_gone_at_once<P: Place>() {
     let (_place, store) = opened::<P>().await;
     let mut commit = with_inputs(record(1), &[(Some("a"), b"one"), (Some("b"), b"two")]);
     let inputs = commit.inputs;
-    commit = with_snapshot(commit.record, 1, b"state");
+    commit = with_snapshot(Arc::unwrap_or_clone(commit.record), 1, b"state");
     commit.inputs = inputs;
     put(&store, commit).await;
     let left = store.inputs(session(1), 0, 9).await.expect("inputs");
@@ -116,8 +116,8 @@ pub async fn a_large_record_input_and_event_come_back_as_they_were<P: Place>() {
     let payload = noise(1, 150_000);
     let mut commit = with_inputs(record(1), &[(None, &payload), (None, b"small")]);
     commit.events = with_events(record(1), ["before", &text, "after"]).events;
-    commit.record.last_event = 3;
-    commit.record.metadata.insert("text".to_owned(), text.clone().into());
+    commit.record_mut().last_event = 3;
+    commit.record_mut().metadata.insert("text".to_owned(), text.clone().into());
     let stored = put(&store, commit).await;
     let store = reopened(&place, store, 1).await;
     assert!(store.load(session(1)).await.expect("load") == Some(stored.clone()));

@@ -187,7 +187,7 @@ impl Life {
 
     async fn commit(&mut self, store: &SledStore, commit: Commit) {
         let known = self.sessions.entry(commit.record.id).or_default();
-        known.records.insert(commit.record.version, commit.record.clone());
+        known.records.insert(commit.record.version, SessionRecord::clone(&commit.record));
         if let (Some(bytes), Some(kept)) = (&commit.snapshot, commit.record.snapshot()) {
             known.snapshots.insert(kept.sequence, bytes.to_vec());
         }

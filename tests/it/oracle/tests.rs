@@ -312,16 +312,16 @@ type SpoilStore = fn(&mut Commit);
 
 #[rustfmt::skip]
 const SPOILT_STORES: &[(&str, SpoilStore, Rule)] = &[
-    ("an input that is missing", |commit| commit.record.inbox.accepted += 1, Rule::Inputs),
+    ("an input that is missing", |commit| commit.record_mut().inbox.accepted += 1, Rule::Inputs),
     ("an input in hand that is not there", |commit| {
-        commit.record.inbox.in_hand = Some(sessionkeeper::InHand { input: 9, attempt: 1 });
+        commit.record_mut().inbox.in_hand = Some(sessionkeeper::InHand { input: 9, attempt: 1 });
     }, Rule::Inputs),
-    ("bytes of inputs", |commit| commit.record.inbox.waiting_bytes += 1, Rule::Inputs),
-    ("a state that is not covered", |commit| commit.record.inbox.consumed -= 1, Rule::Snapshots),
-    ("a snapshot that is missing", |commit| commit.record.snapshots[0].sequence += 1, Rule::Snapshots),
-    ("a snapshot of another size", |commit| commit.record.snapshots[0].bytes += 1, Rule::Snapshots),
+    ("bytes of inputs", |commit| commit.record_mut().inbox.waiting_bytes += 1, Rule::Inputs),
+    ("a state that is not covered", |commit| commit.record_mut().inbox.consumed -= 1, Rule::Snapshots),
+    ("a snapshot that is missing", |commit| commit.record_mut().snapshots[0].sequence += 1, Rule::Snapshots),
+    ("a snapshot of another size", |commit| commit.record_mut().snapshots[0].bytes += 1, Rule::Snapshots),
     ("a snapshot that cannot be read", |commit| commit.snapshot = Some(Arc::from(*b"no snapshot")), Rule::Snapshots),
-    ("no snapshot", |commit| commit.record.snapshots.clear(), Rule::Snapshots),
+    ("no snapshot", |commit| commit.record_mut().snapshots.clear(), Rule::Snapshots),
 ];
 
 #[tokio::test(start_paused = true)]
@@ -330,6 +330,7 @@ async fn whatever_is_spoilt_in_a_store_is_found() {
         let (store, _, id) = life().await;
         let mut record = store.load(id).await.unwrap().unwrap();
         record.version += 1;
+        let record = Arc::new(record);
         let mut commit = Commit { record, events: vec![], inputs: vec![], snapshot: None };
         spoil(&mut commit);
         let commits = vec![Arc::new(commit)];

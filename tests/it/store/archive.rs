@@ -265,9 +265,9 @@ async fn write_the_fixture() {
     first.labels = sessionkeeper::Labels::new([("team", "red")]).expect("labels");
     let mut commit = with_inputs(first, &[(Some("once"), b"hello")]);
     commit.snapshot = Some(b"state".as_slice().into());
-    commit.record.snapshots = with_snapshot(record(1), 0, b"state").record.snapshots;
+    commit.record_mut().snapshots = with_snapshot(record(1), 0, b"state").record.snapshots.clone();
     commit.events = with_events(record(1), ["begun", "ended"]).events;
-    commit.record.last_event = 2;
+    commit.record_mut().last_event = 2;
     put(&store, commit).await;
     let mut second = record(2);
     second.phase = Phase::Completed;

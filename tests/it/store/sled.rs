@@ -130,7 +130,7 @@ async fn no_value_ever_becomes_a_blob() {
     let text = "x".repeat(300_000);
     for round in 0..4 {
         let mut commit = with_events(next(&stored, |_| ()), [text.as_str(); 3]);
-        commit.record.metadata.insert("text".to_owned(), text.clone().into());
+        commit.record_mut().metadata.insert("text".to_owned(), text.clone().into());
         stored = put(&store, commit).await;
         let bytes = noise(round, 700_000);
         stored = put(&store, with_snapshot(next(&stored, |_| ()), 0, &bytes)).await;
@@ -400,11 +400,11 @@ async fn commits_of_one_session_can_wait_together() {
     let (place, store) = opened::<Folder>().await;
     let mut first = with_inputs(record(1), &[(Some("once"), b"one")]);
     first.events = with_events(record(1), ["one"]).events;
-    first.record.last_event = 1;
+    first.record_mut().last_event = 1;
     let second = with_events(next(&first.record, |_| ()), ["two", "three"]);
     let twice = with_inputs(next(&second.record, |_| ()), &[(Some("once"), b"two")]);
     let third = with_inputs(next(&second.record, |_| ()), &[(Some("another"), b"two")]);
-    let stored = third.record.clone();
+    let stored = std::sync::Arc::unwrap_or_clone(third.record.clone());
     // Another session's goes to the device first, and the others wait for it.
     let ahead = store.commit(batch(1, [only(record(2))]));
     let waiting = [first, second, twice, third].map(|commit| store.commit(batch(1, [commit])));

@@ -141,7 +141,7 @@ impl Store for Bent {
                 }
                 if self.is(Wrong::TakesAnyVersion) {
                     let stored = self.inner.load(commit.record.id).await?;
-                    commit.record.version = stored.map_or(0, |record| record.version) + 1;
+                    commit.record_mut().version = stored.map_or(0, |record| record.version) + 1;
                 }
                 if self.is(Wrong::RefusesRepetition) {
                     let stored = self.inner.load(commit.record.id).await?;

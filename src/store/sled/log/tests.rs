@@ -31,7 +31,7 @@ fn message(segment: u8, kind: u8, body: &[u8]) -> Vec<u8> {
 
 fn commit(segment: u8, commit: u64) -> Vec<u8> {
     let meta = Meta { commit, ..Meta::default() };
-    let row = codec::seal(codec::Frame::Meta, |row| row.extend_from_slice(&meta.encode()));
+    let row = codec::seal(codec::Frame::Meta, &meta.encode());
     message(segment, PUT, &row)
 }
 

@@ -43,7 +43,7 @@ impl Totals {
         self.words += file.words;
         self.bytes += file.bytes;
         let chained = format!("{}\n{name}\n{}", self.digest, file.sha256);
-        self.digest = format!("{:x}", Sha256::digest(chained));
+        self.digest = hex(&Sha256::digest(chained));
     }
 }
 
@@ -197,6 +197,11 @@ pub(crate) struct FileCount {
     sha256: String,
 }
 
+/// A digest as it is written.
+pub(crate) fn hex(digest: &[u8]) -> String {
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// Reads a file piece by piece.
 pub(crate) async fn count(path: &Path, alive: impl Fn()) -> anyhow::Result<FileCount> {
     let unreadable = || format!("{} cannot be read", path.display());
@@ -210,7 +215,7 @@ pub(crate) async fn count(path: &Path, alive: impl Fn()) -> anyhow::Result<FileC
         alive();
         let bytes = piece.get(..length).unwrap_or_default();
         if bytes.is_empty() {
-            counted.sha256 = format!("{:x}", sha.finalize());
+            counted.sha256 = hex(&sha.finalize());
             return Ok(counted);
         }
         sha.update(bytes);

@@ -10,7 +10,7 @@ use sessionkeeper::{
 use sha2::{Digest, Sha256};
 
 use crate::common::{
-    folder_count::{FolderCount, Heartbeats, Part, Progress, Totals, files_of},
+    folder_count::{FolderCount, Heartbeats, Part, Progress, Totals, files_of, hex},
     follow::{Follower, Seen, doing},
     screen::Screen,
 };
@@ -40,7 +40,7 @@ pub(crate) async fn start(
 ) -> anyhow::Result<Vec<Arc<Counting>>> {
     let mut sessions = Vec::new();
     for (name, part) in parts(folder).await? {
-        let key = format!("{:x}", Sha256::digest(serde_json::to_vec(&part)?));
+        let key = hex(&Sha256::digest(serde_json::to_vec(&part)?));
         let start = Start::new(Progress::of(part)).key(StartKey::new(key)?);
         let started = supervisor.start(start).await?;
         let origin = started.origin();

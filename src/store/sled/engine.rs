@@ -57,6 +57,18 @@ impl Engine {
         cache_capacity: u64,
         damages: Arc<Damages>,
     ) -> Result<Self, OpenError> {
+        let mut engine = Self::open_meta(path, cache_capacity, damages)?;
+        engine.open_rest()?;
+        Ok(engine)
+    }
+
+    /// Opens a database as far as to tell whether it is ours: nothing but its meta row may be read.
+    /// To a database that is there it adds nothing.
+    pub(super) fn open_meta(
+        path: &Path,
+        cache_capacity: u64,
+        damages: Arc<Damages>,
+    ) -> Result<Self, OpenError> {
         layout::wait_for_release(&path.join("db"));
         layout::remove_unfinished(path).map_err(OpenError::Io)?;
         let opened = guarded(|| {
@@ -66,27 +78,29 @@ impl Engine {
                 .cache_capacity(cache_capacity)
                 .flush_every_ms(None)
                 .open()?;
-            let trees = Table::ALL
-                .into_iter()
-                .map(|table| db.open_tree(table.name()))
-                .collect::<Result<Vec<_>, _>>()?;
-            db.flush()?;
-            Ok((db, trees))
+            let meta = db.open_tree(Table::Meta.name())?;
+            Ok((db, meta))
         });
-        let (db, trees) = match opened {
-            Ok(Ok(opened)) => opened,
-            Ok(Err(error)) => return Err(classify(error)),
-            Err(panic) => return Err(OpenError::Damaged(panic)),
-        };
+        let (db, meta) = opened.map_err(OpenError::Damaged)?.map_err(classify)?;
         let log = OpenOptions::new()
             .read(true)
             .write(true)
             .open(path.join("db"))
             .map_err(OpenError::Io)?;
-        let engine = Self { trees, db, log, path: path.to_owned(), damages };
+        Ok(Self { trees: vec![meta], db, log, path: path.to_owned(), damages })
+    }
+
+    /// Opens the rest of a database that is ours. Tables that an older version did not have are made.
+    pub(super) fn open_rest(&mut self) -> Result<(), OpenError> {
+        let opened = guarded(|| {
+            let tree = |table: Table| self.db.open_tree(table.name());
+            let trees = Table::ALL.into_iter().map(tree).collect::<Result<Vec<_>, _>>()?;
+            self.db.flush()?;
+            Ok(trees)
+        });
+        self.trees = opened.map_err(OpenError::Damaged)?.map_err(classify)?;
         // Another process may have been killed between its write and its sync.
-        layout::sync_files(path).map_err(OpenError::Io)?;
-        Ok(engine)
+        layout::sync_files(&self.path).map_err(OpenError::Io)
     }
 
     pub(super) fn tree(&self, table: Table) -> &Tree {

@@ -177,12 +177,14 @@ impl Trial<'_> {
         folder: &Path,
         damages: &Arc<Damages>,
     ) -> Result<Result<(Engine, Meta), String>, StoreError> {
-        let engine = match Engine::open(folder, self.cache_capacity, Arc::clone(damages)) {
+        let refused = |error| match error {
+            OpenError::Io(_) | OpenError::System(_) => Err(error.into_store_error(self.layout)),
+            OpenError::Damaged(what) => Ok(Err(what)),
+        };
+        let opened = Engine::open_meta(folder, self.cache_capacity, Arc::clone(damages));
+        let mut engine = match opened {
             Ok(engine) => engine,
-            Err(error @ (OpenError::Io(_) | OpenError::System(_))) => {
-                return Err(error.into_store_error(self.layout));
-            }
-            Err(OpenError::Damaged(what)) => return Ok(Err(what)),
+            Err(error) => return refused(error),
         };
         faults::reach(Point::OpenRead);
         let meta = match Meta::read(&engine) {
@@ -191,6 +193,9 @@ impl Trial<'_> {
                 return newer_format(self.layout, &engine).map_or(Ok(Err(error.to_string())), Err);
             }
         };
+        if let Err(error) = engine.open_rest() {
+            return refused(error);
+        }
         let Meta { commit, .. } = meta;
         if commit < self.expected {
             let expected = self.expected;

@@ -33,6 +33,12 @@ super::listed! {
         /// The checksums of stored values are not compared (G8, `store/codec.rs`).
         /// Noticed by `every_changed_bit_of_a_frame_is_noticed`, `one_damaged_record_harms_no_other`; fuzzing.
         SkipChecksum,
+        /// A chunk goes with its snapshot though another one needs it (G2, `store/sled/snapshots.rs`).
+        /// Noticed by `both_kept_snapshots_come_back_whatever_the_states_were`, `a_snapshot_that_is_dropped_takes_only_its_own_chunks_along`; power cuts.
+        RemoveNeededChunk,
+        /// A damaged snapshot is taken to prove that its chunks are stored (G8, `store/sled/snapshots.rs`).
+        /// Noticed by `what_a_damaged_snapshot_lost_is_written_again`; damage.
+        TrustDamagedSnapshot,
         /// The due times that a session had before stay in the index (G7, `store/index.rs`).
         /// Noticed by `lanes_follow_their_records`; simulation.
         LeaveStaleDueTime,

@@ -34,6 +34,7 @@ const fn target(name: &'static str, check: fn(&[u8])) -> Target {
 /// All of them.
 pub const TARGETS: &[Target] = &[
     target("archive", store::archive),
+    target("chunks", store::sled::chunks),
     target("events", store::events),
     target("frame", store::frame),
     target("index", store::index),

@@ -34,11 +34,15 @@ pub(super) const OVERHEAD: usize = 2 + 4;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum Frame {
+    /// A part of a snapshot that is in chunks, or a list of such.
+    Chunk = b'C',
     Events = b'E',
     /// Stands for a value that is split into pieces.
     Head = b'H',
     Input = b'I',
     InputId = b'K',
+    /// Stands for a snapshot that is in chunks.
+    Chunked = b'L',
     /// What a store knows about itself.
     Meta = b'M',
     Piece = b'P',

@@ -18,11 +18,13 @@ use crate::model::{
     time::SupervisedTime,
 };
 
-const FRAMES: [Frame; 9] = [
+const FRAMES: [Frame; 11] = [
+    Frame::Chunk,
     Frame::Events,
     Frame::Head,
     Frame::Input,
     Frame::InputId,
+    Frame::Chunked,
     Frame::Meta,
     Frame::Piece,
     Frame::Record,

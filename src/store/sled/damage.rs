@@ -1,7 +1,7 @@
 //! What was found to be unreadable.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     sync::{Mutex, PoisonError},
 };
 
@@ -13,11 +13,15 @@ use crate::{
 
 /// What is known to be unreadable, once each.
 #[derive(Debug, Default)]
-pub(super) struct Damages(Mutex<BTreeMap<(Option<SessionId>, String), Damage>>);
+pub(super) struct Damages {
+    all: Mutex<BTreeMap<(Option<SessionId>, String), Damage>>,
+    /// The keys of the snapshots among it.
+    snapshots: Mutex<HashSet<Vec<u8>>>,
+}
 
 impl Damages {
     pub(super) fn note(&self, damage: Damage) {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.all.lock().unwrap_or_else(PoisonError::into_inner);
         known.entry((damage.session, damage.reason.clone())).or_insert(damage);
     }
 
@@ -37,6 +41,9 @@ impl Damages {
             .map_or_else(String::new, |number| format!(" {}", u64::from_be_bytes(number)));
         let reason = format!("its {what}{number} cannot be read: {why}");
         self.note(Damage::new(session, reason, bytes));
+        if table == Table::Snapshots {
+            self.snapshots.lock().unwrap_or_else(PoisonError::into_inner).insert(key.to_vec());
+        }
         match session {
             Some(session) => StoreError::Damaged { session, what, reason: why.to_string() },
             None => StoreError::Unavailable {
@@ -46,8 +53,13 @@ impl Damages {
         }
     }
 
+    /// Whether this snapshot could not be read.
+    pub(super) fn has_snapshot(&self, key: &[u8]) -> bool {
+        self.snapshots.lock().unwrap_or_else(PoisonError::into_inner).contains(key)
+    }
+
     pub(super) fn all(&self) -> Vec<Damage> {
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = self.all.lock().unwrap_or_else(PoisonError::into_inner);
         known.values().cloned().collect()
     }
 }

@@ -6,6 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+pub(crate) use super::chunks::fuzzing::chunks;
 use super::{
     SledStore,
     mark::{self, Found},

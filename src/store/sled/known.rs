@@ -32,15 +32,15 @@ pub(super) struct Known {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Row {
     pub(super) sequence: u64,
-    /// Whether it may be split into pieces.
-    pub(super) in_pieces: bool,
+    /// Whether it may take more than its own row.
+    pub(super) is_split: bool,
 }
 
 impl Known {
     /// What is known of a record that was read.
     pub(super) fn read(record: &SessionRecord) -> Self {
         let snapshots =
-            record.snapshots.iter().map(|kept| Row { sequence: kept.sequence, in_pieces: true });
+            record.snapshots.iter().map(|kept| Row { sequence: kept.sequence, is_split: true });
         Self {
             stored: Stored::of(record),
             rows: index::rows(record),
@@ -56,11 +56,11 @@ impl Known {
         let record = &commit.record;
         let before = |sequence| {
             old.and_then(|old| old.snapshots.iter().find(|row| row.sequence == sequence))
-                .is_none_or(|row| row.in_pieces)
+                .is_none_or(|row| row.is_split)
         };
         let snapshots = record.snapshots.iter().enumerate().map(|(place, kept)| Row {
             sequence: kept.sequence,
-            in_pieces: match &commit.snapshot {
+            is_split: match &commit.snapshot {
                 Some(bytes) if place == 0 => value::is_in_pieces(bytes),
                 Some(_) | None => before(kept.sequence),
             },

@@ -3,9 +3,10 @@
 //! | file | what is in it |
 //! | --- | --- |
 //! | `options`, `open`, `layout` | how a folder is opened, and what is in it |
-//! | `writer`, `plan`, `known` | the thread that writes, what a group of commits comes to, and what it need not read again |
+//! | `prepared` | what is done for a commit before the thread that writes has it |
+//! | `writer`, `plan`, `snapshots`, `known` | the thread that writes, what a group of commits comes to, and what it need not read again |
 //! | `shared`, `read` | how reads see only what is durable |
-//! | `table`, `value`, `events`, `meta` | what is in the trees |
+//! | `table`, `value`, `chunks`, `events`, `meta` | what is in the trees |
 //! | `salvage`, `rebuild` | a store taken apart and put together, for archives and repairs |
 //! | `mark`, `reserve`, `damage` | what guards against loss, full disks and damage |
 //! | `engine`, `log` | sled itself, and a look at its log before it is opened |
@@ -21,7 +22,7 @@ use std::{
 use tokio::sync::{mpsc, oneshot};
 
 pub use self::options::{Durability, OnDamage, SledOptions};
-use self::{shared::Shared, visible::Health, writer::Job};
+use self::{prepared::Prepared, shared::Shared, visible::Health, writer::Job};
 use super::{
     AcceptedInput, Batch, Damage, Due, Key, Opened, Page, Query, Refusal, Store, StoreError,
     StoreFuture, index,
@@ -33,6 +34,7 @@ use crate::model::{
     time::SupervisedTime,
 };
 
+mod chunks;
 mod damage;
 mod engine;
 mod events;
@@ -46,11 +48,13 @@ mod meta;
 mod open;
 mod options;
 mod plan;
+mod prepared;
 mod read;
 pub(super) mod rebuild;
 mod reserve;
 pub(super) mod salvage;
 mod shared;
+mod snapshots;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -79,6 +83,16 @@ mod writer;
 ///   sessions may be missing. [`Store::damaged`] says so at once, and names a copy of the files.
 /// - One session is damaged: the others work; see [`Store::damaged`], which knows the damaged
 ///   records from [`begin`](Store::begin) on and other parts once they were read.
+///
+/// # Large states
+///
+/// A snapshot of more than 128 KiB is kept in chunks, and a checkpoint writes those that changed:
+/// where 4 KiB are added at the end of 10 MiB, about 8 KiB are written, and a change in another place
+/// costs a few KiB more. To find out what changed takes about a millisecond for each MiB, off the thread
+/// that writes. Both kept snapshots share what they have in common. So damage to a chunk can concern
+/// both of them, which damage to a smaller snapshot does not. Where the damage is known, the next
+/// checkpoint writes what is missing. A damaged snapshot can leave chunks behind that nobody
+/// needs any more; [`repair`](super::repair) gives their space back.
 ///
 /// # Blocking
 ///
@@ -170,7 +184,10 @@ impl Store for SledStore {
     }
 
     fn commit(&self, batch: Batch) -> StoreFuture<'_, Vec<Result<(), Refusal>>> {
-        Box::pin(self.ask(move |reply| Job::Commit(batch, reply)))
+        Box::pin(async move {
+            let prepared = Prepared::new(batch).await?;
+            self.ask(move |reply| Job::Commit(prepared, reply)).await
+        })
     }
 
     fn load(&self, session: SessionId) -> StoreFuture<'_, Option<SessionRecord>> {

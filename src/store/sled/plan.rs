@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use ::sled::Batch;
 
 use super::{
+    chunks::Cut,
     engine::Engine,
     events,
     known::{Cache, Known},
@@ -72,10 +73,11 @@ impl<'a> Plan<'a> {
         self.engine.apply(self.writes.into_iter().collect())
     }
 
-    /// Plans a commit.
+    /// Plans a commit. `cut` is its snapshot in chunks, if it is a large one.
     pub(super) fn commit(
         &mut self,
         commit: &Commit,
+        cut: Option<&Cut>,
         cache: &mut Cache,
     ) -> Result<Result<(), Refusal>, StoreError> {
         let session = commit.record.id;
@@ -99,7 +101,7 @@ impl<'a> Plan<'a> {
             Verdict::AlreadyIn => Ok(()),
             Verdict::Do => {
                 self.sessions.insert(session);
-                self.snapshots(commit, old.as_ref())?;
+                self.snapshots(commit, cut, old.as_ref())?;
                 self.inputs(commit, old.as_ref())?;
                 events::append(self, session, &commit.events)?;
                 let known = self.record(commit, old.as_ref())?;
@@ -141,26 +143,6 @@ impl<'a> Plan<'a> {
             }
             self.index.insert(key, value);
         }
-    }
-
-    fn snapshots(&mut self, commit: &Commit, old: Option<&Known>) -> Result<(), StoreError> {
-        let record = &commit.record;
-        let newest = record.snapshot().zip(commit.snapshot.as_deref());
-        let kept = |sequence| record.snapshots.iter().any(|kept| kept.sequence == sequence);
-        for row in old.into_iter().flat_map(|old| &old.snapshots) {
-            let key = part_key(record.id, row.sequence);
-            let replaced = newest.is_some_and(|(newest, _)| newest.sequence == row.sequence);
-            if row.in_pieces && (replaced || !kept(row.sequence)) {
-                self.remove_pieces(Table::Snapshots, &key)?;
-            }
-            if !kept(row.sequence) {
-                self.write(Table::Snapshots, key, None);
-            }
-        }
-        if let Some((newest, bytes)) = newest {
-            self.put(Table::Snapshots, part_key(record.id, newest.sequence), bytes);
-        }
-        Ok(())
     }
 
     fn inputs(&mut self, commit: &Commit, old: Option<&Known>) -> Result<(), StoreError> {
@@ -207,7 +189,7 @@ impl<'a> Plan<'a> {
         Ok(())
     }
 
-    fn remove_pieces(&mut self, table: Table, key: &[u8]) -> Result<(), StoreError> {
+    pub(super) fn remove_pieces(&mut self, table: Table, key: &[u8]) -> Result<(), StoreError> {
         if let Some(raw) = self.engine.raw(table, key)? {
             for piece in value::piece_keys(self.engine, table, key, &raw)? {
                 self.write(Table::Pieces, piece, None);
@@ -216,7 +198,7 @@ impl<'a> Plan<'a> {
         Ok(())
     }
 
-    fn write(&mut self, table: Table, key: Vec<u8>, value: Option<Vec<u8>>) {
+    pub(super) fn write(&mut self, table: Table, key: Vec<u8>, value: Option<Vec<u8>>) {
         self.bytes += key.len() + value.as_ref().map_or(0, Vec::len);
         let batch = self.writes.entry(table).or_default();
         match value {

@@ -182,8 +182,7 @@ impl Builder<'_> {
                 self.plan.new_record(&record);
             }
             Item::Snapshot { session, sequence, bytes } => {
-                let key = part_key(session, sequence);
-                self.plan.put(Table::Snapshots, key, &bytes);
+                self.plan.new_snapshot(session, sequence, bytes);
             }
             Item::Input { session, input } => {
                 let key = part_key(session, input.sequence);

@@ -17,8 +17,8 @@ use crate::{
     store::StoreError,
 };
 
-/// How many reads there are at once. They take microseconds and wait for nobody: more of them would
-/// only be more threads for the same cores.
+/// How many reads there are at once. Most take microseconds: more of them would only be more
+/// threads for the same cores.
 const READERS: usize = 4;
 
 #[derive(Debug)]
@@ -28,6 +28,9 @@ pub(super) struct Shared {
     visible: Visible,
     readers: Arc<Semaphore>,
     pub(super) damages: Arc<Damages>,
+    /// How many bytes were handed to the database, for the tests of how little that is.
+    #[cfg(test)]
+    written: std::sync::atomic::AtomicUsize,
 }
 
 impl Shared {
@@ -37,6 +40,8 @@ impl Shared {
             visible: Visible::new(durable),
             readers: Arc::new(Semaphore::new(READERS)),
             damages,
+            #[cfg(test)]
+            written: 0.into(),
         }
     }
 
@@ -60,6 +65,17 @@ impl Shared {
 
     pub(super) fn durable(&self, number: u64) {
         self.visible.durable(number);
+    }
+
+    #[cfg(test)]
+    pub(super) fn count(&self, bytes: usize) {
+        self.written.fetch_add(bytes, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    /// How many bytes were counted since this was asked last.
+    #[cfg(test)]
+    pub(super) fn counted(&self) -> usize {
+        self.written.swap(0, std::sync::atomic::Ordering::Relaxed)
     }
 
     pub(super) fn set_health(&self, health: Health) {

@@ -2,6 +2,7 @@
 
 use uuid::Uuid;
 
+use super::chunks::Address;
 use crate::{
     model::ids::{InputId, SessionId},
     store::codec::Frame,
@@ -26,10 +27,12 @@ pub(super) enum Table {
     Index,
     /// Table, key, number → piece of a value that is too large for one row.
     Pieces,
+    /// Session, address → chunk of its snapshots, or a list of chunks; see [`chunks`](super::chunks).
+    Chunks,
 }
 
 impl Table {
-    pub(super) const ALL: [Self; 8] = [
+    pub(super) const ALL: [Self; 9] = [
         Self::Meta,
         Self::Records,
         Self::Snapshots,
@@ -38,6 +41,7 @@ impl Table {
         Self::Events,
         Self::Index,
         Self::Pieces,
+        Self::Chunks,
     ];
 
     /// The name of its tree. It is on disk.
@@ -51,6 +55,7 @@ impl Table {
             Self::Events => "events",
             Self::Index => "index",
             Self::Pieces => "pieces",
+            Self::Chunks => "chunks",
         }
     }
 
@@ -65,6 +70,7 @@ impl Table {
             Self::Events => Frame::Events,
             Self::Index => Frame::IndexRow,
             Self::Pieces => Frame::Piece,
+            Self::Chunks => Frame::Chunk,
         }
     }
 
@@ -79,13 +85,19 @@ impl Table {
             Self::Events => "events",
             Self::Index => "index row",
             Self::Pieces => "piece of a value",
+            Self::Chunks => "chunk of a snapshot",
         }
     }
 
     /// The session that a key in this table belongs to.
     pub(super) fn session(self, key: &[u8]) -> Option<SessionId> {
         let id = match self {
-            Self::Records | Self::Snapshots | Self::Inputs | Self::InputIds | Self::Events => key,
+            Self::Records
+            | Self::Snapshots
+            | Self::Inputs
+            | Self::InputIds
+            | Self::Events
+            | Self::Chunks => key,
             Self::Pieces => key.get(1..)?,
             Self::Meta | Self::Index => return None,
         };
@@ -126,5 +138,11 @@ pub(super) fn part_number(session: SessionId, key: &[u8]) -> Option<u64> {
 pub(super) fn input_id_key(session: SessionId, id: &InputId) -> Vec<u8> {
     let mut key = session_key(session).to_vec();
     key.extend_from_slice(id.as_str().as_bytes());
+    key
+}
+
+pub(super) fn chunk_key(session: SessionId, address: &Address) -> Vec<u8> {
+    let mut key = session_key(session).to_vec();
+    key.extend_from_slice(address.as_bytes());
     key
 }

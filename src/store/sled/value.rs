@@ -10,11 +10,20 @@
 //!
 //! The generation is the number of the commit that wrote them. It rules out that the pieces of
 //! two values are taken for one.
+//!
+//! A large snapshot is in [`chunks`] instead.
 
-use super::{engine::Engine, table::Table};
-use crate::store::{
-    StoreError,
-    codec::{self, Frame, Reader, Unreadable},
+use super::{
+    chunks::{self, Address},
+    engine::Engine,
+    table::{Table, chunk_key},
+};
+use crate::{
+    model::ids::SessionId,
+    store::{
+        StoreError,
+        codec::{self, Frame, Reader, Unreadable},
+    },
 };
 
 /// The largest row.
@@ -70,10 +79,20 @@ pub(super) fn read(
     table: Table,
     key: &[u8],
 ) -> Result<Option<Vec<u8>>, StoreError> {
-    let Some(raw) = engine.raw(table, key)? else {
-        return Ok(None);
-    };
-    check(engine, table, key, &raw).map(Some)
+    let mut raw = engine.raw(table, key)?;
+    while let Some(row) = raw {
+        match assemble(engine, table, key, &row)? {
+            Ok(body) => return Ok(Some(body)),
+            Err(why) => {
+                // The writer may have removed it meanwhile, or replaced it, with the rest of its rows.
+                raw = engine.raw(table, key)?;
+                if raw.as_ref() == Some(&row) {
+                    return Err(engine.damages.value(table, key, &why, &row));
+                }
+            }
+        }
+    }
+    Ok(None)
 }
 
 /// The body of a value whose row was read already. Damage is noted.
@@ -83,12 +102,41 @@ pub(super) fn check(
     key: &[u8],
     raw: &[u8],
 ) -> Result<Vec<u8>, StoreError> {
-    let body = if codec::claims(Frame::Head, raw) {
-        join(table, raw, |number| engine.raw(Table::Pieces, &piece_key(table, key, number)))?
-    } else {
-        codec::unseal(table.frame(), raw).map(<[u8]>::to_vec)
-    };
-    body.map_err(|why| engine.damages.value(table, key, &why, raw))
+    assemble(engine, table, key, raw)?.map_err(|why| engine.damages.value(table, key, &why, raw))
+}
+
+fn assemble(
+    engine: &Engine,
+    table: Table,
+    key: &[u8],
+    raw: &[u8],
+) -> Result<Result<Vec<u8>, Unreadable>, StoreError> {
+    if codec::claims(Frame::Head, raw) {
+        return join(table, raw, |number| {
+            engine.raw(Table::Pieces, &piece_key(table, key, number))
+        });
+    }
+    match table.session(key).filter(|_| is_in_chunks(table, raw)) {
+        Some(session) => match chunks::Head::read(raw) {
+            Ok(head) => head.join(session, |address| chunk(engine, session, address)),
+            Err(why) => Ok(Err(why)),
+        },
+        None => Ok(codec::unseal(table.frame(), raw).map(<[u8]>::to_vec)),
+    }
+}
+
+/// Whether a row stands for a snapshot in chunks.
+pub(super) fn is_in_chunks(table: Table, raw: &[u8]) -> bool {
+    table == Table::Snapshots && codec::claims(Frame::Chunked, raw)
+}
+
+/// The row of a chunk.
+pub(super) fn chunk(
+    engine: &Engine,
+    session: SessionId,
+    address: &Address,
+) -> Result<Option<::sled::IVec>, StoreError> {
+    engine.raw(Table::Chunks, &chunk_key(session, address))
 }
 
 /// The keys of the pieces that belong to a row, whether or not its head can be read.

@@ -18,6 +18,7 @@ use super::{
     open::Opened,
     options::{Durability, SledOptions},
     plan::Plan,
+    prepared::Prepared,
     reserve,
     shared::Shared,
     visible::Health,
@@ -25,7 +26,7 @@ use super::{
 use crate::{
     faults::{self, Bug, Point},
     model::ids::WorkerGeneration,
-    store::{self, Batch, Refusal, StoreError},
+    store::{self, Refusal, StoreError},
 };
 
 /// How much one transaction may write, unless a single commit is larger. Sled needs several times
@@ -45,7 +46,7 @@ type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 #[derive(Debug)]
 pub(super) enum Job {
     Begin(WorkerGeneration, Reply<store::Opened>),
-    Commit(Batch, Reply<Answers>),
+    Commit(Prepared, Reply<Answers>),
     Heal(Reply<()>),
     Close(Reply<()>),
     /// Fails, as by a full disk.
@@ -140,7 +141,7 @@ impl Writer {
     }
 
     /// Commits a group and answers it.
-    fn commit(&mut self, group: &mut Vec<(Batch, Reply<Answers>)>) {
+    fn commit(&mut self, group: &mut Vec<(Prepared, Reply<Answers>)>) {
         if group.is_empty() {
             return;
         }
@@ -186,12 +187,12 @@ impl Writer {
         done
     }
 
-    fn write(&mut self, engine: &Engine, batches: &[Batch]) -> Result<Vec<Answers>, StoreError> {
+    fn write(&mut self, engine: &Engine, batches: &[Prepared]) -> Result<Vec<Answers>, StoreError> {
         faults::reach(Point::BeforeEncode);
         let before = self.meta;
         let mut plan = Plan::new(engine, before.commit + 1);
         let mut all = Vec::with_capacity(batches.len());
-        for batch in batches {
+        for Prepared { batch, cuts } in batches {
             let ended = self.generation != Some(batch.generation);
             if ended && !faults::planted(Bug::AcceptEndedGeneration) {
                 let refused = batch.commits.iter().map(|_| Err(Refusal::GenerationEnded));
@@ -202,11 +203,11 @@ impl Writer {
                 self.meta.supervised = self.meta.supervised.max(batch.supervised);
             }
             let mut answers = Vec::with_capacity(batch.commits.len());
-            for commit in &batch.commits {
+            for (commit, cut) in batch.commits.iter().zip(cuts) {
                 if plan.touches(commit.record.id) || plan.bytes() >= TRANSACTION {
                     plan = self.apply(plan)?;
                 }
-                answers.push(plan.commit(commit, &mut self.known)?);
+                answers.push(plan.commit(commit, cut.as_ref(), &mut self.known)?);
             }
             all.push(answers);
         }
@@ -225,6 +226,8 @@ impl Writer {
         let engine = plan.engine;
         self.meta.commit = plan.number;
         self.shared.applying(plan.number);
+        #[cfg(test)]
+        self.shared.count(plan.bytes());
         faults::reach(Point::BeforePut);
         plan.apply(&self.meta)?;
         faults::reach(Point::AfterPut);

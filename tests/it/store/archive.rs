@@ -39,7 +39,7 @@ async fn filled() -> Folder {
         let inputs = [(Some("a"), b"one".as_slice()), (None, &payload)];
         let mut stored = put(&store, with_inputs(first, &inputs)).await;
         for round in 0..3 {
-            let bytes = noise(round, 50_000 * usize::try_from(round).expect("small"));
+            let bytes = noise(round, 70_000 * usize::try_from(round).expect("small"));
             stored = put(&store, with_snapshot(next(&stored, |_| ()), round.min(1), &bytes)).await;
             let texts: Vec<_> = (0..70).map(|event| format!("{round}-{event}")).collect();
             let commit = with_events(next(&stored, |_| ()), texts.iter().map(String::as_str));

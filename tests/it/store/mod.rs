@@ -4,6 +4,8 @@
 
 #[cfg(feature = "sled")]
 mod archive;
+#[cfg(feature = "sled")]
+mod chunks;
 mod faulty;
 pub(crate) mod fixture;
 #[cfg(feature = "sled")]

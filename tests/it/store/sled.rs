@@ -134,6 +134,7 @@ async fn no_value_ever_becomes_a_blob() {
         stored = put(&store, commit).await;
         let bytes = noise(round, 700_000);
         stored = put(&store, with_snapshot(next(&stored, |_| ()), 0, &bytes)).await;
+        stored = put(&store, with_snapshot(next(&stored, |_| ()), 0, &noise(round, 130_000))).await;
         assert_eq!(blobs(), 0);
     }
     // Rows as large as they get, side by side.
@@ -142,14 +143,14 @@ async fn no_value_ever_becomes_a_blob() {
     }
     let store = reopened(&place, store, 2).await;
     assert_eq!(blobs(), 0);
-    let read = store.snapshot(session(1), 5).await.expect("snapshot").expect("kept");
+    let read = store.snapshot(session(1), 8).await.expect("snapshot").expect("kept");
     assert!(*read == *noise(3, 700_000));
 }
 
 #[tokio::test]
 async fn what_is_replaced_leaves_no_pieces_behind() {
     let (place, store) = opened::<Folder>().await;
-    let mut stored = put(&store, with_snapshot(record(1), 0, &noise(1, 200_000))).await;
+    let mut stored = put(&store, with_snapshot(record(1), 0, &noise(1, 100_000))).await;
     for _ in 0..2 {
         stored = put(&store, with_snapshot(next(&stored, |_| ()), 0, b"small")).await;
     }

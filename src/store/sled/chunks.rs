@@ -19,7 +19,7 @@
 //! have most of their lists in common, and a list that both have stands for all that is below it.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     ops::Range,
     sync::Arc,
 };
@@ -68,7 +68,7 @@ const LEVELS: u8 = 20;
 ///
 /// The level is in it because a list stands for all that is below it. Bytes of a snapshot that look
 /// like one do not.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Address([u8; Self::LENGTH]);
 
 impl Address {
@@ -266,39 +266,60 @@ impl<'a> Head<'a> {
         session: SessionId,
         mut row: impl FnMut(&Address) -> Result<Option<R>, E>,
     ) -> Result<Result<Vec<u8>, Unreadable>, E> {
-        let mut snapshot = self.front.to_vec();
-        // The next one is the last.
+        let mut failed = None;
+        let joined = self.join_rows(session, |address| {
+            row(address).unwrap_or_else(|error| {
+                failed = Some(error);
+                None
+            })
+        });
+        failed.map_or(Ok(joined), Err)
+    }
+
+    fn join_rows<R: AsRef<[u8]>>(
+        &self,
+        session: SessionId,
+        mut row: impl FnMut(&Address) -> Option<R>,
+    ) -> Result<Vec<u8>, Unreadable> {
+        let mut order = Vec::new();
         let mut waiting = Vec::new();
-        if let Err(why) = push(&mut waiting, self.levels, self.top) {
-            return Ok(Err(why));
-        }
+        push(&mut waiting, self.levels, self.top)?;
         while let Some((level, address)) = waiting.pop() {
-            let Some(row) = row(&address)? else {
-                return Ok(Err(Unreadable::Truncated));
-            };
-            let read = open(session, level, &address, row.as_ref()).and_then(|bytes| match level {
-                0 => {
-                    snapshot.extend_from_slice(bytes);
-                    Ok(())
-                }
-                above => push(&mut waiting, above - 1, bytes),
-            });
-            if let Err(why) = read {
-                return Ok(Err(why));
+            if level > 0 {
+                let row = row(&address).ok_or(Unreadable::Truncated)?;
+                push(&mut waiting, level - 1, open(session, level, &address, row.as_ref())?)?;
+                continue;
             }
-            // What names one chunk many times could go on for ever.
-            if snapshot.len() as u64 > self.length {
-                return Ok(Err(Unreadable::Misplaced));
+            order.push(address);
+            // What names one chunk many times could go on for ever; none is empty.
+            if order.len() as u64 > self.length {
+                return Err(Unreadable::Misplaced);
             }
         }
+        // In the order of their keys: so each page of the database is read once.
+        let sorted: BTreeSet<_> = order.iter().copied().collect();
+        let mut content = Vec::new();
+        let mut places = HashMap::with_capacity(sorted.len());
+        for address in sorted {
+            let row = row(&address).ok_or(Unreadable::Truncated)?;
+            let start = content.len();
+            content.extend_from_slice(open(session, 0, &address, row.as_ref())?);
+            places.insert(address, start..content.len());
+        }
+        let chunks = order.iter().filter_map(|address| content.get(places.get(address)?.clone()));
+        let ends = self.front.len() + self.back.len();
+        let length = ends + chunks.clone().map(<[u8]>::len).sum::<usize>();
+        if length as u64 != self.length {
+            return Err(Unreadable::Truncated);
+        }
+        let mut snapshot = Vec::with_capacity(length);
+        snapshot.extend_from_slice(self.front);
+        chunks.for_each(|bytes| snapshot.extend_from_slice(bytes));
         snapshot.extend_from_slice(self.back);
-        if snapshot.len() as u64 != self.length {
-            return Ok(Err(Unreadable::Truncated));
-        }
         if crc32fast::hash(&snapshot) != self.checksum {
-            return Ok(Err(Unreadable::Checksum));
+            return Err(Unreadable::Checksum);
         }
-        Ok(Ok(snapshot))
+        Ok(snapshot)
     }
 
     /// Collects the addresses of all chunks into `named`. What is below a list that `is_known` is

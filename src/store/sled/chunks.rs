@@ -210,7 +210,7 @@ fn cut_list(mut rest: &[Address]) -> impl Iterator<Item = &[Address]> {
 }
 
 fn seal(bytes: &[u8]) -> Vec<u8> {
-    codec::seal(Frame::Chunk, |row| row.extend_from_slice(bytes))
+    codec::seal(Frame::Chunk, bytes)
 }
 
 fn joined(list: &[Address]) -> Vec<u8> {
@@ -248,7 +248,8 @@ impl<'a> Head<'a> {
 
     fn seal(&self) -> Vec<u8> {
         let length = |end: &[u8]| u16::try_from(end.len()).expect("both ends are short");
-        codec::seal(Frame::Chunked, |row| {
+        let bytes = 1 + 8 + 4 + 2 + 2 + self.front.len() + self.back.len() + self.top.len();
+        codec::seal_with(Frame::Chunked, bytes, |row| {
             row.push(self.levels);
             row.extend_from_slice(&self.length.to_le_bytes());
             row.extend_from_slice(&self.checksum.to_le_bytes());

@@ -177,7 +177,7 @@ async fn a_snapshot_that_is_dropped_takes_only_its_own_chunks_along() {
     assert_read(&store, 1, 3, &third).await;
     // And so does a record that names one snapshot only, as after a fall back.
     let mut again = with_snapshot(next(&stored, |_| ()), 0, &second);
-    again.record.snapshots.remove(1);
+    again.record_mut().snapshots.remove(1);
     stored = put(&store, again).await;
     assert_read(&store, 1, 5, &second).await;
     drop(store);

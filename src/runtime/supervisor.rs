@@ -211,6 +211,16 @@ impl Sessions {
     }
 
     fn open_desk(&mut self, session: SessionId, ops: Vec<Op>) {
+        self.open_desk_on(session, ops, None);
+    }
+
+    /// With the record, if it is known.
+    fn open_desk_on(
+        &mut self,
+        session: SessionId,
+        ops: Vec<Op>,
+        known: Option<Arc<SessionRecord>>,
+    ) {
         let by = By::Desk { waiting: Vec::new() };
         let has_place = match self.kept.entry(session) {
             Entry::Occupied(mut kept) => {
@@ -224,7 +234,8 @@ impl Sessions {
         };
         let me = self.me.clone();
         // It is large, and would be copied on its way into a task.
-        let desk = Box::pin(desk::serve(Arc::clone(&self.core), session, ops, has_place));
+        let desk = desk::serve(Arc::clone(&self.core), session, ops, has_place, known);
+        let desk = Box::pin(desk);
         tokio::spawn(async move {
             let report = desk.await;
             // Where the supervisor is gone, the worker is over.
@@ -403,7 +414,7 @@ impl Sessions {
             }
             Phase::Active { restarting: None, .. } => {
                 left.insert(0, next);
-                self.open_desk(session, left);
+                self.open_desk_on(session, left, Some(settlement.record));
             }
             Phase::Pending { .. }
             | Phase::Paused { .. }

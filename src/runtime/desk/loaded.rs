@@ -57,8 +57,11 @@ impl Loaded {
                     if found > supported {
                         return Err(SessionError::NewerState { session, found, supported });
                     }
-                    let inputs =
-                        load_inputs(&*store, session, kept.consumed).await.map_err(read)?;
+                    let inputs = if record.inbox.accepted > kept.consumed {
+                        load_inputs(&*store, session, kept.consumed).await.map_err(read)?
+                    } else {
+                        Vec::new()
+                    };
                     return Ok(Self {
                         workload: Arc::clone(workload),
                         snapshot: Arc::new(envelope),

@@ -69,14 +69,16 @@ pub(crate) struct Prepared {
     pub(crate) inputs: Vec<StoredInput>,
 }
 
-/// Works off requests to one session.
+/// Works off requests to one session. Its record is `known` where its last keeper left it, and is
+/// loaded otherwise.
 pub(super) async fn serve(
     core: Arc<Core>,
     session: SessionId,
     ops: Vec<Op>,
     has_place: bool,
+    known: Option<Arc<SessionRecord>>,
 ) -> Report {
-    let mut ops = ops;
+    let (mut ops, mut known) = (ops, known);
     let mut taken = TakenIds::new();
     let mut place = None;
     let rest = |place, left| {
@@ -95,20 +97,21 @@ pub(super) async fn serve(
         // store cannot tell two first commits of one worker apart.
         let record = if matches!(ops.as_slice(), [Op::Start(new)] if new.has_new_id) {
             None
+        } else if let Some(known) = known.take() {
+            Some(known)
         } else {
             match load(&core, session, &mut ops).await {
-                Ok(record) => record,
+                Ok(record) => record.map(Arc::new),
                 Err(Unloadable) => return rest(place, Vec::new()),
             }
         };
-        let mut desk = Desk::new(&core, session, record.as_ref(), has_place, taken, place.take());
+        let mut desk = Desk::new(&core, session, record.as_deref(), has_place, taken, place.take());
         let left = desk.decide_all(ops).await;
         taken = std::mem::take(&mut desk.taken);
         place = desk.place.take();
         let Desk { draft, decided, loaded, waiting, won, .. } = desk;
         let (committed, new_inputs) = match draft.filter(Draft::is_changed) {
             None => {
-                let record = record.map(Arc::new);
                 answer(decided, record.as_deref());
                 (record, Vec::new())
             }

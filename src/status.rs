@@ -70,9 +70,9 @@ pub enum Activity {
 
 impl Status {
     pub(crate) fn of_live(live: &Live) -> Self {
-        let record = live.record();
+        let (record, pausing) = live.shown();
         let activity = match &record.phase {
-            Phase::Active { .. } if live.is_pausing() => Activity::Pausing,
+            Phase::Active { .. } if pausing => Activity::Pausing,
             Phase::Active { .. } => match live.run().owner().blocks_since() {
                 Some(since) => Activity::Blocked { since },
                 None => Activity::of_run(live.run().declaration()),

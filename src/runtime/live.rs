@@ -65,9 +65,10 @@ impl Live {
         Arc::clone(&self.lock().record)
     }
 
-    /// Whether a pause is under way.
-    pub(crate) fn is_pausing(&self) -> bool {
-        self.lock().pausing
+    /// The committed record, and whether a pause is under way.
+    pub(crate) fn shown(&self) -> (Arc<SessionRecord>, bool) {
+        let shown = self.lock();
+        (Arc::clone(&shown.record), shown.pausing)
     }
 
     pub(crate) fn show_record(&self, record: &Arc<SessionRecord>) {

@@ -45,6 +45,11 @@ impl Session {
         self.core.hub.publish(&self.record);
     }
 
+    /// Whether it runs, and nobody has asked it for anything else.
+    pub(super) fn runs_as_asked(&self) -> bool {
+        !self.over && self.record.state() == State::Active && self.intent == Intent::Run
+    }
+
     pub(super) fn on_resume(&mut self, reply: Reply<(), SessionError>) {
         match (self.record.state(), &self.intent) {
             (State::Active, Intent::Pause { cause: PauseCause::Shutdown }) => {

@@ -10,18 +10,7 @@ use std::{
 use anyhow::Context;
 use tokio::sync::oneshot;
 
-/// How the library opens sled.
-pub(crate) fn open(folder: &Path) -> anyhow::Result<(sled::Db, File)> {
-    let db = sled::Config::new()
-        .path(folder)
-        .segment_size(4 << 20)
-        .cache_capacity(64 << 20)
-        .flush_every_ms(None)
-        .open()?;
-    // What sled flushes survives the process, and only what is synced the machine.
-    let log = File::options().read(true).write(true).open(folder.join("db"))?;
-    Ok((db, log))
-}
+use super::sled::open;
 
 /// A thread that writes one row, makes it durable and answers. It ends when this is dropped.
 pub(crate) struct Committer {

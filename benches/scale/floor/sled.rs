@@ -2,13 +2,14 @@
 
 use std::{
     collections::BTreeMap,
-    fs::{self, File, OpenOptions},
+    fs::{self, File},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use anyhow::{Context, ensure};
 use sled::{
-    Batch, Config, Db, Transactional, Tree,
+    Batch, Config, Db, Error, Transactional, Tree,
     transaction::{ConflictableTransactionError, TransactionError},
 };
 use tempfile::TempDir;
@@ -40,18 +41,32 @@ pub(crate) struct Store {
     groups: u64,
 }
 
+/// Opens the database in a folder as the library does, or makes one, with a handle to its log:
+/// what sled flushes survives the process, and only what is synced the machine.
+pub(crate) fn open(path: &Path) -> anyhow::Result<(Db, File)> {
+    let config = Config::new()
+        .path(path)
+        .segment_size(4 << 20)
+        .cache_capacity(32 << 20)
+        .flush_every_ms(None);
+    let db = loop {
+        match config.open() {
+            // A thread of one that was just closed still has its file.
+            Err(Error::Io(error)) if error.to_string().contains("acquire lock") => {
+                std::thread::park_timeout(Duration::from_millis(5));
+            }
+            opened => break opened?,
+        }
+    };
+    Ok((db, File::options().read(true).write(true).open(path.join("db"))?))
+}
+
 impl Store {
     /// Opens the database in a folder, or makes one.
     pub(crate) fn open(path: &Path) -> anyhow::Result<Self> {
-        let db = Config::new()
-            .path(path)
-            .segment_size(4 << 20)
-            .cache_capacity(64 << 20)
-            .flush_every_ms(None)
-            .open()?;
+        let (db, log) = open(path)?;
         let trees = TREES.into_iter().map(|name| db.open_tree(name)).collect::<Result<_, _>>()?;
         db.flush()?;
-        let log = OpenOptions::new().write(true).open(path.join("db"))?;
         Ok(Self { trees, db, log, groups: 0 })
     }
 

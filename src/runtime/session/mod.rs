@@ -169,10 +169,17 @@ impl Session {
             self.forward(message);
             return Ok(());
         }
-        let Some(message) = self.answer_at_once(message) else {
-            return Ok(());
-        };
-        self.on(message);
+        if let Message::Op(Op::Resume { place, reply }) = message {
+            if self.runs_as_asked() {
+                // It holds already: nothing is to be decided, or looked at again.
+                drop(place);
+                reply.send(Ok(()));
+                return Ok(());
+            }
+            self.on_op(Op::Resume { place, reply });
+        } else {
+            self.on(message);
+        }
         self.advance();
         match &self.settled {
             None => Ok(()),
@@ -181,18 +188,6 @@ impl Session {
                 Ok(())
             }
             Some(Settled::Failed(end)) => Err(end.to_string().into()),
-        }
-    }
-
-    /// Whoever asks for what holds already is answered, and nothing has to be looked at again.
-    fn answer_at_once(&self, message: Message) -> Option<Message> {
-        match message {
-            Message::Op(Op::Resume { place, reply }) if self.runs_as_asked() => {
-                drop(place);
-                reply.send(Ok(()));
-                None
-            }
-            other => Some(other),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use crate::row::Row;
 
+mod asleep;
 mod checkpoint;
 mod control;
 mod crowd;
@@ -21,6 +22,7 @@ mod status;
 pub(crate) static ALL: &[&Row] = &[
     &start::ROW,
     &memory::ROW,
+    &asleep::ROW,
     &heartbeat::ROW,
     &status::ROW,
     &control::ROW,

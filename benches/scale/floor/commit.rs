@@ -10,7 +10,7 @@ use std::{
 use anyhow::Context;
 use tokio::sync::oneshot;
 
-use super::sled::open;
+use super::sled::{CACHE, open};
 
 /// A thread that writes one row, makes it durable and answers. It ends when this is dropped.
 pub(crate) struct Committer {
@@ -26,7 +26,7 @@ struct Job {
 
 impl Committer {
     pub(crate) fn open(folder: &Path) -> anyhow::Result<Self> {
-        let (db, log) = open(folder)?;
+        let (db, log) = open(folder, CACHE)?;
         let (jobs, inbox) = mpsc::channel::<Job>();
         let thread = thread::spawn(move || {
             for Job { key, row, done } in inbox {

@@ -18,6 +18,9 @@ use tempfile::TempDir;
 pub(crate) const TREES: [&str; 8] =
     ["meta", "records", "snapshots", "inputs", "input_ids", "events", "index", "pieces"];
 
+/// How many bytes of pages it keeps in memory, unless it is told otherwise.
+pub(crate) const CACHE: u64 = 32 << 20;
+
 /// How much one transaction writes, unless a single request is larger.
 pub(crate) const TRANSACTION: usize = 4 << 20;
 
@@ -43,11 +46,11 @@ pub(crate) struct Store {
 
 /// Opens the database in a folder as the library does, or makes one, with a handle to its log:
 /// what sled flushes survives the process, and only what is synced the machine.
-pub(crate) fn open(path: &Path) -> anyhow::Result<(Db, File)> {
+pub(crate) fn open(path: &Path, cache: u64) -> anyhow::Result<(Db, File)> {
     let config = Config::new()
         .path(path)
         .segment_size(4 << 20)
-        .cache_capacity(32 << 20)
+        .cache_capacity(cache)
         .flush_every_ms(None);
     let db = loop {
         match config.open() {
@@ -64,7 +67,7 @@ pub(crate) fn open(path: &Path) -> anyhow::Result<(Db, File)> {
 impl Store {
     /// Opens the database in a folder, or makes one.
     pub(crate) fn open(path: &Path) -> anyhow::Result<Self> {
-        let (db, log) = open(path)?;
+        let (db, log) = open(path, CACHE)?;
         let trees = TREES.into_iter().map(|name| db.open_tree(name)).collect::<Result<_, _>>()?;
         db.flush()?;
         Ok(Self { trees, db, log, groups: 0 })

@@ -47,11 +47,8 @@ pub(crate) struct Store {
 /// Opens the database in a folder as the library does, or makes one, with a handle to its log:
 /// what sled flushes survives the process, and only what is synced the machine.
 pub(crate) fn open(path: &Path, cache: u64) -> anyhow::Result<(Db, File)> {
-    let config = Config::new()
-        .path(path)
-        .segment_size(4 << 20)
-        .cache_capacity(cache)
-        .flush_every_ms(None);
+    let config =
+        Config::new().path(path).segment_size(4 << 20).cache_capacity(cache).flush_every_ms(None);
     let db = loop {
         match config.open() {
             // A thread of one that was just closed still has its file.

@@ -14,7 +14,7 @@ use crate::{
 
 pub(crate) const ROW: Row = Row {
     name: "status",
-    what: "the status of a live session, one after the other of a tenth of the sessions",
+    what: "the status of a live session, of a tenth of the sessions in random order",
     floor: "a lookup in a concurrent map of as many entries, and a clone of the `Arc`",
     figures: &[
         Figure { name: "by id", unit: Unit::Time, reach: Reach::AtMost(3.0) },
@@ -32,7 +32,8 @@ async fn run(side: Side, scene: &Scene) -> anyhow::Result<Readings> {
         Side::Ours => {
             let folder = tempfile::tempdir_in(&scene.folder)?;
             let supervisor = workloads::supervise(folder.path(), Idle).await?;
-            let sessions = workloads::start::<Idle>(&supervisor, count, || ()).await?;
+            let mut sessions = workloads::start::<Idle>(&supervisor, count, || ()).await?;
+            fastrand::shuffle(&mut sessions);
             let ids: Vec<_> = sessions.iter().map(|session| session.id()).collect();
             let mut active = 0;
             let began = Instant::now();
@@ -53,12 +54,13 @@ async fn run(side: Side, scene: &Scene) -> anyhow::Result<Readings> {
         }
         Side::Floor => {
             let map = papaya::HashMap::<u128, Arc<u128>>::new();
-            let ids: Vec<u128> = (0..count).map(|_| fastrand::u128(..)).collect();
+            let mut ids: Vec<u128> = (0..count).map(|_| fastrand::u128(..)).collect();
             let pinned = map.pin();
             for id in &ids {
                 pinned.insert(*id, Arc::new(*id));
             }
             drop(pinned);
+            fastrand::shuffle(&mut ids);
             let mut found = 0;
             let began = Instant::now();
             for id in ids.iter().cycle().take(READS) {

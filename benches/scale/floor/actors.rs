@@ -80,14 +80,21 @@ pub(crate) async fn call(actor: &ActorRef<Message>) -> anyhow::Result<u64> {
 /// An actor, and a task that waits for what comes through a channel.
 pub(crate) struct Pair {
     actor: ActorRef<Message>,
-    _line: mpsc::UnboundedSender<Vec<u8>>,
-    _task: JoinHandle<()>,
+    line: mpsc::UnboundedSender<Vec<u8>>,
+    task: JoinHandle<()>,
 }
 
 impl Pair {
     /// Calls the actor.
     pub(crate) async fn call(&self) -> anyhow::Result<u64> {
         call(&self.actor).await
+    }
+
+    /// Ends both, and waits until they have ended.
+    pub(crate) async fn end(self) -> anyhow::Result<()> {
+        drop(self.line);
+        self.task.await?;
+        Ok(self.actor.stop_and_wait(None, None).await?)
     }
 }
 
@@ -106,7 +113,7 @@ pub(crate) async fn bring_up(parent: &ActorRef<()>, count: usize) -> anyhow::Res
         let actor = child(parent);
         let (line, mut inbox) = mpsc::unbounded_channel::<Vec<u8>>();
         let task = tokio::spawn(async move { while inbox.recv().await.is_some() {} });
-        all.push(Pair { actor, _line: line, _task: task });
+        all.push(Pair { actor, line, task });
     }
     for Pair { actor, .. } in &all {
         call(actor).await?;

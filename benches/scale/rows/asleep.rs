@@ -15,11 +15,10 @@ use futures::{StreamExt, TryStreamExt, stream};
 use ractor::ActorRef;
 use sessionkeeper::{SessionHandle, SessionId, State, Supervisor, store::SledStore};
 use sled::{Batch, Transactional, Tree, transaction::ConflictableTransactionError};
-use tokio::sync::mpsc;
 
 use crate::{
     disk,
-    floor::{actors, commit},
+    floor::{actors, sled::open},
     readings::Readings,
     row::{Figure, Reach, Row, Scene, Side, Unit},
     workloads::{self, CALLERS, Idle},
@@ -91,7 +90,7 @@ async fn come_and_go(
     supervisor: &Supervisor,
     count: usize,
 ) -> anyhow::Result<Vec<(SessionId, State)>> {
-    let sessions = workloads::start(supervisor, count).await?;
+    let sessions = workloads::start::<Idle>(supervisor, count, || ()).await?;
     let at_rest: Vec<_> = stream::iter(sessions.iter().enumerate())
         .map(async |(number, session)| put_to_rest(session, number).await)
         .buffered(CALLERS)
@@ -125,7 +124,7 @@ struct Bare {
 
 impl Bare {
     fn open(folder: &Path) -> anyhow::Result<Self> {
-        let (db, _) = sled::open(folder, CACHE)?;
+        let (db, _) = open(folder, CACHE)?;
         let [records, snapshots, events, index] =
             ["records", "snapshots", "events", "index"].map(|name| db.open_tree(name));
         let (records, snapshots) = (records?, snapshots?);
@@ -139,20 +138,13 @@ impl Bare {
         self.sessions += count as u64;
         let mut live = Vec::with_capacity(count);
         for some in numbers.chunks(CALLERS) {
-            for _ in some {
-                let (line, mut inbox) = mpsc::unbounded_channel::<()>();
-                let task = tokio::spawn(async move { while inbox.recv().await.is_some() {} });
-                live.push((actors::child(parent), line, task));
-            }
+            live.extend(actors::bring_up(parent, some.len()).await?);
             self.write(some, false)?;
         }
-        actors::settle(live.iter().map(|(actor, _, _)| actor)).await?;
         let mut live = live.into_iter();
         for some in numbers.chunks(CALLERS) {
-            for (actor, line, task) in live.by_ref().take(some.len()) {
-                drop(line);
-                task.await?;
-                actor.stop_and_wait(None, None).await?;
+            for pair in live.by_ref().take(some.len()) {
+                pair.end().await?;
             }
             self.write(some, true)?;
         }

@@ -37,6 +37,7 @@ pub(super) fn append(
     let follows = |start: u64, body: &[u8]| {
         codec::after_events(start, body).is_ok_and(|next| next == first.sequence)
     };
+    // A row that grows is in no pieces: it is too small for that. Nothing is where a row begins.
     let (mut start, mut body) = match last_row(plan.engine, session, first.sequence)? {
         Some((start, Ok(body))) if body.len() < FULL && follows(start, &body) => (start, body),
         // A row that cannot be read stays as it is.
@@ -48,15 +49,15 @@ pub(super) fn append(
         codec::push_event(&mut body, event);
         if before > 0 && body.len() > MOST {
             let next = body.split_off(before);
-            plan.replace(Table::Events, &part_key(session, start), &body)?;
+            plan.put(Table::Events, part_key(session, start), &body);
             (start, body) = (event.sequence, next);
         } else if body.len() >= FULL {
-            plan.replace(Table::Events, &part_key(session, start), &body)?;
+            plan.put(Table::Events, part_key(session, start), &body);
             (start, body) = (event.sequence.saturating_add(1), Vec::new());
         }
     }
     if !body.is_empty() {
-        plan.replace(Table::Events, &part_key(session, start), &body)?;
+        plan.put(Table::Events, part_key(session, start), &body);
     }
     Ok(())
 }

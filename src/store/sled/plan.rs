@@ -168,25 +168,13 @@ impl<'a> Plan<'a> {
         Ok(())
     }
 
-    /// Writes a value. Where one was that may be in pieces, [`replace`](Self::replace) it.
+    /// Writes a value. Where one was that may be in pieces, they are to be removed before.
     pub(super) fn put(&mut self, table: Table, key: Vec<u8>, body: &[u8]) {
         let value = value::encode(table, &key, self.number, body);
         for (key, piece) in value.pieces {
             self.write(Table::Pieces, key, Some(piece));
         }
         self.write(table, key, Some(value.row));
-    }
-
-    /// Writes a value over what is there, with its pieces.
-    pub(super) fn replace(
-        &mut self,
-        table: Table,
-        key: &[u8],
-        body: &[u8],
-    ) -> Result<(), StoreError> {
-        self.remove_pieces(table, key)?;
-        self.put(table, key.to_vec(), body);
-        Ok(())
     }
 
     pub(super) fn remove_pieces(&mut self, table: Table, key: &[u8]) -> Result<(), StoreError> {

@@ -1,11 +1,12 @@
 //! The command line.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use lexopt::prelude::*;
 
 use crate::{
+    curve::{self, Panel},
     row::{Row, Scene, Side},
     rows,
 };
@@ -18,7 +19,12 @@ cargo bench --bench scale -- [options]
   --folder PATH   where stores are put: on the disk that is to be measured
   --json PATH     where the result is written
   --strict        fail if a figure falls short
+  --curve[=A,B]   instead: figures by the number of sessions, from 1,000 to N, drawn beside the JSON;
+                  rows or figures by their names, such as memory or \"status: by handle\"
   --list          the rows";
+
+/// Where pictures are kept.
+const PERFORMANCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/performance");
 
 pub(crate) struct Args {
     pub(crate) scene: Scene,
@@ -38,6 +44,11 @@ pub(crate) enum Command {
         json: PathBuf,
         strict: bool,
     },
+    Curve {
+        panels: Vec<Panel>,
+        rounds: usize,
+        json: PathBuf,
+    },
 }
 
 impl Args {
@@ -45,7 +56,7 @@ impl Args {
         let mut scene =
             Scene { sessions: 100_000, folder: PathBuf::from(env!("CARGO_TARGET_TMPDIR")) };
         let (mut rows, mut rounds, mut strict) = (rows::ALL.to_vec(), 3, false);
-        let (mut json, mut side, mut list) = (None, None, false);
+        let (mut json, mut side, mut list, mut panels) = (None, None, false, None);
         let mut parser = lexopt::Parser::from_env();
         while let Some(argument) = parser.next()? {
             match argument {
@@ -56,6 +67,10 @@ impl Args {
                 Long("json") => json = Some(PathBuf::from(parser.value()?)),
                 Long("strict") => strict = true,
                 Long("list") => list = true,
+                Long("curve") => {
+                    let names = parser.optional_value().map(ValueExt::string).transpose()?;
+                    panels = Some(curve::named(names.as_deref().unwrap_or(curve::PANELS))?);
+                }
                 // One of the processes that this one starts.
                 Long("side") => side = Some(parser.value()?.parse::<Side>()?),
                 // What cargo itself adds.
@@ -68,13 +83,19 @@ impl Args {
             }
         }
         anyhow::ensure!(scene.sessions > 0 && rounds > 0, "there must be something to measure");
-        let json =
-            json.unwrap_or_else(|| scene.folder.join(format!("scale-{}.json", scene.sessions)));
-        let command = match (side, rows.as_slice()) {
+        let beside = |name: String| scene.folder.join(name);
+        let command = match (side, rows.as_slice(), panels) {
             _ if list => Command::List,
-            (Some(side), [row]) => Command::Side { row, side },
-            (Some(_), _) => bail!("one row has a side"),
-            (None, _) => Command::Measure { rows, rounds, json, strict },
+            (Some(side), [row], _) => Command::Side { row, side },
+            (Some(_), _, _) => bail!("one row has a side"),
+            (None, _, Some(panels)) => {
+                let json = json.unwrap_or_else(|| Path::new(PERFORMANCE).join("curve.json"));
+                Command::Curve { panels, rounds, json }
+            }
+            (None, _, None) => {
+                let json = json.unwrap_or_else(|| beside(format!("scale-{}.json", scene.sessions)));
+                Command::Measure { rows, rounds, json, strict }
+            }
         };
         Ok(Self { scene, command })
     }

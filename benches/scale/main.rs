@@ -9,6 +9,7 @@
 //! cargo bench --bench scale                                   # 100,000 sessions
 //! cargo bench --bench scale -- --sessions 1000000 --rows memory,start
 //! cargo bench --bench scale -- --list
+//! cargo bench --bench scale -- --curve                        # what depends on their number
 //! ```
 //!
 //! A new row is a file in `rows/` and a line in `rows::ALL`.
@@ -16,6 +17,8 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "it says what it measured")]
 
 mod args;
+mod chart;
+mod curve;
 mod disk;
 mod floor;
 mod process;
@@ -29,6 +32,7 @@ use std::process::ExitCode;
 
 use self::{
     args::{Args, Command},
+    curve::Curve,
     report::{Machine, Report},
 };
 
@@ -56,6 +60,15 @@ fn main() -> anyhow::Result<ExitCode> {
             println!("\n{}", json.display());
             let short = *strict && report.is_short();
             Ok(if short { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+        }
+        Command::Curve { panels, rounds, json } => {
+            let curve = Curve::measure(panels, *rounds, &args.scene)?;
+            print!("{curve}");
+            curve.write(json)?;
+            let picture = json.with_extension("svg");
+            chart::draw(&curve, &picture)?;
+            println!("\n{}\n{}", json.display(), picture.display());
+            Ok(ExitCode::SUCCESS)
         }
     }
 }

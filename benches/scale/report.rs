@@ -122,8 +122,7 @@ impl Line {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Machine { processor, cores, memory_bytes, system } = &self.machine;
-        writeln!(f, "\n{processor}, {cores} cores, {} GiB, {system}", memory_bytes >> 30)?;
+        writeln!(f, "\n{}", self.machine)?;
         writeln!(f, "{} sessions\n", self.sessions)?;
         writeln!(f, "| what | ours | floor | ratio | target | |")?;
         writeln!(f, "| --- | ---: | ---: | ---: | --- | --- |")?;
@@ -145,8 +144,15 @@ impl fmt::Display for Report {
     }
 }
 
+impl fmt::Display for Machine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { processor, cores, memory_bytes, system } = self;
+        write!(f, "{processor}, {cores} cores, {} GiB, {system}", memory_bytes >> 30)
+    }
+}
+
 impl Unit {
-    const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Time => "nanoseconds",
             Self::Bytes => "bytes",
@@ -155,7 +161,7 @@ impl Unit {
         }
     }
 
-    fn say(self, value: f64) -> String {
+    pub(crate) fn say(self, value: f64) -> String {
         match self {
             Self::Time if value < 1e3 => format!("{value:.1} ns"),
             Self::Time if value < 1e6 => format!("{:.1} µs", value / 1e3),

@@ -6,7 +6,6 @@ use std::{
         Mutex,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
 };
 
 use anyhow::Context as _;
@@ -16,7 +15,7 @@ use sessionkeeper::{
 use tokio::{sync::oneshot, time::Instant};
 
 use crate::{
-    readings::Readings,
+    readings::{Readings, nanos},
     row::{Figure, Reach, Row, Scene, Side, Unit},
 };
 
@@ -34,7 +33,7 @@ pub(crate) const ROW: Row = Row {
 const BEATS: u32 = 20_000_000;
 
 /// Beats, and says how long it took.
-struct Beating(Mutex<Option<oneshot::Sender<Duration>>>);
+struct Beating(Mutex<Option<oneshot::Sender<f64>>>);
 
 impl Workload for Beating {
     const KIND: &'static str = "beating";
@@ -55,13 +54,13 @@ impl Workload for Beating {
     }
 }
 
-/// How long one of many takes.
-fn each(mut beat: impl FnMut()) -> Duration {
+/// How long one of many takes, in nanoseconds.
+fn each(mut beat: impl FnMut()) -> f64 {
     let began = Instant::now();
     for _ in 0..BEATS {
         beat();
     }
-    began.elapsed() / BEATS
+    nanos(began.elapsed()) / f64::from(BEATS)
 }
 
 #[tokio::main]
@@ -79,7 +78,7 @@ async fn run(side: Side, scene: &Scene) -> anyhow::Result<Readings> {
             let mut beats = 0_u32;
             let handle = each(|| beats += u32::from(black_box(&session).heartbeat().is_ok()));
             anyhow::ensure!(beats == BEATS, "the session is alive, and took {beats} beats");
-            Readings::default().time("in the run", within).time("by a handle", handle)
+            Readings::of("in the run", within).and("by a handle", handle)
         }
         Side::Floor => {
             let (beat, origin) = (AtomicU64::new(0), Instant::now());
@@ -87,7 +86,7 @@ async fn run(side: Side, scene: &Scene) -> anyhow::Result<Readings> {
                 let now = black_box(origin).elapsed().as_millis() as u64;
                 black_box(&beat).store(now, Ordering::Relaxed);
             });
-            Readings::default().time("in the run", floor).time("by a handle", floor)
+            Readings::of("in the run", floor).and("by a handle", floor)
         }
     })
 }

@@ -6,7 +6,7 @@
 //! and the holes that the allocator keeps for the next wave. From then on it is counted how much
 //! each further session adds. Some bytes of that are noise: memory is resident in pages, and sled
 //! has a few buffers of 4 MiB in flight at one moment and none at another. The benchmark
-//! `allocations` counts the same to the byte.
+//! `allocations` counts, to the byte, what the library itself keeps.
 
 use std::path::Path;
 

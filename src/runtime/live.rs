@@ -26,7 +26,19 @@ struct Shown {
     record: Arc<SessionRecord>,
     pausing: bool,
     fate: Fate,
+    watch: Watch,
     settlement: Option<Settlement>,
+}
+
+/// Whether the run may be called silent, agreed between its actor and its alarm.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Watch {
+    /// It is to give signs of life.
+    Kept,
+    /// It was asked to end, which has limits of its own.
+    Lifted,
+    /// It gave no sign for too long, and was called silent.
+    Silent,
 }
 
 /// What became of the run's task, agreed between it and the actor.
@@ -51,7 +63,13 @@ pub(crate) struct Settlement {
 
 impl Live {
     pub(crate) fn new(run: Run, actor: ActorLine, record: Arc<SessionRecord>) -> Self {
-        let shown = Shown { record, pausing: false, fate: Fate::Alive, settlement: None };
+        let shown = Shown {
+            record,
+            pausing: false,
+            fate: Fate::Alive,
+            watch: Watch::Kept,
+            settlement: None,
+        };
         Self { run, actor, shown: Mutex::new(shown) }
     }
 
@@ -87,6 +105,40 @@ impl Live {
     /// How the actor settled; nothing if it ended without.
     pub(crate) fn take_settlement(&self) -> Option<Settlement> {
         self.lock().settlement.take()
+    }
+
+    /// From now on the run is to give signs of life, or need not any more. One that was called
+    /// silent stays so.
+    pub(crate) fn keep_watch(&self, kept: bool) {
+        let mut shown = self.lock();
+        match shown.watch {
+            Watch::Kept | Watch::Lifted => {
+                shown.watch = if kept { Watch::Kept } else { Watch::Lifted };
+            }
+            Watch::Silent => {}
+        }
+    }
+
+    /// Calls the run silent. `false` if it was asked to end before.
+    pub(crate) fn call_silent(&self) -> bool {
+        let mut shown = self.lock();
+        match shown.watch {
+            Watch::Kept | Watch::Silent => {
+                shown.watch = Watch::Silent;
+                true
+            }
+            Watch::Lifted => false,
+        }
+    }
+
+    /// Whether the run was called silent.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.lock().watch == Watch::Silent
+    }
+
+    /// The way to the actor.
+    pub(crate) const fn line(&self) -> &ActorLine {
+        &self.actor
     }
 
     /// Passes a request to the actor; gives it back if the actor is gone.

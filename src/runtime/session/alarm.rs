@@ -1,33 +1,31 @@
 //! The one timer of an actor. It is lazy: it only ever moves to an earlier time, and when it
 //! rings too early it is simply set again.
+//!
+//! Before it rings it looks at the run itself, and cancels one that is silent: that is behind no
+//! message and no commit, however many sessions are silent at once.
+
+use std::sync::Arc;
 
 use tokio::task::JoinHandle;
 
-use super::{ActorLine, Message};
+use super::{Message, vigil::verdict};
 use crate::{
-    clock::Clock,
     faults::{self, Bug},
     model::time::WorkerTime,
+    policy::{Policy, liveness::Verdict},
+    runtime::live::Live,
+    workload::Ask,
 };
 
 /// A timer that sends [`Message::Alarm`].
+#[derive(Default)]
 pub(super) struct Alarm {
-    line: ActorLine,
     set: Option<(WorkerTime, JoinHandle<()>)>,
 }
 
 impl Alarm {
-    pub(super) const fn new(line: ActorLine) -> Self {
-        Self { line, set: None }
-    }
-
-    /// The way to the actor.
-    pub(super) fn line(&self) -> ActorLine {
-        self.line.clone()
-    }
-
     /// Rings at a moment or earlier.
-    pub(super) fn set(&mut self, clock: &Clock, at: Option<WorkerTime>) {
+    pub(super) fn set(&mut self, live: &Arc<Live>, policy: &Arc<Policy>, at: Option<WorkerTime>) {
         let Some(at) = at else {
             return;
         };
@@ -35,15 +33,18 @@ impl Alarm {
             return;
         }
         self.off();
-        let clock = clock.clone();
-        let line = self.line.clone();
+        let (live, policy) = (Arc::clone(live), Arc::clone(policy));
         // Without a call of another future, which would take more room in every idle session.
         let timer = tokio::spawn(async move {
-            while let Some(rest) = clock.rest_until(at) {
+            while let Some(rest) = live.run().rest_until(at) {
                 tokio::time::sleep(rest).await;
             }
+            if call_if_silent(&live, &policy) {
+                // All that are silent at this moment are called so first: what follows takes longer.
+                tokio::task::yield_now().await;
+            }
             // An actor that is gone needs no alarm.
-            let _ = line.send(Message::Alarm);
+            let _ = live.line().send(Message::Alarm);
         });
         self.set = Some((at, timer));
     }
@@ -62,6 +63,15 @@ impl Alarm {
             timer.abort();
         }
     }
+}
+
+/// Calls a run silent that is, and cancels it. Its actor does the rest.
+fn call_if_silent(live: &Live, policy: &Policy) -> bool {
+    let silent = verdict(live.run().now(), live, policy) == Verdict::Silent && live.call_silent();
+    if silent {
+        live.run().set_ask(Ask::Cancel);
+    }
+    silent
 }
 
 impl Drop for Alarm {

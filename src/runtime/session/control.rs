@@ -64,6 +64,7 @@ impl Session {
                 self.recalled = true;
                 self.show_pausing(false);
                 if self.ladder.withdraw() {
+                    self.watch();
                     self.live.run().set_ask(Ask::GoOn);
                 }
                 reply.send(Ok(()));
@@ -103,6 +104,7 @@ impl Session {
             return self.cancel();
         }
         self.ladder.ask(self.core.clock.worker(), grace);
+        self.watch();
         if let Ladder::Asked { cancel_at } = self.ladder {
             let request = YieldRequest::new(reason, cancel_at);
             self.live.run().set_ask(Ask::Yield(request));
@@ -111,6 +113,7 @@ impl Session {
 
     pub(super) fn cancel(&mut self) {
         if self.ladder.cancel(self.core.clock.worker(), self.policy.cancel_grace()) {
+            self.watch();
             self.live.run().set_ask(Ask::Cancel);
         }
     }
@@ -123,6 +126,7 @@ impl Session {
         self.live.run().abort_tasks();
         self.over = true;
         self.ladder = Ladder::Over;
+        self.watch();
         self.fenced = true;
         self.queue.push_back(Task::Over(Driven::ended(RunEnd::Abandoned)));
     }

@@ -75,7 +75,7 @@ impl Session {
             let flight = Flight { decided, served, commit: Arc::clone(&commit) };
             self.flight = Some(Box::new(flight));
             faults::reach(Point::Decided);
-            let line = self.alarm.line();
+            let line = self.live.line().clone();
             let on_answer = move |answer| {
                 // An actor that is gone has nobody left to tell.
                 let _ = line.send(Message::Answer(answer));

@@ -214,7 +214,7 @@ impl Session {
             fenced: false,
             over: false,
             pausers: Vec::new(),
-            alarm: Alarm::new(line.clone()),
+            alarm: Alarm::default(),
             started,
             settled: None,
             record,
@@ -223,7 +223,7 @@ impl Session {
         };
         // A run may be silent from the first moment: no message would ever come to look at it.
         let first_look = session.next_look();
-        session.alarm.set(&session.core.clock, first_look);
+        session.alarm.set(&session.live, &session.policy, first_look);
         drive::spawn(core, live, line, workload, snapshot, session.policy.cancel_grace());
         session
     }
@@ -241,8 +241,10 @@ impl Session {
             Message::Op(op) => self.on_op(op),
             Message::Request(request) => self.on_request(request),
             Message::Over(driven) => {
+                self.heed_alarm();
                 self.over = true;
                 self.ladder = Ladder::Over;
+                self.watch();
                 self.queue.push_back(Task::Over(driven));
             }
             Message::Answer(answer) => self.on_answer(answer),
@@ -263,7 +265,7 @@ impl Session {
             self.alarm.off();
         } else {
             let next = self.next_look();
-            self.alarm.set(&self.core.clock, next);
+            self.alarm.set(&self.live, &self.policy, next);
         }
     }
 

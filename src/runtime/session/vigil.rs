@@ -10,17 +10,39 @@ use crate::{
         state::{PauseCause, State},
         time::WorkerTime,
     },
-    policy::{Limit, OnIdle, OnSilence, liveness, recovery::PROVEN_AFTER},
-    runtime::ladder::{Ladder, Rung},
+    policy::{Limit, OnIdle, OnSilence, Policy, liveness, recovery::PROVEN_AFTER},
+    runtime::{
+        ladder::{Ladder, Rung},
+        live::Live,
+    },
     workload::YieldReason,
 };
 
 /// How long notes may wait for a commit.
 const NOTES_WAIT: Duration = Duration::from_millis(100);
 
+/// What a run's signs say of it.
+pub(super) fn verdict(now: WorkerTime, live: &Live, policy: &Policy) -> liveness::Verdict {
+    let doing = live.run().doing();
+    liveness::verdict(now, doing, policy.heartbeat_timeout(), policy.idle_timeout())
+}
+
 impl Session {
+    /// Whether signs of life are asked of the run depends on what else was asked of it.
+    pub(super) fn watch(&self) {
+        self.live.keep_watch(self.ladder == Ladder::Free);
+    }
+
+    /// The alarm calls a silent run so before anybody hears of it.
+    pub(super) fn heed_alarm(&mut self) {
+        if self.live.is_silent() && !matches!(self.intent, Intent::Silence(_)) {
+            self.on_silence();
+        }
+    }
+
     /// Looks at the run, when the alarm rings.
     pub(super) fn look(&mut self) {
+        self.heed_alarm();
         let now = self.core.clock.worker();
         if self.notes_due().is_some_and(|due| now >= due) {
             self.queue.push_back(Task::Notes);
@@ -34,7 +56,7 @@ impl Session {
             Rung::Abandon => self.abandon(),
         }
         if self.ladder == Ladder::Free && self.record.state() == State::Active {
-            match self.verdict(now) {
+            match verdict(now, &self.live, &self.policy) {
                 liveness::Verdict::Alive { .. } => {}
                 liveness::Verdict::Silent => self.on_silence(),
                 // What is on its way may be an input.
@@ -42,15 +64,6 @@ impl Session {
                 liveness::Verdict::Idle => self.on_idle(),
             }
         }
-    }
-
-    pub(super) fn verdict(&self, now: WorkerTime) -> liveness::Verdict {
-        liveness::verdict(
-            now,
-            self.live.run().doing(),
-            self.policy.heartbeat_timeout(),
-            self.policy.idle_timeout(),
-        )
     }
 
     /// The run gave no sign for too long: it may commit no more, and is cancelled.
@@ -85,7 +98,7 @@ impl Session {
     pub(super) fn next_look(&self) -> Option<WorkerTime> {
         let now = self.core.clock.worker();
         let liveness = if self.ladder == Ladder::Free && self.record.state() == State::Active {
-            let until = match self.verdict(now) {
+            let until = match verdict(now, &self.live, &self.policy) {
                 liveness::Verdict::Alive { until } => until,
                 // It is looked at again when the commit is through.
                 liveness::Verdict::Idle if self.is_committing() => None,

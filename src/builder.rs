@@ -181,6 +181,8 @@ impl Builder {
         let sentinel = core.clock.clone();
         core.keep_engine(tokio::spawn(serve).abort_handle());
         core.keep_engine(tokio::spawn(sentinel.run()).abort_handle());
+        let alarms = core.alarms.clone().run(core.clock.clone());
+        core.keep_engine(tokio::spawn(alarms).abort_handle());
         core.keep_engine(tokio::spawn(answers).abort_handle());
         let (done, recovered) = watch::channel(None);
         // From here on an error, or dropping this future, ends what was begun.

@@ -90,16 +90,13 @@ impl Clock {
     ///
     /// Cancel safe: dropping it forgets the sleep and nothing else.
     pub(crate) async fn sleep_until(&self, moment: WorkerTime) {
-        while let Some(rest) = self.rest_until(moment) {
-            tokio::time::sleep(rest).await;
+        loop {
+            let rest = moment.since(self.worker());
+            if rest.is_zero() {
+                return;
+            }
+            tokio::time::sleep(rest.saturating_add(self.inner.wall.lateness())).await;
         }
-    }
-
-    /// How long to sleep now in order to wake at a moment of worker time; nothing if it has come.
-    /// It may have to be asked again: worker time can stand still.
-    pub(crate) fn rest_until(&self, moment: WorkerTime) -> Option<Duration> {
-        let rest = moment.since(self.worker());
-        (!rest.is_zero()).then(|| rest.saturating_add(self.inner.wall.lateness()))
     }
 
     /// Sleeps until a moment of supervised time, as [`sleep_until`](Self::sleep_until) does.

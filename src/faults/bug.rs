@@ -114,7 +114,7 @@ super::listed! {
 
         // Liveness.
 
-        /// The timer of a run is set once and never again (G7, `runtime/session/alarm.rs`).
+        /// The timer of a run is set once and never again (G7, `runtime/alarms.rs`).
         /// Noticed by `g7_the_verdict_on_each_of_thousands_falls_within_100_ms_of_its_deadline`; simulation.
         RingOnce,
         /// The timer is set for the whole limit, not for what is left (G7, `runtime/session/vigil.rs`).

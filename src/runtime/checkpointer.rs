@@ -165,24 +165,23 @@ impl Task {
                     Message::Flush(done) => flushed.push(done),
                 }
             }
-            let together = jobs.len() > 1;
+            let together = jobs.len();
             if !jobs.is_empty() || !flushed.is_empty() {
                 self.commit(jobs).await;
             }
             for done in flushed {
                 let _ = done.send(());
             }
-            if together {
-                self.give_way().await;
-            }
+            self.give_way(together).await;
         }
     }
 
-    /// Lets those go on who were just answered: what they commit next goes out together too,
-    /// rather than the first of it alone and the rest after another sync.
-    async fn give_way(&mut self) {
+    /// Lets those go on who were just answered together, until half of them have come back: what
+    /// these commit next goes out together too, while the others are at work, rather than the
+    /// first of it alone and the rest after another sync.
+    async fn give_way(&mut self, answered: usize) {
         let mut turns = 0;
-        while turns < GIVE_WAY && self.waiting.len() < MAX_BATCH {
+        while turns < GIVE_WAY && self.waiting.len() < answered / 2 {
             tokio::task::yield_now().await;
             turns += 1;
             while let Ok(message) = self.inbox.try_recv() {

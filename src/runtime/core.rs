@@ -12,6 +12,7 @@ use tokio::{
 };
 
 use super::{
+    alarms::Alarms,
     checkpointer::Checkpointer,
     draft::Moment,
     hub::Hub,
@@ -49,6 +50,7 @@ pub(crate) struct Core {
     pub(crate) policy: Arc<Policy>,
     pub(crate) checkpointer: Checkpointer,
     pub(crate) directory: Directory,
+    pub(crate) alarms: Alarms,
     pub(crate) hub: Hub,
     pub(crate) kept: Kept,
     /// The places under `max_active`.
@@ -122,6 +124,7 @@ impl Core {
             policy: parts.policy,
             checkpointer: parts.checkpointer,
             directory: Directory::default(),
+            alarms: Alarms::default(),
             hub: Hub::default(),
             kept: Kept::default(),
             places: Arc::new(Semaphore::new(parts.max_active.min(Semaphore::MAX_PERMITS))),

@@ -1,6 +1,7 @@
 //! What keeps the sessions: actors, one for each run, and those who look after them.
 
 pub(crate) mod agenda;
+pub(crate) mod alarms;
 pub(crate) mod checkpointer;
 pub(crate) mod core;
 mod desk;

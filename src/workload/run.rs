@@ -395,11 +395,6 @@ impl Run {
         &self.inner.parts.threads
     }
 
-    /// How long to sleep now until a moment of worker time; nothing if it has come.
-    pub(crate) fn rest_until(&self, moment: WorkerTime) -> Option<Duration> {
-        self.inner.parts.clock.rest_until(moment)
-    }
-
     pub(crate) fn doing(&self) -> Doing {
         self.inner.signs.doing()
     }

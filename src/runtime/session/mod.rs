@@ -8,7 +8,6 @@
 //! of the record and committed together; only then are they answered and their effects carried
 //! out. See [`flight`].
 
-mod alarm;
 mod control;
 mod flight;
 mod settle;
@@ -20,8 +19,9 @@ use std::{collections::VecDeque, future::ready, sync::Arc};
 use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
 
 pub(super) use self::settle::{Ending, Intent};
-use self::{alarm::Alarm, flight::Flight, task::Task};
+use self::{flight::Flight, task::Task};
 use super::{
+    alarms::Alarm,
     checkpointer::Answer,
     core::Core,
     drive,
@@ -214,7 +214,7 @@ impl Session {
             fenced: false,
             over: false,
             pausers: Vec::new(),
-            alarm: Alarm::default(),
+            alarm: Alarm::new(core.alarms.clone()),
             started,
             settled: None,
             record,
@@ -249,7 +249,7 @@ impl Session {
             }
             Message::Answer(answer) => self.on_answer(answer),
             Message::Alarm => {
-                self.alarm.rang();
+                self.alarm.rang(self.core.clock.worker());
                 self.look();
             }
         }

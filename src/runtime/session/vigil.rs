@@ -10,22 +10,16 @@ use crate::{
         state::{PauseCause, State},
         time::WorkerTime,
     },
-    policy::{Limit, OnIdle, OnSilence, Policy, liveness, recovery::PROVEN_AFTER},
+    policy::{Limit, OnIdle, OnSilence, liveness, recovery::PROVEN_AFTER},
     runtime::{
+        alarms::verdict,
         ladder::{Ladder, Rung},
-        live::Live,
     },
     workload::YieldReason,
 };
 
 /// How long notes may wait for a commit.
 const NOTES_WAIT: Duration = Duration::from_millis(100);
-
-/// What a run's signs say of it.
-pub(super) fn verdict(now: WorkerTime, live: &Live, policy: &Policy) -> liveness::Verdict {
-    let doing = live.run().doing();
-    liveness::verdict(now, doing, policy.heartbeat_timeout(), policy.idle_timeout())
-}
 
 impl Session {
     /// Whether signs of life are asked of the run depends on what else was asked of it.

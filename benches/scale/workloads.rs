@@ -6,6 +6,7 @@ use std::{
         Arc, OnceLock,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use anyhow::{Context as _, ensure};
@@ -20,6 +21,7 @@ use sessionkeeper::{
 use tokio::{
     sync::{Barrier, Semaphore, mpsc},
     task::JoinSet,
+    time::Instant,
 };
 
 use crate::readings::Times;
@@ -295,6 +297,18 @@ pub(crate) async fn start<W: Workload>(
         .await?;
     bar.finish_and_clear();
     Ok(all)
+}
+
+/// Waits until all of them run: a start returns when it is durable, and the run begins right after.
+pub(crate) async fn all_run<W: Workload>(sessions: &[SessionHandle<W>]) -> anyhow::Result<()> {
+    let until = Instant::now() + Duration::from_secs(60);
+    for session in sessions {
+        while let Err(error) = session.heartbeat() {
+            ensure!(Instant::now() < until, "{error}");
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+    Ok(())
 }
 
 /// Starts one session.

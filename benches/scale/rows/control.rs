@@ -75,6 +75,7 @@ async fn ours(scene: &Scene) -> anyhow::Result<Readings> {
     let mut sessions = workloads::start::<Idle>(&supervisor, called(scene), || ()).await?;
     // As they come in: not in the order in which they lie in memory.
     fastrand::shuffle(&mut sessions);
+    workloads::all_run(&sessions).await?;
     let mut idle = Times::default();
     for session in sessions.iter().cycle().take(CALLS) {
         idle.of(session.resume()).await?;

@@ -28,7 +28,9 @@ async fn run(side: Side, scene: &Scene) -> anyhow::Result<Readings> {
             let first = workloads::start::<Idle>(&supervisor, fixed, || ()).await?;
             let before = disk::resident()?;
             // As a worker does it that knows its sessions by their ids: handles are not kept.
-            drop(workloads::start::<Idle>(&supervisor, scene.sessions, || ()).await?);
+            let all = workloads::start::<Idle>(&supervisor, scene.sessions, || ()).await?;
+            workloads::all_run(&all).await?;
+            drop(all);
             let after = disk::resident()?;
             drop((first, supervisor));
             Readings::of("each", per(before, after))

@@ -34,6 +34,7 @@ async fn run(side: Side, scene: &Scene) -> anyhow::Result<Readings> {
             let supervisor = workloads::supervise(folder.path(), Idle).await?;
             let mut sessions = workloads::start::<Idle>(&supervisor, count, || ()).await?;
             fastrand::shuffle(&mut sessions);
+            workloads::all_run(&sessions).await?;
             let ids: Vec<_> = sessions.iter().map(|session| session.id()).collect();
             let mut active = 0;
             let began = Instant::now();

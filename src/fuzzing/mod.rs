@@ -34,7 +34,8 @@ const fn target(name: &'static str, check: fn(&[u8])) -> Target {
 /// All of them.
 pub const TARGETS: &[Target] = &[
     target("archive", store::archive),
-    target("chunks", store::sled::chunks),
+    // A snapshot may be as long as its head says, which here is up to 64 KiB of chunks of one byte.
+    Target { name: "chunks", check: store::sled::chunks, memory: 8 << 20 },
     target("events", store::events),
     target("frame", store::frame),
     target("index", store::index),

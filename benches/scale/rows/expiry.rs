@@ -68,7 +68,7 @@ enum When {
 impl When {
     /// How long one of the sessions may be silent: long enough for all to be brought up.
     fn timeout(self, number: usize, sessions: usize) -> Duration {
-        let base = Duration::from_secs(2) + Duration::from_micros(30) * sessions as u32;
+        let base = Duration::from_secs(5) + Duration::from_micros(30) * sessions as u32;
         match self {
             Self::Spread => base + Duration::from_secs(1) * number as u32 / RATE as u32,
             Self::AtOnce => base,

@@ -169,18 +169,12 @@ impl Session {
             self.forward(message);
             return Ok(());
         }
-        if let Message::Op(Op::Resume { place, reply }) = message {
-            if self.runs_as_asked() {
-                // It holds already: nothing is to be decided, or looked at again.
-                drop(place);
-                reply.send(Ok(()));
-                return Ok(());
-            }
-            self.on_op(Op::Resume { place, reply });
-        } else {
-            self.on(message);
+        // What holds already is answered, and nothing is to be decided or looked at again.
+        let holds = matches!(message, Message::Op(Op::Resume { .. })) && self.runs_as_asked();
+        self.on(message);
+        if !holds {
+            self.advance();
         }
-        self.advance();
         match &self.settled {
             None => Ok(()),
             Some(Settled::Well) => {
@@ -249,8 +243,9 @@ impl Session {
             }
             Message::Answer(answer) => self.on_answer(answer),
             Message::Alarm => {
-                self.alarm.rang(self.core.clock.worker());
-                self.look();
+                let now = self.core.clock.worker();
+                self.alarm.rang(now);
+                self.look(now);
             }
         }
     }

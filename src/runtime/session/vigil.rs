@@ -35,9 +35,8 @@ impl Session {
     }
 
     /// Looks at the run, when the alarm rings.
-    pub(super) fn look(&mut self) {
+    pub(super) fn look(&mut self, now: WorkerTime) {
         self.heed_alarm();
-        let now = self.core.clock.worker();
         if self.notes_due().is_some_and(|due| now >= due) {
             self.queue.push_back(Task::Notes);
         }

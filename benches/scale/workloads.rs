@@ -148,6 +148,27 @@ pub(crate) struct Commits {
     pub(crate) bytes: usize,
 }
 
+/// Changes its state and commits it, as often as its inputs say.
+async fn commit_as_told<W: Workload<Input = Commits>>(
+    cx: &mut Context<W>,
+    signals: &Signals,
+    change: impl Fn(&mut W::State, usize) + Send + Sync,
+) -> Result<Outcome, WorkloadError> {
+    while let Some(commits) = cx.next_input().await? {
+        for _ in 0..commits.beginnings {
+            signals.together.wait().await;
+            let mut times = Times::default();
+            for _ in 0..commits.each {
+                change(cx.state_mut(), commits.bytes);
+                times.of(cx.checkpoint()).await?;
+            }
+            // Nobody has to wait for them.
+            let _ = signals.times.send(times);
+        }
+    }
+    Ok(Outcome::Yielded)
+}
+
 /// Commits a new text as often as an input says.
 pub(crate) struct Rewriting(pub(crate) Signals);
 
@@ -158,19 +179,8 @@ impl Workload for Rewriting {
     type Input = Commits;
 
     async fn run(&self, cx: &mut Context<Self>) -> Result<Outcome, WorkloadError> {
-        while let Some(commits) = cx.next_input().await? {
-            for _ in 0..commits.beginnings {
-                self.0.together.wait().await;
-                let mut times = Times::default();
-                for _ in 0..commits.each {
-                    *cx.state_mut() = Text::new(cx.state().round + 1, commits.bytes);
-                    times.of(cx.checkpoint()).await?;
-                }
-                // Nobody has to wait for them.
-                let _ = self.0.times.send(times);
-            }
-        }
-        Ok(Outcome::Yielded)
+        let rewrite = |text: &mut Text, bytes| *text = Text::new(text.round + 1, bytes);
+        commit_as_told(cx, &self.0, rewrite).await
     }
 }
 
@@ -195,19 +205,8 @@ impl Workload for Chatting {
     type Input = Commits;
 
     async fn run(&self, cx: &mut Context<Self>) -> Result<Outcome, WorkloadError> {
-        while let Some(commits) = cx.next_input().await? {
-            for _ in 0..commits.beginnings {
-                self.0.together.wait().await;
-                let mut times = Times::default();
-                for _ in 0..commits.each {
-                    cx.state_mut().0.push(random_text(commits.bytes).to_owned());
-                    times.of(cx.checkpoint()).await?;
-                }
-                // Nobody has to wait for them.
-                let _ = self.0.times.send(times);
-            }
-        }
-        Ok(Outcome::Yielded)
+        let say = |chat: &mut Chat, bytes| chat.0.push(random_text(bytes).to_owned());
+        commit_as_told(cx, &self.0, say).await
     }
 }
 

@@ -67,6 +67,16 @@ fn harm(place: &Path, level: u8, how: Harm) {
     });
 }
 
+/// Two sessions, of which the second snapshot of the first one is damaged.
+async fn harmed(level: u8, how: Harm) -> (Folder, SledStore, [Vec<u8>; 2], SessionRecord) {
+    let (place, store, states, last) = two_sessions().await;
+    drop(store);
+    harm(place.path(), level, how);
+    let store = place.open().await;
+    store.begin(worker(1)).await.expect("begin");
+    (place, store, states, last)
+}
+
 async fn assert_damaged(store: &SledStore, sequence: u64) {
     let error = store.snapshot(session(1), sequence).await.expect_err("damaged");
     let StoreError::Damaged { session: whose, what, .. } = &error else { panic!("{error:?}") };
@@ -80,11 +90,7 @@ async fn assert_damaged(store: &SledStore, sequence: u64) {
 async fn a_damaged_chunk_is_named_and_the_older_snapshot_serves() {
     for level in 0..=2 {
         for how in HARMS {
-            let (place, store, states, last) = two_sessions().await;
-            drop(store);
-            harm(place.path(), level, how);
-            let store = place.open().await;
-            store.begin(worker(1)).await.expect("begin");
+            let (place, store, states, last) = harmed(level, how).await;
             assert_damaged(&store, 2).await;
             assert_read(&store, 1, 1, &states[0]).await;
             for sequence in [1, 2] {
@@ -110,11 +116,7 @@ async fn a_damaged_chunk_is_named_and_the_older_snapshot_serves() {
 async fn what_a_damaged_snapshot_lost_is_written_again() {
     for level in 0..=2 {
         for how in HARMS {
-            let (place, store, states, last) = two_sessions().await;
-            drop(store);
-            harm(place.path(), level, how);
-            let store = place.open().await;
-            store.begin(worker(1)).await.expect("begin");
+            let (place, store, states, last) = harmed(level, how).await;
             assert_damaged(&store, 2).await;
             // With the damaged one still kept, a state that has the same chunks.
             let third = [&states[1][..], b"more"].concat();
@@ -132,11 +134,7 @@ async fn what_a_damaged_snapshot_lost_is_written_again() {
 #[tokio::test]
 async fn a_damaged_list_takes_no_chunk_away_and_hinders_no_commit() {
     for how in HARMS {
-        let (place, store, states, last) = two_sessions().await;
-        drop(store);
-        harm(place.path(), 1, how);
-        let store = place.open().await;
-        store.begin(worker(1)).await.expect("begin");
+        let (place, store, states, last) = harmed(1, how).await;
         // Nobody has read it: the first to see the damage is the writer, who looks for what to remove.
         let mut stored = last;
         for seed in 3..7 {

@@ -6,6 +6,7 @@
 //! [`Store`](crate::store::Store) makes the repetition harmless.
 
 use std::{
+    pin::Pin,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -13,6 +14,7 @@ use std::{
     time::Duration,
 };
 
+use futures::{StreamExt, stream::FuturesOrdered};
 use tokio::{
     sync::{mpsc, oneshot},
     time::Instant,
@@ -31,11 +33,11 @@ use crate::{
 const MAX_BATCH: usize = 1024;
 /// The most bytes of snapshots and inputs of one batch, unless a single commit has more.
 const MAX_BATCH_BYTES: usize = 8 << 20;
+/// How many batches the store may have at once.
+const UNDER_WAY: usize = 16;
 /// How long a failed store is left alone, at first and at most.
 const FIRST_RETRY: Duration = Duration::from_millis(50);
 const LAST_RETRY: Duration = Duration::from_secs(5);
-/// How often those who were answered together are given way before the next batch is made.
-const GIVE_WAY: u32 = 4;
 /// How often the supervised time is stored when nothing else is.
 const IDLE_COMMIT: Duration = Duration::from_secs(15);
 
@@ -105,8 +107,16 @@ impl Checkpointer {
         let (jobs, inbox) = mpsc::unbounded_channel();
         let health = Arc::new(Health::default());
         let health_of_task = Arc::clone(&health);
-        let waiting = Vec::new();
-        let task = Task { store, generation, clock, inbox, waiting, health: health_of_task };
+        let task = Task {
+            store,
+            generation,
+            clock,
+            inbox,
+            waiting: Vec::new(),
+            under_way: FuturesOrdered::new(),
+            bytes: 0,
+            health: health_of_task,
+        };
         (Self { jobs, health }, task.run())
     }
 
@@ -134,111 +144,130 @@ struct Task {
     generation: WorkerGeneration,
     clock: Clock,
     inbox: mpsc::UnboundedReceiver<Message>,
-    /// What was received and not committed yet.
+    /// What was received and not handed in yet.
     waiting: Vec<Message>,
+    /// What the store has, in the order in which it was handed in.
+    under_way: FuturesOrdered<Pin<Box<dyn Future<Output = Committed> + Send>>>,
+    /// How many bytes that has.
+    bytes: usize,
     health: Arc<Health>,
 }
 
+/// What goes out together.
+#[derive(Default)]
+struct Group {
+    jobs: Vec<Job>,
+    flushes: Vec<oneshot::Sender<()>>,
+    /// Of snapshots and inputs.
+    bytes: usize,
+}
+
+type Answers = Result<Vec<Result<(), Refusal>>, StoreError>;
+
+/// A group with the answers of the store; `None` where the worker is over.
+type Committed = (Group, Option<Answers>);
+
 impl Task {
     async fn run(mut self) {
-        loop {
-            if self.waiting.is_empty() {
-                let received = tokio::time::timeout(
-                    IDLE_COMMIT,
-                    self.inbox.recv_many(&mut self.waiting, MAX_BATCH),
-                );
-                match received.await {
-                    Ok(0) => return,
-                    Ok(_) => {}
-                    Err(_) => {
-                        self.commit(Vec::new()).await;
-                        continue;
+        while self.step().await.is_some() {}
+    }
+
+    /// Sees to what comes next. There is no more where the worker is over; nobody is told then.
+    async fn step(&mut self) -> Option<()> {
+        tokio::select! {
+            biased;
+            Some(committed) = self.under_way.next() => self.settle(committed).await?,
+            received = self.inbox.recv_many(&mut self.waiting, MAX_BATCH),
+                if self.waiting.is_empty() =>
+            {
+                if received == 0 {
+                    while let Some(committed) = self.under_way.next().await {
+                        self.settle(committed).await?;
                     }
+                    return None;
                 }
             }
-            let rest = self.waiting.split_off(batch_end(&self.waiting));
-            let mut jobs = Vec::new();
-            let mut flushed = Vec::new();
-            for message in std::mem::replace(&mut self.waiting, rest) {
-                match message {
-                    Message::Commit(job) => jobs.push(job),
-                    Message::Flush(done) => flushed.push(done),
-                }
-            }
-            let together = jobs.len();
-            if !jobs.is_empty() || !flushed.is_empty() {
-                self.commit(jobs).await;
-            }
-            for done in flushed {
-                let _ = done.send(());
-            }
-            self.give_way(together).await;
-        }
-    }
-
-    /// Lets those go on who were just answered together, until half of them have come back: what
-    /// these commit next goes out together too, while the others are at work, rather than the
-    /// first of it alone and the rest after another sync.
-    async fn give_way(&mut self, answered: usize) {
-        let mut turns = 0;
-        while turns < GIVE_WAY && self.waiting.len() < answered / 2 {
-            tokio::task::yield_now().await;
-            turns += 1;
-            while let Ok(message) = self.inbox.try_recv() {
-                self.waiting.push(message);
-                turns = 0;
+            () = tokio::time::sleep(IDLE_COMMIT), if self.under_way.is_empty() => {
+                self.hand_in(Group::default());
             }
         }
+        while self.has_room() && !self.waiting.is_empty() {
+            let group = Group::take(&mut self.waiting);
+            self.hand_in(group);
+        }
+        Some(())
     }
 
-    /// Commits a batch, however long the store takes to heal.
-    async fn commit(&mut self, mut jobs: Vec<Job>) {
+    /// The store is given the next batch before it has answered the last, so that it need never
+    /// wait for one.
+    fn has_room(&self) -> bool {
+        self.under_way.len() < UNDER_WAY && self.bytes < MAX_BATCH_BYTES
+    }
+
+    fn hand_in(&mut self, mut group: Group) {
         if faults::planted(Bug::AnswerBeforeCommit) {
-            jobs.iter_mut().for_each(|job| (job.on_answer)(Answer::Done));
+            group.jobs.iter_mut().for_each(|job| (job.on_answer)(Answer::Done));
         }
+        self.bytes += group.bytes;
+        let committing = self.commit(&group);
+        self.under_way.push_back(Box::pin(async { (group, committing.await) }));
+    }
+
+    /// Gives a group to the store.
+    fn commit(&self, group: &Group) -> impl Future<Output = Option<Answers>> + Send + use<> {
+        let batch = Batch {
+            generation: self.generation,
+            supervised: self.clock.supervised(),
+            commits: group.jobs.iter().map(|job| Arc::clone(&job.commit)).collect(),
+        };
+        let store = self.store.get();
+        async {
+            let store = store.ok()?;
+            faults::reach(Point::Batched);
+            Some(store.commit(batch).await)
+        }
+    }
+
+    /// Sees to a group that came back.
+    async fn settle(&mut self, (group, answers): Committed) -> Option<()> {
+        self.bytes -= group.bytes;
+        match answers? {
+            Ok(answers) => {
+                self.health.set(None);
+                Self::answer(group.jobs, answers);
+                group.flushes.into_iter().for_each(flushed);
+                Some(())
+            }
+            Err(error) => self.insist(group, error).await,
+        }
+    }
+
+    fn answer(jobs: Vec<Job>, mut answers: Vec<Result<(), Refusal>>) {
+        faults::reach(Point::AfterAnswer);
+        if faults::planted(Bug::MixAnswersUp) {
+            answers.reverse();
+        }
+        for (mut job, answer) in jobs.into_iter().zip(answers) {
+            (job.on_answer)(match answer {
+                Ok(()) => Answer::Done,
+                Err(refusal) => Answer::Refused(refusal),
+            });
+        }
+    }
+
+    /// Commits what the store failed to, however long that takes to heal.
+    async fn insist(&mut self, mut failed: Group, error: StoreError) -> Option<()> {
+        let mut error = Arc::new(error);
         let mut attempt = 0_u32;
         let mut wait = FIRST_RETRY;
         loop {
-            let batch = Batch {
-                generation: self.generation,
-                supervised: self.clock.supervised(),
-                commits: jobs.iter().map(|job| Arc::clone(&job.commit)).collect(),
-            };
-            let Ok(store) = self.store.get() else {
-                // The worker is over, and nobody is told.
-                return;
-            };
-            faults::reach(Point::Batched);
-            let committed = store.commit(batch).await;
-            drop(store);
-            let error = match committed {
-                Ok(mut answers) => {
-                    faults::reach(Point::AfterAnswer);
-                    if faults::planted(Bug::MixAnswersUp) {
-                        answers.reverse();
-                    }
-                    if attempt > 0 {
-                        telemetry::store_healed(attempt);
-                    }
-                    self.health.set(None);
-                    for (mut job, answer) in jobs.into_iter().zip(answers) {
-                        (job.on_answer)(match answer {
-                            Ok(()) => Answer::Done,
-                            Err(refusal) => Answer::Refused(refusal),
-                        });
-                    }
-                    return;
-                }
-                Err(error) => Arc::new(error),
-            };
             attempt = attempt.saturating_add(1);
             telemetry::store_failed(&*error, attempt);
             self.health.set(Some(Arc::clone(&error)));
-            for job in &mut jobs {
-                job.delay(&error);
-            }
+            failed.delay(&error);
+            self.gather(&mut failed, &error).await?;
             if faults::planted(Bug::ForgetFailedBatch) {
-                return;
+                return Some(());
             }
             self.receive_until(Instant::now() + wait, &error).await;
             wait = (wait * 2).min(LAST_RETRY);
@@ -246,11 +275,34 @@ impl Task {
             if let Ok(store) = self.store.get() {
                 let _ = store.heal().await;
             }
+            match self.commit(&failed).await? {
+                Ok(answers) => {
+                    telemetry::store_healed(attempt);
+                    self.health.set(None);
+                    Self::answer(failed.jobs, answers);
+                    failed.flushes.into_iter().for_each(flushed);
+                    return Some(());
+                }
+                Err(again) => error = Arc::new(again),
+            }
         }
     }
-}
 
-impl Task {
+    /// Waits for the rest of what is under way. What fails too is tried again with what failed
+    /// before; nothing that was to be flushed after that is flushed yet.
+    async fn gather(&mut self, failed: &mut Group, error: &Arc<StoreError>) -> Option<()> {
+        while let Some((group, answers)) = self.under_way.next().await {
+            self.bytes -= group.bytes;
+            failed.flushes.extend(group.flushes);
+            match answers? {
+                Ok(answers) => Self::answer(group.jobs, answers),
+                Err(_) => failed.jobs.extend(group.jobs),
+            }
+        }
+        failed.delay(error);
+        Some(())
+    }
+
     /// Waits, and tells those who hand in meanwhile that the store fails.
     async fn receive_until(&mut self, until: Instant, error: &Arc<StoreError>) {
         for message in &mut self.waiting {
@@ -264,7 +316,45 @@ impl Task {
     }
 }
 
+/// Whoever waited for it may be gone.
+fn flushed(waiting: oneshot::Sender<()>) {
+    let _ = waiting.send(());
+}
+
+impl Group {
+    /// Takes from the front what makes one batch.
+    fn take(waiting: &mut Vec<Message>) -> Self {
+        let mut group = Self::default();
+        for message in waiting.drain(..batch_end(waiting)) {
+            group.bytes += message.bytes();
+            match message {
+                Message::Commit(job) => group.jobs.push(job),
+                Message::Flush(done) => group.flushes.push(done),
+            }
+        }
+        group
+    }
+
+    fn delay(&mut self, error: &Arc<StoreError>) {
+        for job in &mut self.jobs {
+            job.delay(error);
+        }
+    }
+}
+
 impl Message {
+    /// The bytes of its snapshot and inputs.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Commit(Job { commit, .. }) => {
+                let snapshot = commit.snapshot.as_ref().map_or(0, |snapshot| snapshot.len());
+                let inputs = commit.inputs.iter().map(|input| input.payload.len()).sum::<usize>();
+                snapshot + inputs
+            }
+            Self::Flush(_) => 0,
+        }
+    }
+
     fn delay(&mut self, error: &Arc<StoreError>) {
         match self {
             Self::Commit(job) => job.delay(error),
@@ -286,10 +376,7 @@ impl Job {
 fn batch_end(waiting: &[Message]) -> usize {
     let mut bytes = 0_usize;
     for (index, message) in waiting.iter().enumerate().take(MAX_BATCH) {
-        if let Message::Commit(job) = message {
-            bytes += job.commit.snapshot.as_ref().map_or(0, |snapshot| snapshot.len());
-            bytes += job.commit.inputs.iter().map(|input| input.payload.len()).sum::<usize>();
-        }
+        bytes += message.bytes();
         if bytes > MAX_BATCH_BYTES && index > 0 {
             return index;
         }

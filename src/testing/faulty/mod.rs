@@ -25,6 +25,8 @@ use crate::{
 };
 
 mod plan;
+#[cfg(test)]
+mod tests;
 
 /// A store that a test interferes with, around one that works. Clones share everything.
 ///

@@ -3,24 +3,8 @@
 use super::{Commit, Refusal, StoreError, index};
 use crate::{
     faults::{self, Bug},
-    model::{
-        ids::{InputId, WorkerGeneration},
-        record::SessionRecord,
-    },
+    model::{ids::InputId, record::SessionRecord},
 };
-
-/// The commit that a stored record came with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Stored {
-    version: u64,
-    writer: WorkerGeneration,
-}
-
-impl Stored {
-    pub(super) const fn of(record: &SessionRecord) -> Self {
-        Self { version: record.version, writer: record.writer }
-    }
-}
 
 /// What becomes of a commit.
 #[derive(Debug, PartialEq, Eq)]
@@ -35,17 +19,19 @@ pub(super) enum Verdict {
 
 /// Decides about a commit.
 ///
-/// `old` is what is stored of its session. `input` says what is known of an input id of the same session: its
+/// `old` is the stored record of its session. `input` says what is known of an input id of the same session: its
 /// sequence and the checksum of its payload.
 pub(super) fn admit(
     commit: &Commit,
-    old: Option<Stored>,
+    old: Option<&SessionRecord>,
     index: &impl index::Lookup,
     input: impl Fn(&InputId) -> Result<Option<(u64, u32)>, StoreError>,
 ) -> Result<Verdict, StoreError> {
     let record = &commit.record;
     let found = old.map(|old| old.version);
-    if old == Some(Stored::of(record)) {
+    let is_same =
+        |old: &SessionRecord| old.version == record.version && old.writer == record.writer;
+    if old.is_some_and(is_same) {
         return Ok(Verdict::AlreadyIn);
     }
     let replaced = record.version.checked_sub(1).filter(|version| *version > 0);
@@ -53,8 +39,9 @@ pub(super) fn admit(
     if unexpected && !faults::planted(Bug::SkipVersionCheck) {
         return Ok(Verdict::Refuse(Refusal::Version { found }));
     }
-    // First of all: a start that is repeated meets its own name.
+    // First of all: a start that is repeated meets its own name. What is its own already needs no look.
     if let Some(start) = &record.start_key
+        && old.and_then(|old| old.start_key.as_ref()) != Some(start)
         && let Some((holder, digest)) = index::started(index, &start.key)?
         && holder != record.id
     {
@@ -62,6 +49,7 @@ pub(super) fn admit(
     }
     if let Some(name) = &record.name
         && !record.state().is_terminal()
+        && !old.is_some_and(|old| old.name.as_ref() == Some(name) && !old.state().is_terminal())
         && let Some(holder) = index::holder(index, name)?
         && holder != record.id
     {

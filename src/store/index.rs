@@ -25,8 +25,9 @@ use super::{Cursor, Due, Key, Page, Query, StoreError};
 use crate::{
     faults::{self, Bug},
     model::{
-        ids::{Name, SessionId, StartKey},
-        record::{Lane, SessionRecord},
+        ids::{ExternalId, Kind, Name, SessionId, StartKey},
+        labels::Labels,
+        record::{Lane, SessionRecord, StartRequest},
         state::State,
         time::{SupervisedTime, Timestamp},
     },
@@ -49,40 +50,75 @@ pub(super) trait Index: Lookup {
     fn above(&self, bound: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
 }
 
+/// What of a record its rows follow from.
+#[derive(PartialEq)]
+struct Indexed<'a> {
+    session: SessionId,
+    created_at: Timestamp,
+    state: State,
+    kind: &'a Kind,
+    labels: &'a Labels,
+    external_id: Option<&'a ExternalId>,
+    name: Option<&'a Name>,
+    start: Option<&'a StartRequest>,
+    due: [(Lane, Option<SupervisedTime>); 2],
+}
+
+impl<'a> Indexed<'a> {
+    fn of(record: &'a SessionRecord) -> Self {
+        Self {
+            session: record.id,
+            created_at: record.created_at,
+            state: record.state(),
+            kind: &record.kind,
+            labels: &record.labels,
+            external_id: record.external_id.as_ref(),
+            name: record.name.as_ref(),
+            start: record.start_key.as_ref(),
+            due: [Lane::Ready, Lane::Timeout].map(|lane| (lane, record.due(lane))),
+        }
+    }
+
+    fn rows(&self) -> Rows {
+        let place = place(self.created_at, self.session);
+        let id = self.session.as_uuid().into_bytes();
+        let mut rows = Rows::new();
+        let mut flag = |prefix: Vec<u8>| {
+            rows.insert(with(prefix, &place), Vec::new());
+        };
+        flag(ALL.to_vec());
+        flag(vec![b't', state_byte(self.state)]);
+        flag(text(b'k', self.kind.as_str()));
+        for (key, value) in self.labels.iter() {
+            flag(label(key, value));
+        }
+        if let Some(external) = self.external_id {
+            flag(text(b'x', external.as_str()));
+        }
+        if let Some(name) = self.name {
+            flag(text(b'n', name.as_str()));
+            if !self.state.is_terminal() {
+                rows.insert(holder_key(name), id.to_vec());
+            }
+        }
+        if let Some(start) = self.start {
+            let value = with(id.to_vec(), &start.digest.to_be_bytes());
+            rows.insert(start_key(&start.key), value);
+        }
+        for (lane, at) in self.due {
+            if let Some(at) = at {
+                let key = with(due_prefix(lane), &at.as_millis().to_be_bytes());
+                rows.insert(with(key, &id), Vec::new());
+            }
+        }
+        rows
+    }
+}
+
 /// Every index row of a record.
+#[cfg(any(test, fuzzing))]
 pub(super) fn rows(record: &SessionRecord) -> Rows {
-    let place = place(record.created_at, record.id);
-    let id = record.id.as_uuid().into_bytes();
-    let mut rows = Rows::new();
-    let mut flag = |prefix: Vec<u8>| {
-        rows.insert(with(prefix, &place), Vec::new());
-    };
-    flag(ALL.to_vec());
-    flag(vec![b't', state_byte(record.state())]);
-    flag(text(b'k', record.kind.as_str()));
-    for (key, value) in record.labels.iter() {
-        flag(label(key, value));
-    }
-    if let Some(external) = &record.external_id {
-        flag(text(b'x', external.as_str()));
-    }
-    if let Some(name) = &record.name {
-        flag(text(b'n', name.as_str()));
-        if !record.state().is_terminal() {
-            rows.insert(holder_key(name), id.to_vec());
-        }
-    }
-    if let Some(start) = &record.start_key {
-        let value = with(id.to_vec(), &start.digest.to_be_bytes());
-        rows.insert(start_key(&start.key), value);
-    }
-    for lane in [Lane::Ready, Lane::Timeout] {
-        if let Some(at) = record.due(lane) {
-            let key = with(due_prefix(lane), &at.as_millis().to_be_bytes());
-            rows.insert(with(key, &id), Vec::new());
-        }
-    }
-    rows
+    Indexed::of(record).rows()
 }
 
 /// What the rows of the index of all sessions begin with.
@@ -98,8 +134,18 @@ pub(super) fn session_of(key: &[u8]) -> Option<SessionId> {
     read_place(place).ok().map(|place| place.session)
 }
 
-/// What a change of rows comes to: keys to write with their values, and keys to remove.
-pub(super) fn difference(old: &Rows, new: &Rows) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
+/// What a new record, in the place of an old one, changes: keys to write with their values, and keys
+/// to remove.
+pub(super) fn changes(
+    old: Option<&SessionRecord>,
+    new: &SessionRecord,
+) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
+    let (old, new) = (old.map(Indexed::of), Indexed::of(new));
+    // As it is with most commits.
+    if old.as_ref() == Some(&new) {
+        return Vec::new();
+    }
+    let (old, new) = (old.map(|old| old.rows()).unwrap_or_default(), new.rows());
     let stays = |key: &[u8]| faults::planted(Bug::LeaveStaleDueTime) && key.starts_with(b"d");
     let gone = old.keys().filter(|key| !new.contains_key(*key) && !stays(key));
     let set = new.iter().filter(|(key, value)| old.get(*key) != Some(value));

@@ -14,7 +14,7 @@ pub use self::fault::{Fault, Part, Stall};
 use super::{
     AcceptedInput, Batch, Commit, Damage, Due, Key, Opened, Page, Query, Refusal, Store,
     StoreError, StoreFuture,
-    admit::{Stored, Verdict, admit},
+    admit::{Verdict, admit},
     index::{self, Index, Lookup, Rows},
 };
 use crate::model::{
@@ -288,13 +288,12 @@ impl Data {
         let old = entry.map(|entry| &*entry.record);
         let used =
             |input: &InputId| Ok(entry.and_then(|entry| entry.input_ids.get(input).copied()));
-        match admit(commit, old.map(Stored::of), &self.index, used)? {
+        match admit(commit, old, &self.index, used)? {
             Verdict::Refuse(refusal) => return Ok(Err(refusal)),
             Verdict::AlreadyIn => return Ok(Ok(())),
             Verdict::Do => {}
         }
-        let before = old.map(index::rows).unwrap_or_default();
-        for (key, value) in index::difference(&before, &index::rows(&commit.record)) {
+        for (key, value) in index::changes(old, &commit.record) {
             match value {
                 Some(value) => self.index.insert(key, value),
                 None => self.index.remove(&key),

@@ -23,37 +23,64 @@ const FULL: usize = 4 << 10;
 /// A row grows beyond this size only if its first event does.
 const MOST: usize = 8 << 10;
 
+/// Events as they are stored, one after the other.
+#[derive(Debug, Default)]
+pub(super) struct Packed {
+    bytes: Vec<u8>,
+    /// Their numbers, and where each ends.
+    ends: Vec<(u64, usize)>,
+}
+
+impl Packed {
+    pub(super) fn new(events: &[EventRecord]) -> Self {
+        let mut packed = Self::default();
+        for event in events {
+            codec::push_event(&mut packed.bytes, event);
+            packed.ends.push((event.sequence, packed.bytes.len()));
+        }
+        packed
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (u64, &[u8])> {
+        let mut begin = 0;
+        self.ends.iter().map(move |(sequence, end)| {
+            let event = self.bytes.get(begin..*end).unwrap_or_default();
+            begin = *end;
+            (*sequence, event)
+        })
+    }
+}
+
 /// Plans the new events of a session.
 pub(super) fn append(
     plan: &mut Plan<'_>,
     session: SessionId,
-    new: &[EventRecord],
+    new: &Packed,
 ) -> Result<(), StoreError> {
-    let Some(first) = new.first() else {
+    let Some((first, _)) = new.iter().next() else {
         return Ok(());
     };
     // Events are counted from the first of their row: after a gap, which a repair can leave, a
     // row must begin.
-    let follows = |start: u64, body: &[u8]| {
-        codec::after_events(start, body).is_ok_and(|next| next == first.sequence)
-    };
+    let follows =
+        |start: u64, body: &[u8]| codec::after_events(start, body).is_ok_and(|next| next == first);
     // A row that grows is in no pieces: it is too small for that. Nothing is where a row begins.
-    let (mut start, mut body) = match last_row(plan.engine, session, first.sequence)? {
+    let (mut start, mut body) = match last_row(plan.engine, session, first)? {
         Some((start, Ok(body))) if body.len() < FULL && follows(start, &body) => (start, body),
         // A row that cannot be read stays as it is.
-        Some((_, Ok(_) | Err(StoreError::Damaged { .. }))) | None => (first.sequence, Vec::new()),
+        Some((_, Ok(_) | Err(StoreError::Damaged { .. }))) | None => (first, Vec::new()),
         Some((_, Err(error))) => return Err(error),
     };
-    for event in new {
+    for (sequence, event) in new.iter() {
         let before = body.len();
-        codec::push_event(&mut body, event);
+        body.extend_from_slice(event);
         if before > 0 && body.len() > MOST {
             let next = body.split_off(before);
             plan.put(Table::Events, part_key(session, start), &body);
-            (start, body) = (event.sequence, next);
+            (start, body) = (sequence, next);
         } else if body.len() >= FULL {
             plan.put(Table::Events, part_key(session, start), &body);
-            (start, body) = (event.sequence.saturating_add(1), Vec::new());
+            (start, body) = (sequence.saturating_add(1), Vec::new());
         }
     }
     if !body.is_empty() {

@@ -1,31 +1,28 @@
-//! What the writer remembers of the sessions it wrote last, so that it need not read and decode a
-//! record in order to replace it.
+//! What the writer remembers of the sessions it wrote, so that it need not read and decode a record
+//! in order to replace it.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
+
+use foldhash::fast::RandomState;
 
 use super::value;
 use crate::{
-    model::{ids::SessionId, record::SessionRecord},
-    store::{
-        Commit,
-        admit::Stored,
-        index::{self, Rows},
-    },
+    model::{ids::SessionId, record::SessionRecord, state::State},
+    store::Commit,
 };
 
-/// How many sessions are remembered; each takes less than a kilobyte.
-const MOST: usize = 8192;
+/// How many sessions without a run are remembered; each takes about a kilobyte.
+const MOST_AT_REST: usize = 4096;
 
-/// What must be known of a record to replace it.
+/// What must be known of a stored record to replace it.
 #[derive(Debug)]
 pub(super) struct Known {
-    pub(super) stored: Stored,
-    pub(super) rows: Rows,
-    pub(super) covered: u64,
-    pub(super) accepted: u64,
-    pub(super) snapshots: Vec<Row>,
+    /// The record that was committed. The run of a session has the same one.
+    pub(super) record: Arc<SessionRecord>,
     /// Whether the record may be split into pieces.
     pub(super) in_pieces: bool,
+    /// The snapshots that may take more than their own rows.
+    split: Vec<u64>,
 }
 
 /// A snapshot that is stored.
@@ -38,63 +35,72 @@ pub(super) struct Row {
 
 impl Known {
     /// What is known of a record that was read.
-    pub(super) fn read(record: &SessionRecord) -> Self {
-        let snapshots =
-            record.snapshots.iter().map(|kept| Row { sequence: kept.sequence, is_split: true });
-        Self {
-            stored: Stored::of(record),
-            rows: index::rows(record),
-            covered: record.inputs_covered(),
-            accepted: record.inbox.accepted,
-            snapshots: snapshots.collect(),
-            in_pieces: true,
-        }
+    pub(super) fn read(record: SessionRecord) -> Self {
+        let split = record.snapshots.iter().map(|kept| kept.sequence).collect();
+        Self { record: Arc::new(record), in_pieces: true, split }
     }
 
     /// What is known after a commit, given what was known before.
-    pub(super) fn written(commit: &Commit, body: &[u8], rows: Rows, old: Option<&Self>) -> Self {
-        let record = &commit.record;
-        let before = |sequence| {
-            old.and_then(|old| old.snapshots.iter().find(|row| row.sequence == sequence))
-                .is_none_or(|row| row.is_split)
+    pub(super) fn written(commit: &Commit, in_pieces: bool, old: Option<&Self>) -> Self {
+        let record = Arc::clone(&commit.record);
+        let may_be_split = |(place, sequence)| match &commit.snapshot {
+            Some(bytes) if place == 0 => value::is_in_pieces(bytes),
+            Some(_) | None => old.is_none_or(|old| old.split.contains(&sequence)),
         };
-        let snapshots = record.snapshots.iter().enumerate().map(|(place, kept)| Row {
+        let kept = record.snapshots.iter().map(|kept| kept.sequence).enumerate();
+        let split = kept.filter(|kept| may_be_split(*kept)).map(|(_, sequence)| sequence).collect();
+        Self { record, in_pieces, split }
+    }
+
+    /// The stored snapshots.
+    pub(super) fn snapshots(&self) -> impl Iterator<Item = Row> {
+        self.record.snapshots.iter().map(|kept| Row {
             sequence: kept.sequence,
-            is_split: match &commit.snapshot {
-                Some(bytes) if place == 0 => value::is_in_pieces(bytes),
-                Some(_) | None => before(kept.sequence),
-            },
-        });
-        Self {
-            stored: Stored::of(record),
-            rows,
-            covered: record.inputs_covered(),
-            accepted: record.inbox.accepted,
-            snapshots: snapshots.collect(),
-            in_pieces: value::is_in_pieces(body),
+            is_split: self.split.contains(&kept.sequence),
+        })
+    }
+
+    /// Whether somebody else has the record in memory anyway.
+    fn has_run(&self) -> bool {
+        match self.record.state() {
+            State::Active | State::Stopping => true,
+            State::Pending
+            | State::Paused
+            | State::Stopped
+            | State::Completed
+            | State::Failed
+            | State::Expired => false,
         }
     }
 }
 
-/// The sessions that were written last.
+/// The sessions that have a run, and some of the others that were written last.
 #[derive(Debug, Default)]
-pub(super) struct Cache(HashMap<SessionId, Known>);
+pub(super) struct Cache {
+    running: HashMap<SessionId, Known, RandomState>,
+    at_rest: HashMap<SessionId, Known, RandomState>,
+}
 
 impl Cache {
     pub(super) fn take(&mut self, session: SessionId) -> Option<Known> {
-        self.0.remove(&session)
+        self.running.remove(&session).or_else(|| self.at_rest.remove(&session))
     }
 
-    pub(super) fn put(&mut self, session: SessionId, known: Known) {
-        if self.0.len() >= MOST {
-            // Crude, and enough: those that are still written come back one read each.
-            self.0.clear();
+    pub(super) fn put(&mut self, known: Known) {
+        if known.has_run() {
+            self.running.insert(known.record.id, known);
+            return;
         }
-        self.0.insert(session, known);
+        if self.at_rest.len() >= MOST_AT_REST {
+            // Crude, and enough: those that are still written come back one read each.
+            self.at_rest.clear();
+        }
+        self.at_rest.insert(known.record.id, known);
     }
 
     /// Forgets everything: what was written may not be what is stored.
     pub(super) fn clear(&mut self) {
-        self.0.clear();
+        self.running.clear();
+        self.at_rest.clear();
     }
 }

@@ -9,14 +9,14 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use ::sled::Batch;
 
 use super::{
-    chunks::Cut,
     engine::Engine,
     events,
     known::{Cache, Known},
     meta::Meta,
+    prepared::Ready,
     read,
     table::{META, Table, input_id_key, part_key, session_key},
-    value,
+    value::{self, Value},
 };
 use crate::{
     model::{
@@ -27,7 +27,7 @@ use crate::{
         Commit, Refusal, StoreError,
         admit::{Verdict, admit},
         codec,
-        index::{self, Lookup, Rows},
+        index::{self, Lookup},
     },
 };
 
@@ -73,70 +73,76 @@ impl<'a> Plan<'a> {
         self.engine.apply(self.writes.into_iter().collect())
     }
 
-    /// Plans a commit. `cut` is its snapshot in chunks, if it is a large one.
+    /// Plans a commit.
     pub(super) fn commit(
         &mut self,
-        commit: &Commit,
-        cut: Option<&Cut>,
+        ready: Ready,
         cache: &mut Cache,
     ) -> Result<Result<(), Refusal>, StoreError> {
+        let Ready { commit, record, events, cut } = ready;
         let session = commit.record.id;
         let old = match cache.take(session) {
             Some(known) => Some(known),
             None => match read::record(self.engine, session) {
-                Ok(old) => old.as_ref().map(Known::read),
+                Ok(old) => old.map(Known::read),
                 Err(StoreError::Damaged { reason, .. }) => {
                     return Ok(Err(Refusal::Damaged { reason }));
                 }
                 Err(error) => return Err(error),
             },
         };
-        let stored = old.as_ref().map(|old| old.stored);
+        let stored = old.as_ref().map(|old| &*old.record);
         let used = |id: &InputId| match stored {
             Some(_) => read::input_id(self.engine, session, id),
             None => Ok(None),
         };
-        let answer = match admit(commit, stored, self, used)? {
+        let answer = match admit(&commit, stored, self, used)? {
             Verdict::Refuse(refusal) => Err(refusal),
             Verdict::AlreadyIn => Ok(()),
             Verdict::Do => {
                 self.sessions.insert(session);
-                self.snapshots(commit, cut, old.as_ref())?;
-                self.inputs(commit, old.as_ref())?;
-                events::append(self, session, &commit.events)?;
-                let known = self.record(commit, old.as_ref())?;
-                cache.put(session, known);
+                self.snapshots(&commit, cut.as_ref(), old.as_ref())?;
+                self.inputs(&commit, old.as_ref())?;
+                events::append(self, session, &events)?;
+                let in_pieces = matches!(record, Value::InPieces(_));
+                self.record(&commit.record, record, old.as_ref())?;
+                cache.put(Known::written(&commit, in_pieces, old.as_ref()));
                 return Ok(Ok(()));
             }
         };
         if let Some(old) = old {
-            cache.put(session, old);
+            cache.put(old);
         }
         Ok(answer)
     }
 
     /// Plans a record where none is, and its index rows.
     pub(super) fn new_record(&mut self, record: &SessionRecord) {
-        self.index_rows(&Rows::new(), &index::rows(record));
+        self.index_rows(None, record);
         let key = session_key(record.id).to_vec();
         self.put(Table::Records, key, &codec::record(record));
     }
 
-    fn record(&mut self, commit: &Commit, old: Option<&Known>) -> Result<Known, StoreError> {
-        let rows = index::rows(&commit.record);
-        let none = Rows::new();
-        self.index_rows(old.map_or(&none, |old| &old.rows), &rows);
-        let key = session_key(commit.record.id);
-        let body = codec::record(&commit.record);
+    fn record(
+        &mut self,
+        record: &SessionRecord,
+        value: Value,
+        old: Option<&Known>,
+    ) -> Result<(), StoreError> {
+        self.index_rows(old.map(|old| &*old.record), record);
+        let key = session_key(record.id);
         if old.is_some_and(|old| old.in_pieces) {
             self.remove_pieces(Table::Records, &key)?;
         }
-        self.put(Table::Records, key.to_vec(), &body);
-        Ok(Known::written(commit, &body, rows, old))
+        match value {
+            Value::Row(row) => self.write(Table::Records, key.to_vec(), Some(row)),
+            Value::InPieces(body) => self.put(Table::Records, key.to_vec(), &body),
+        }
+        Ok(())
     }
 
-    fn index_rows(&mut self, old: &Rows, new: &Rows) {
-        for (key, value) in index::difference(old, new) {
+    fn index_rows(&mut self, old: Option<&SessionRecord>, new: &SessionRecord) {
+        for (key, value) in index::changes(old, new) {
             match &value {
                 Some(value) => self.put(Table::Index, key.clone(), value),
                 None => self.write(Table::Index, key.clone(), None),
@@ -148,8 +154,8 @@ impl<'a> Plan<'a> {
     fn inputs(&mut self, commit: &Commit, old: Option<&Known>) -> Result<(), StoreError> {
         let record = &commit.record;
         let covered = record.inputs_covered();
-        if let Some(old) = old {
-            for sequence in old.covered + 1..=covered.min(old.accepted) {
+        if let Some(Known { record: old, .. }) = old {
+            for sequence in old.inputs_covered() + 1..=covered.min(old.inbox.accepted) {
                 let key = part_key(record.id, sequence);
                 self.remove_pieces(Table::Inputs, &key)?;
                 self.write(Table::Inputs, key, None);

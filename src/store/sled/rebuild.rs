@@ -9,7 +9,7 @@ use std::{
 
 use super::{
     engine::Engine,
-    events,
+    events::{self, Packed},
     layout::{self, Layout},
     mark::{Found, MarkFile},
     meta::Meta,
@@ -221,7 +221,7 @@ impl Builder<'_> {
     /// must be there by then.
     fn plan_events(&mut self) -> Result<(), ArchiveError> {
         if let Some(session) = self.whose.filter(|_| !self.events.is_empty()) {
-            events::append(&mut self.plan, session, &self.events)?;
+            events::append(&mut self.plan, session, &Packed::new(&self.events))?;
             self.events.clear();
             self.apply()?;
         }

@@ -35,8 +35,8 @@ impl Plan<'_> {
         let cut = cut.filter(|_| newest.is_some());
         let is_kept = |sequence| record.snapshots.iter().any(|kept| kept.sequence == sequence);
         let is_replaced = |sequence| newest.is_some_and(|(newest, _)| newest.sequence == sequence);
-        let old = old.into_iter().flat_map(|old| &old.snapshots);
-        let (staying, going): (Vec<&Row>, Vec<&Row>) =
+        let old = old.into_iter().flat_map(Known::snapshots);
+        let (staying, going): (Vec<Row>, Vec<Row>) =
             old.partition(|row| is_kept(row.sequence) && !is_replaced(row.sequence));
         if cut.is_some() || going.iter().any(|row| row.is_split) {
             self.chunks(record.id, cut, &staying, &going)?;
@@ -115,8 +115,8 @@ impl Plan<'_> {
         &mut self,
         session: SessionId,
         cut: Option<&Cut>,
-        staying: &[&Row],
-        going: &[&Row],
+        staying: &[Row],
+        going: &[Row],
     ) -> Result<(), StoreError> {
         let has = |address: &_| cut.is_some_and(|cut| cut.has(address));
         let mut stored = HashSet::new();

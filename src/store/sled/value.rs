@@ -35,6 +35,25 @@ const HEAD: usize = 1 + 8 + 8 + 4 + 4;
 /// How many bytes of a value are in a piece.
 const PIECE: usize = ROW - codec::OVERHEAD - 8 - 4;
 
+/// A value, as far as it can be made ready without the number of its commit.
+#[derive(Debug)]
+pub(super) enum Value {
+    /// All of it.
+    Row(Vec<u8>),
+    /// The body of one that is to be split.
+    InPieces(Vec<u8>),
+}
+
+impl Value {
+    pub(super) fn new(table: Table, body: Vec<u8>) -> Self {
+        if is_in_pieces(&body) {
+            Self::InPieces(body)
+        } else {
+            Self::Row(codec::seal(table.frame(), &body))
+        }
+    }
+}
+
 /// The rows that hold a value: its own first, then its pieces with their keys.
 pub(super) struct Encoded {
     pub(super) row: Vec<u8>,

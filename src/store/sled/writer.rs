@@ -146,7 +146,7 @@ impl Writer {
             return;
         }
         let (batches, replies): (Vec<_>, Vec<_>) = group.drain(..).unzip();
-        match self.attempt(|writer, engine| writer.write(engine, &batches)) {
+        match self.attempt(|writer, engine| writer.write(engine, batches)) {
             Ok(answers) => {
                 faults::reach(Point::BeforeAnswer);
                 for (reply, answers) in replies.into_iter().zip(answers) {
@@ -187,27 +187,30 @@ impl Writer {
         done
     }
 
-    fn write(&mut self, engine: &Engine, batches: &[Prepared]) -> Result<Vec<Answers>, StoreError> {
+    fn write(
+        &mut self,
+        engine: &Engine,
+        batches: Vec<Prepared>,
+    ) -> Result<Vec<Answers>, StoreError> {
         faults::reach(Point::BeforeEncode);
         let before = self.meta;
         let mut plan = Plan::new(engine, before.commit + 1);
         let mut all = Vec::with_capacity(batches.len());
-        for Prepared { batch, cuts } in batches {
-            let ended = self.generation != Some(batch.generation);
+        for Prepared { generation, supervised, commits } in batches {
+            let ended = self.generation != Some(generation);
             if ended && !faults::planted(Bug::AcceptEndedGeneration) {
-                let refused = batch.commits.iter().map(|_| Err(Refusal::GenerationEnded));
-                all.push(refused.collect());
+                all.push(commits.iter().map(|_| Err(Refusal::GenerationEnded)).collect());
                 continue;
             }
             if !faults::planted(Bug::ForgetSupervisedTime) {
-                self.meta.supervised = self.meta.supervised.max(batch.supervised);
+                self.meta.supervised = self.meta.supervised.max(supervised);
             }
-            let mut answers = Vec::with_capacity(batch.commits.len());
-            for (commit, cut) in batch.commits.iter().zip(cuts) {
-                if plan.touches(commit.record.id) || plan.bytes() >= TRANSACTION {
+            let mut answers = Vec::with_capacity(commits.len());
+            for ready in commits {
+                if plan.touches(ready.commit.record.id) || plan.bytes() >= TRANSACTION {
                     plan = self.apply(plan)?;
                 }
-                answers.push(plan.commit(commit, cut.as_ref(), &mut self.known)?);
+                answers.push(plan.commit(ready, &mut self.known)?);
             }
             all.push(answers);
         }
@@ -291,6 +294,8 @@ impl Writer {
             faults::reach(Point::AfterBegin);
             writer.shared.durable(writer.meta.commit);
             writer.generation = Some(generation);
+            // The runs of the worker before have ended.
+            writer.known.clear();
             damage::scan(engine);
             Ok(store::Opened::new(writer.meta.supervised, Vec::new()))
         })

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tracing::{Span, info, info_span, warn};
+use tracing::{Span, debug, info, info_span, warn};
 
 use crate::model::{
     event::{Cause, Fact, Lifecycle},
@@ -61,6 +61,11 @@ pub(crate) fn store_failed(error: &(dyn std::error::Error + 'static), attempt: u
 /// Says that the store works again.
 pub(crate) fn store_healed(attempts: u32) {
     info!(target: TARGET, attempts, "the store works again");
+}
+
+/// Says that a run gave no sign of life for too long. It is cancelled, and the session will move.
+pub(crate) fn called_silent(session: SessionId) {
+    debug!(target: TARGET, %session, "the run is silent and is cancelled");
 }
 
 /// Says that something about one session could not be done; others are not touched.

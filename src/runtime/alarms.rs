@@ -20,6 +20,7 @@ use crate::{
         Policy,
         liveness::{self, Verdict},
     },
+    telemetry,
     workload::Ask,
 };
 
@@ -135,18 +136,24 @@ impl Alarms {
         }
     }
 
-    /// Takes all that are due, and calls those silent that are.
+    /// Takes all that are due, and calls those silent that are. Only when that is said of all of them
+    /// their runs are cancelled, which wakes tasks that want the same cores.
     fn call(&self, now: WorkerTime, called: &mut VecDeque<Arc<Live>>) {
         let due = {
             let mut due = self.lock();
             let later = due.by_time.split_off(&(now, u64::MAX));
             std::mem::replace(&mut due.by_time, later)
         };
+        let mut silent = Vec::new();
         for Watched { live, policy } in due.into_values() {
             if verdict(now, &live, &policy) == Verdict::Silent && live.call_silent() {
-                live.run().set_ask(Ask::Cancel);
+                telemetry::called_silent(live.run().session());
+                silent.push(Arc::clone(&live));
             }
             called.push_back(live);
+        }
+        for live in silent {
+            live.run().set_ask(Ask::Cancel);
         }
     }
 

@@ -39,6 +39,12 @@ super::listed! {
         /// A damaged snapshot is taken to prove that its chunks are stored (G8, `store/sled/snapshots.rs`).
         /// Noticed by `what_a_damaged_snapshot_lost_is_written_again`; damage.
         TrustDamagedSnapshot,
+        /// A snapshot is written over a kept one that has the slot (G2, `store/sled/snapshots.rs`).
+        /// Noticed by `a_kept_snapshot_is_never_written_over`; power cuts.
+        TakeKeptSlot,
+        /// Whatever is in its slot is taken for a snapshot (G8, `store/sled/slots.rs`).
+        /// Noticed by `a_slot_with_another_snapshot_is_not_taken_for_the_one_that_is_wanted`; damage.
+        ReadAnySlot,
         /// The due times that a session had before stay in the index (G7, `store/index.rs`).
         /// Noticed by `lanes_follow_their_records`; simulation.
         LeaveStaleDueTime,

@@ -45,6 +45,8 @@ pub(super) enum Frame {
     Chunked = b'L',
     /// What a store knows about itself.
     Meta = b'M',
+    /// A snapshot in a slot.
+    Slot = b'O',
     Piece = b'P',
     Record = b'R',
     Snapshot = b'S',

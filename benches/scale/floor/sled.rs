@@ -15,8 +15,8 @@ use sled::{
 use tempfile::TempDir;
 
 /// The trees of a store, in the order of [`Write::tree`].
-pub(crate) const TREES: [&str; 8] =
-    ["meta", "records", "snapshots", "inputs", "input_ids", "events", "index", "pieces"];
+pub(crate) const TREES: [&str; 9] =
+    ["meta", "records", "slots", "snapshots", "inputs", "input_ids", "events", "index", "pieces"];
 
 /// How many bytes of pages it keeps in memory, unless it is told otherwise.
 pub(crate) const CACHE: u64 = 32 << 20;

@@ -12,9 +12,9 @@ use sessionkeeper::SessionId;
 use super::sled::{Rows, TREES, Write, inside, rows_of};
 use crate::workloads;
 
-/// The trees in whose keys a number follows the session that grows by one with each commit of a
-/// snapshot, and whose values are snapshots.
-const SNAPSHOTS: [&str; 2] = ["snapshots", "pieces"];
+/// The trees whose values are snapshots. In their keys a number follows the session that grows by one
+/// with each commit, or the slot of such a number.
+const SNAPSHOTS: [&str; 3] = ["slots", "snapshots", "pieces"];
 
 /// The rows of a store of ours as they are when nothing is under way any more.
 pub(crate) async fn rows(store: &Path) -> anyhow::Result<Rows> {
@@ -132,6 +132,8 @@ impl Template {
             *name = id;
             if is_snapshot && let Some(number) = rest.first_chunk_mut::<8>() {
                 *number = (u64::from_be_bytes(*number) + step).to_be_bytes();
+            } else if is_snapshot && let [slot] = rest {
+                *slot = u8::from((u64::from(*slot) + step) % 2 == 1);
             }
         }
         row

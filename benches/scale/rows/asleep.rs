@@ -116,7 +116,7 @@ async fn put_to_rest(
 struct Bare {
     db: sled::Db,
     records: sled::Tree,
-    snapshots: sled::Tree,
+    slots: sled::Tree,
     events: sled::Tree,
     index: sled::Tree,
     sessions: u64,
@@ -125,10 +125,10 @@ struct Bare {
 impl Bare {
     fn open(folder: &Path) -> anyhow::Result<Self> {
         let (db, _) = open(folder, CACHE)?;
-        let [records, snapshots, events, index] =
-            ["records", "snapshots", "events", "index"].map(|name| db.open_tree(name));
-        let (records, snapshots) = (records?, snapshots?);
-        Ok(Self { db, records, snapshots, events: events?, index: index?, sessions: 0 })
+        let [records, slots, events, index] =
+            ["records", "slots", "events", "index"].map(|name| db.open_tree(name));
+        let (records, slots) = (records?, slots?);
+        Ok(Self { db, records, slots, events: events?, index: index?, sessions: 0 })
     }
 
     /// Brings up what the sessions of a wave are made of, and writes their rows as they are when
@@ -153,11 +153,12 @@ impl Bare {
 
     fn write(&self, numbers: &[u64], rests: bool) -> anyhow::Result<()> {
         let mut batches: [Batch; 4] = Default::default();
-        let [records, snapshots, events, index] = &mut batches;
+        let [records, slots, events, index] = &mut batches;
         for number in numbers {
             let id =
                 (u128::from(*number) << 64 | u128::from(number.wrapping_mul(PRIME))).to_be_bytes();
             let part = |number: u64| [&id[..], &number.to_be_bytes()].concat();
+            let slot = |number: u8| [&id[..], &[number % 2]].concat();
             let place = |prefix: &[u8]| [prefix, &number.to_be_bytes(), &id].concat();
             if rests {
                 records.insert(&id, vec![1; 880]);
@@ -165,18 +166,18 @@ impl Bare {
                 index.remove(place(b"t0"));
                 index.insert(place(b"t1"), &[0; 6]);
                 if number.is_multiple_of(2) {
-                    snapshots.insert(part(2), vec![1; 179]);
+                    slots.insert(slot(2), vec![1; 187]);
                 }
             } else {
                 records.insert(&id, vec![0; 620]);
                 events.insert(part(1), vec![0; 280]);
-                snapshots.insert(part(1), vec![0; 134]);
+                slots.insert(slot(1), vec![0; 142]);
                 for prefix in [&b"a"[..], b"t0", b"kidle\0"] {
                     index.insert(place(prefix), &[0; 6]);
                 }
             }
         }
-        let trees: [&Tree; 4] = [&self.records, &self.snapshots, &self.events, &self.index];
+        let trees: [&Tree; 4] = [&self.records, &self.slots, &self.events, &self.index];
         let written = trees.as_slice().transaction(|views| {
             for (view, batch) in views.iter().zip(&batches) {
                 view.apply_batch(batch)?;
@@ -189,7 +190,7 @@ impl Bare {
     }
 
     fn rows(&self) -> usize {
-        [&self.records, &self.snapshots, &self.events, &self.index]
+        [&self.records, &self.slots, &self.events, &self.index]
             .map(|tree| tree.len())
             .iter()
             .sum()

@@ -66,7 +66,7 @@ async fn floor(scene: &Scene, bytes: usize, rounds: u64) -> anyhow::Result<Durat
             let rows = template.writes(0, step);
             times.of(line.write(rows)).await?;
         }
-        for tree in ["snapshots", "pieces"] {
+        for tree in ["slots", "snapshots", "pieces"] {
             let (before, after) = template.count(tree);
             ensure!(before == after, "a checkpoint keeps as many rows as there were");
         }
@@ -74,7 +74,7 @@ async fn floor(scene: &Scene, bytes: usize, rounds: u64) -> anyhow::Result<Durat
     });
     let (mut times, template) = times.await??;
     let store = writer.close()?;
-    for tree in ["records", "snapshots", "pieces"] {
+    for tree in ["records", "slots", "snapshots", "pieces"] {
         store.expect(tree, &[], template.count(tree).1)?;
     }
     Ok(times.quantile(0.5))

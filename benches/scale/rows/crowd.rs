@@ -93,7 +93,7 @@ async fn floor(scene: &Scene, crowd: usize, rounds: u64) -> anyhow::Result<(Dura
     }
     let took = began.elapsed();
     let store = writer.close()?;
-    for tree in ["records", "snapshots"] {
+    for tree in ["records", "slots"] {
         store.expect(tree, &[], template.count(tree).1 * crowd)?;
     }
     Ok((took, times))

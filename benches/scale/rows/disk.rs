@@ -48,7 +48,7 @@ async fn ours(scene: &Scene, count: usize) -> anyhow::Result<Readings> {
     let supervisor = workloads::supervise(folder.path(), Rewriting(signals)).await?;
     let state = || Text::new(0, BYTES);
     let sessions = workloads::start::<Rewriting>(&supervisor, count, state).await?;
-    let commits = Commits { beginnings: 2, each: ROUNDS, bytes: BYTES };
+    let commits = Commits { beginnings: 2 * ROUNDS, each: 1, bytes: BYTES };
     let all: Arc<[_]> = sessions.into();
     let to = Arc::clone(&all);
     let sending = workloads::by_many("send", workloads::CALLERS, count, move |place| {
@@ -63,8 +63,10 @@ async fn ours(scene: &Scene, count: usize) -> anyhow::Result<Readings> {
     sending.await?;
     let mut used = Vec::new();
     for _ in 0..2 {
-        conductor.begin().await;
-        conductor.done(count).await?;
+        for _ in 0..ROUNDS {
+            conductor.begin().await;
+            conductor.done(count).await?;
+        }
         used.push(disk::taken(folder.path())?);
     }
     for session in &*all {
@@ -81,21 +83,18 @@ async fn floor(scene: &Scene, count: usize) -> anyhow::Result<Readings> {
     let writer = Writer::on(store)?;
     let mut used = Vec::new();
     for begin in [0, ROUNDS] {
-        let (template, line) = (Arc::clone(&template), writer.line());
-        let writing = workloads::by_many("write", count, count, move |session| {
-            let (template, line) = (Arc::clone(&template), line.clone());
-            async move {
-                for step in begin..begin + ROUNDS {
-                    line.write(template.writes(session, step)).await?;
-                }
-                Ok(())
-            }
-        });
-        writing.await?;
+        for step in begin..begin + ROUNDS {
+            let (template, line) = (Arc::clone(&template), writer.line());
+            let writing = workloads::by_many("write", count, count, move |session| {
+                let (template, line) = (Arc::clone(&template), line.clone());
+                async move { line.write(template.writes(session, step)).await }
+            });
+            writing.await?;
+        }
         used.push(disk::taken(folder.path())?);
     }
     let store = writer.close()?;
-    for tree in ["records", "snapshots"] {
+    for tree in ["records", "slots"] {
         store.expect(tree, &[], template.count(tree).1 * count)?;
     }
     let live = template.bytes() * count;

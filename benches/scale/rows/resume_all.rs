@@ -105,16 +105,17 @@ async fn resume(store: SledStore, count: usize, workload: Resting) -> anyhow::Re
 
 /// Reads all sessions with their newest states, and says how many there are.
 fn decode(store: &Store) -> anyhow::Result<usize> {
-    let snapshots = store.tree("snapshots")?;
+    let slots = store.tree("slots")?;
     let mut count = 0;
     for row in store.tree("records")? {
         let (key, value) = row?;
         let record: SessionRecord = serde_json::from_slice(unseal(&value)?)?;
         ensure!(record.state() == State::Paused, "{} is {}", record.id, record.state());
         let newest = record.snapshot().context("there is a snapshot")?;
-        let key = [&key, newest.sequence.to_be_bytes().as_slice()].concat();
-        let value = snapshots.get(key)?.context("the snapshot is there")?;
-        let snapshot = SnapshotEnvelope::decode(unseal(&value)?)?;
+        let slot = u8::from(newest.sequence % 2 == 1);
+        let value = slots.get([&key[..], &[slot]].concat())?.context("the snapshot is there")?;
+        let snapshot = unseal(&value)?.get(8..).context("its number is before it")?;
+        let snapshot = SnapshotEnvelope::decode(snapshot)?;
         serde_json::from_slice::<Text>(&snapshot.payload)?.check(0, RESTING)?;
         count += 1;
     }

@@ -5,11 +5,8 @@ use std::{collections::HashMap, sync::Arc};
 
 use foldhash::fast::RandomState;
 
-use super::value;
-use crate::{
-    model::{ids::SessionId, record::SessionRecord, state::State},
-    store::Commit,
-};
+use super::slots::{Place, Row};
+use crate::model::{ids::SessionId, record::SessionRecord, state::State};
 
 /// How many sessions without a run are remembered; each takes about a kilobyte.
 const MOST_AT_REST: usize = 4096;
@@ -21,42 +18,34 @@ pub(super) struct Known {
     pub(super) record: Arc<SessionRecord>,
     /// Whether the record may be split into pieces.
     pub(super) in_pieces: bool,
-    /// The snapshots that may take more than their own rows.
-    split: Vec<u64>,
-}
-
-/// A snapshot that is stored.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Row {
-    pub(super) sequence: u64,
-    /// Whether it may take more than its own row.
-    pub(super) is_split: bool,
+    /// The snapshots that are not in their slots, or may not be.
+    elsewhere: Vec<Row>,
 }
 
 impl Known {
     /// What is known of a record that was read.
     pub(super) fn read(record: SessionRecord) -> Self {
-        let split = record.snapshots.iter().map(|kept| kept.sequence).collect();
-        Self { record: Arc::new(record), in_pieces: true, split }
+        let place = Place::Unknown;
+        let rows = record.snapshots.iter().map(|kept| Row { sequence: kept.sequence, place });
+        Self { elsewhere: rows.collect(), record: Arc::new(record), in_pieces: true }
     }
 
-    /// What is known after a commit, given what was known before.
-    pub(super) fn written(commit: &Commit, in_pieces: bool, old: Option<&Self>) -> Self {
-        let record = Arc::clone(&commit.record);
-        let may_be_split = |(place, sequence)| match &commit.snapshot {
-            Some(bytes) if place == 0 => value::is_in_pieces(bytes),
-            Some(_) | None => old.is_none_or(|old| old.split.contains(&sequence)),
-        };
-        let kept = record.snapshots.iter().map(|kept| kept.sequence).enumerate();
-        let split = kept.filter(|kept| may_be_split(*kept)).map(|(_, sequence)| sequence).collect();
-        Self { record, in_pieces, split }
+    /// What is known of a record that is to be written, and of its snapshots.
+    pub(super) fn written(
+        record: &Arc<SessionRecord>,
+        in_pieces: bool,
+        mut snapshots: Vec<Row>,
+    ) -> Self {
+        snapshots.retain(|row| row.place != Place::Slot);
+        Self { record: Arc::clone(record), in_pieces, elsewhere: snapshots }
     }
 
     /// The stored snapshots.
     pub(super) fn snapshots(&self) -> impl Iterator<Item = Row> {
-        self.record.snapshots.iter().map(|kept| Row {
-            sequence: kept.sequence,
-            is_split: self.split.contains(&kept.sequence),
+        self.record.snapshots.iter().map(|kept| {
+            let elsewhere = self.elsewhere.iter().find(|row| row.sequence == kept.sequence);
+            let in_slot = Row { sequence: kept.sequence, place: Place::Slot };
+            elsewhere.copied().unwrap_or(in_slot)
         })
     }
 

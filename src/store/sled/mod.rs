@@ -6,7 +6,7 @@
 //! | `prepared` | what is done for a commit before the thread that writes has it |
 //! | `writer`, `plan`, `snapshots`, `known` | the thread that writes, what a group of commits comes to, and what it need not read again |
 //! | `shared`, `read` | how reads see only what is durable |
-//! | `table`, `value`, `chunks`, `events`, `meta` | what is in the trees |
+//! | `table`, `value`, `slots`, `chunks`, `events`, `meta` | what is in the trees |
 //! | `salvage`, `rebuild` | a store taken apart and put together, for archives and repairs |
 //! | `mark`, `reserve`, `damage` | what guards against loss, full disks and damage |
 //! | `engine`, `log` | sled itself, and a look at its log before it is opened |
@@ -54,6 +54,7 @@ pub(super) mod rebuild;
 mod reserve;
 pub(super) mod salvage;
 mod shared;
+mod slots;
 mod snapshots;
 mod table;
 #[cfg(test)]

@@ -101,12 +101,12 @@ impl<'a> Plan<'a> {
             Verdict::AlreadyIn => Ok(()),
             Verdict::Do => {
                 self.sessions.insert(session);
-                self.snapshots(&commit, cut.as_ref(), old.as_ref())?;
+                let snapshots = self.snapshots(&commit, cut.as_ref(), old.as_ref())?;
                 self.inputs(&commit, old.as_ref())?;
                 events::append(self, session, &events)?;
                 let in_pieces = matches!(record, Value::InPieces(_));
                 self.record(&commit.record, record, old.as_ref())?;
-                cache.put(Known::written(&commit, in_pieces, old.as_ref()));
+                cache.put(Known::written(&commit.record, in_pieces, snapshots));
                 return Ok(Ok(()));
             }
         };

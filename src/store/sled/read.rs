@@ -4,6 +4,7 @@ use std::ops::Bound;
 
 use super::{
     engine::{Engine, reading},
+    slots,
     table::{Table, input_id_key, part_key, part_number, session_key},
     value,
 };
@@ -36,7 +37,7 @@ pub(super) fn snapshot(
     session: SessionId,
     sequence: u64,
 ) -> Result<Option<Vec<u8>>, StoreError> {
-    value::read(engine, Table::Snapshots, &part_key(session, sequence))
+    slots::read(engine, session, sequence)
 }
 
 pub(super) fn inputs(

@@ -12,7 +12,7 @@ use super::{
     log::{self, Log},
     mark::Mark,
     meta::Meta,
-    read,
+    read, slots,
     table::{Table, part_key, part_number, session_key},
     value,
 };
@@ -157,6 +157,16 @@ fn sessions(engine: &Engine) -> BTreeSet<SessionId> {
 }
 
 fn parts(engine: &Engine, session: SessionId, sink: Sink<'_>) -> Result<(), ArchiveError> {
+    rows(engine, Table::Slots, session, &mut |key, body| match slots::numbered(body) {
+        Ok((sequence, bytes)) => {
+            let bytes = bytes.to_vec();
+            sink(Item::Snapshot { session, sequence, bytes })
+        }
+        Err(why) => {
+            engine.damages.value(Table::Slots, key, &why, body);
+            Ok(())
+        }
+    })?;
     rows(engine, Table::Snapshots, session, &mut |key, body| {
         let Some(sequence) = part_number(session, key) else {
             return Ok(());

@@ -5,8 +5,9 @@ use std::collections::HashSet;
 
 use super::{
     chunks::{self, Address, Cut, Head},
-    known::{Known, Row},
+    known::Known,
     plan::Plan,
+    slots::{self, Place, Row, slot},
     table::{Table, chunk_key, part_key},
     value,
 };
@@ -23,38 +24,66 @@ use crate::{
 mod tests;
 
 impl Plan<'_> {
-    /// Plans the snapshots of a commit.
+    /// Plans the snapshots of a commit, and says where those are that it keeps.
     pub(super) fn snapshots(
         &mut self,
         commit: &Commit,
         cut: Option<&Cut>,
         old: Option<&Known>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Vec<Row>, StoreError> {
         let record = &commit.record;
         let newest = record.snapshot().zip(commit.snapshot.as_deref());
         let cut = cut.filter(|_| newest.is_some());
         let is_kept = |sequence| record.snapshots.iter().any(|kept| kept.sequence == sequence);
         let is_replaced = |sequence| newest.is_some_and(|(newest, _)| newest.sequence == sequence);
         let old = old.into_iter().flat_map(Known::snapshots);
-        let (staying, going): (Vec<Row>, Vec<Row>) =
+        let (mut staying, mut going): (Vec<Row>, Vec<Row>) =
             old.partition(|row| is_kept(row.sequence) && !is_replaced(row.sequence));
-        if cut.is_some() || going.iter().any(|row| row.is_split) {
+        let in_newest_slot =
+            |sequence| newest.is_some_and(|(newest, _)| slot(newest.sequence) == slot(sequence));
+        for row in staying.iter_mut().filter(|row| in_newest_slot(row.sequence)).chain(&mut going) {
+            *row = row.found(self.engine, record.id)?;
+        }
+        let is_in_its_way = |row: &Row| {
+            let has_slot = row.place == Place::Slot && in_newest_slot(row.sequence);
+            has_slot && !faults::planted(Bug::TakeKeptSlot)
+        };
+        let place = newest.map(|(_, bytes)| match cut {
+            None if slots::fits(bytes) && !staying.iter().any(is_in_its_way) => Place::Slot,
+            None if !value::is_in_pieces(bytes) => Place::Row,
+            None | Some(_) => Place::Split,
+        });
+        if cut.is_some() || going.iter().any(|row| row.may_be_split()) {
             self.chunks(record.id, cut, &staying, &going)?;
         }
         for row in going {
-            let key = part_key(record.id, row.sequence);
-            if row.is_split {
-                self.remove_pieces(Table::Snapshots, &key)?;
-            }
-            if !is_kept(row.sequence) {
-                self.write(Table::Snapshots, key, None);
-            }
+            self.remove_snapshot(record.id, row)?;
         }
-        if let Some((newest, bytes)) = newest {
+        if let (Some((newest, bytes)), Some(place)) = (newest, place) {
             let key = part_key(record.id, newest.sequence);
-            match cut {
-                Some(cut) => self.write(Table::Snapshots, key, Some(cut.head().to_vec())),
-                None => self.put(Table::Snapshots, key, bytes),
+            match (place, cut) {
+                (Place::Slot, _) => {
+                    let row = slots::seal(newest.sequence, bytes);
+                    self.write(Table::Slots, slots::key(record.id, newest.sequence), Some(row));
+                }
+                (_, Some(cut)) => self.write(Table::Snapshots, key, Some(cut.head().to_vec())),
+                (_, None) => self.put(Table::Snapshots, key, bytes),
+            }
+            staying.push(Row { sequence: newest.sequence, place });
+        }
+        Ok(staying)
+    }
+
+    /// Plans the removal of a snapshot's rows but for its chunks. What is planned for the same rows
+    /// after that takes its place.
+    fn remove_snapshot(&mut self, session: SessionId, row: Row) -> Result<(), StoreError> {
+        let key = part_key(session, row.sequence);
+        match row.place {
+            Place::Slot => self.write(Table::Slots, slots::key(session, row.sequence), None),
+            Place::Row => self.write(Table::Snapshots, key, None),
+            Place::Split | Place::Unknown => {
+                self.remove_pieces(Table::Snapshots, &key)?;
+                self.write(Table::Snapshots, key, None);
             }
         }
         Ok(())
@@ -83,7 +112,7 @@ impl Plan<'_> {
         is_known: impl Fn(&Address) -> bool,
     ) -> Result<Named, StoreError> {
         let key = part_key(session, row.sequence);
-        let raw = if row.is_split { self.engine.raw(Table::Snapshots, &key)? } else { None };
+        let raw = if row.may_be_split() { self.engine.raw(Table::Snapshots, &key)? } else { None };
         let Some(raw) = raw else {
             return Ok(Named::none());
         };

@@ -15,8 +15,10 @@ pub(super) enum Table {
     Meta,
     /// Session → record.
     Records,
-    /// Session, sequence → bytes of a kept snapshot.
+    /// Session, sequence → bytes of a kept snapshot that is in no slot.
     Snapshots,
+    /// Session, slot → sequence and bytes of a kept snapshot; see [`slots`](super::slots).
+    Slots,
     /// Session, sequence → input that a snapshot may still need.
     Inputs,
     /// Session, caller's id → sequence and checksum of the input.
@@ -32,10 +34,11 @@ pub(super) enum Table {
 }
 
 impl Table {
-    pub(super) const ALL: [Self; 9] = [
+    pub(super) const ALL: [Self; 10] = [
         Self::Meta,
         Self::Records,
         Self::Snapshots,
+        Self::Slots,
         Self::Inputs,
         Self::InputIds,
         Self::Events,
@@ -50,6 +53,7 @@ impl Table {
             Self::Meta => "meta",
             Self::Records => "records",
             Self::Snapshots => "snapshots",
+            Self::Slots => "slots",
             Self::Inputs => "inputs",
             Self::InputIds => "input_ids",
             Self::Events => "events",
@@ -65,6 +69,7 @@ impl Table {
             Self::Meta => Frame::Meta,
             Self::Records => Frame::Record,
             Self::Snapshots => Frame::Snapshot,
+            Self::Slots => Frame::Slot,
             Self::Inputs => Frame::Input,
             Self::InputIds => Frame::InputId,
             Self::Events => Frame::Events,
@@ -79,7 +84,7 @@ impl Table {
         match self {
             Self::Meta => "meta row",
             Self::Records => "record",
-            Self::Snapshots => "snapshot",
+            Self::Snapshots | Self::Slots => "snapshot",
             Self::Inputs => "input",
             Self::InputIds => "input id",
             Self::Events => "events",
@@ -94,6 +99,7 @@ impl Table {
         let id = match self {
             Self::Records
             | Self::Snapshots
+            | Self::Slots
             | Self::Inputs
             | Self::InputIds
             | Self::Events

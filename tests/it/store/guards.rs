@@ -112,9 +112,13 @@ async fn damage_is_reported_with_the_number_of_the_part() {
     // The length of the key of a numbered part says what it is.
     let id = "longer than a number is";
     let first = put(&store, with_inputs(record(1), &[(Some(id), b"one"), (None, b"two")])).await;
-    put(&store, with_snapshot(next(&first, |_| ()), 0, b"state")).await;
+    let large = with_snapshot(next(&first, |_| ()), 0, &[7; 40_000]);
+    let stored = put(&store, large).await;
+    put(&store, with_snapshot(next(&stored, |_| ()), 0, b"state")).await;
     drop(store);
     let own = session(1).as_uuid().into_bytes();
+    // Which one is in a slot is not known any more.
+    spoil(place.path(), "slots", &[&own[..], &[0]].concat());
     spoil(place.path(), "snapshots", &part(session(1), 1));
     spoil(place.path(), "inputs", &part(session(1), 2));
     spoil(place.path(), "input_ids", &[&own, id.as_bytes()].concat());
@@ -124,7 +128,8 @@ async fn damage_is_reported_with_the_number_of_the_part() {
     reasons.sort_unstable();
     let parts: Vec<_> = reasons.iter().filter_map(|reason| reason.split_once(" cannot")).collect();
     let parts: Vec<_> = parts.into_iter().map(|(part, _)| part).collect();
-    assert_eq!(parts, ["its input 2", "its input id", "its record", "its snapshot 1"]);
+    let expected = ["its input 2", "its input id", "its record", "its snapshot 1", "its snapshot"];
+    assert_eq!(parts, expected);
 }
 
 #[tokio::test]

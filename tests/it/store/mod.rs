@@ -17,3 +17,5 @@ mod memory;
 mod salvage;
 #[cfg(feature = "sled")]
 pub(crate) mod sled;
+#[cfg(feature = "sled")]
+mod slots;

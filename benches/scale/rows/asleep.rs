@@ -190,10 +190,7 @@ impl Bare {
     }
 
     fn rows(&self) -> usize {
-        [&self.records, &self.slots, &self.events, &self.index]
-            .map(|tree| tree.len())
-            .iter()
-            .sum()
+        [&self.records, &self.slots, &self.events, &self.index].map(|tree| tree.len()).iter().sum()
     }
 }
 

@@ -29,6 +29,9 @@ mod tests;
 /// sled never syncs: with 32 KiB values and at most some 20 of them on a page there is none.
 pub(super) const SEGMENT: usize = 4 << 20;
 
+/// After how many changes of a page sled writes it anew.
+const CHANGES: usize = 10;
+
 /// The open database. It is closed where this is dropped: nothing else keeps a tree.
 pub(super) struct Engine {
     trees: Vec<Tree>,
@@ -131,6 +134,27 @@ impl Engine {
             }
             Ok(Err(TransactionError::Abort(()))) => unreachable!("no write aborts"),
             Err(panic) => Err(StoreError::unavailable("writing panicked", panic)),
+        }
+    }
+
+    /// Makes sled move so many pages out of segments of its log that are half dead or more.
+    ///
+    /// Sled moves one whenever it writes a page anew, the ones at the beginning of the file first,
+    /// which are those that it has just filled. So segments stay for the few pages in them that
+    /// never change, and the file grows to ten times what is live. Here a page that nobody needs is
+    /// written anew.
+    pub(super) fn collect(&self, pages: usize) -> Result<(), StoreError> {
+        let unused: &Tree = &self.db;
+        let collected = guarded(|| {
+            for change in 0..pages * CHANGES {
+                unused.insert(b"", &[(change % 2) as u8])?;
+            }
+            Ok::<(), Error>(())
+        });
+        match collected {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(StoreError::unavailable("collecting failed", error)),
+            Err(panic) => Err(StoreError::unavailable("collecting panicked", panic)),
         }
     }
 

@@ -40,6 +40,7 @@ pub(super) struct Plan<'a> {
     index: HashMap<Vec<u8>, Option<Vec<u8>>>,
     sessions: HashSet<SessionId>,
     bytes: usize,
+    rows: usize,
 }
 
 impl<'a> Plan<'a> {
@@ -51,6 +52,7 @@ impl<'a> Plan<'a> {
             index: HashMap::new(),
             sessions: HashSet::new(),
             bytes: 0,
+            rows: 0,
         }
     }
 
@@ -61,6 +63,11 @@ impl<'a> Plan<'a> {
     /// Bytes to write so far.
     pub(super) const fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Rows to write and to remove so far.
+    pub(super) const fn rows(&self) -> usize {
+        self.rows
     }
 
     pub(super) fn touches(&self, session: SessionId) -> bool {
@@ -194,6 +201,7 @@ impl<'a> Plan<'a> {
 
     pub(super) fn write(&mut self, table: Table, key: Vec<u8>, value: Option<Vec<u8>>) {
         self.bytes += key.len() + value.as_ref().map_or(0, Vec::len);
+        self.rows += 1;
         let batch = self.writes.entry(table).or_default();
         match value {
             Some(value) => batch.insert(key, value),

@@ -36,6 +36,13 @@ const TRANSACTION: usize = 4 << 20;
 /// How many waiting requests go into one group.
 const GROUP: usize = 1024;
 
+/// A log that is shorter than this may be as dead as it likes.
+const COLLECT_FROM: u64 = 64 << 20;
+
+/// For how many rows that were written a page is collected: about as many again as sled moves by
+/// itself.
+const ROWS_PER_PAGE: usize = 10;
+
 /// After how many groups what can wait is done: the mark synced, a missing reserve tried again.
 pub(super) const HOUSEKEEPING: u64 = 4096;
 
@@ -62,6 +69,8 @@ struct Writer {
     /// The generation that may write.
     generation: Option<WorkerGeneration>,
     known: Cache,
+    /// Rows that were written and not collected for.
+    rows: usize,
     durability: Durability,
     cache_capacity: u64,
     has_reserve: bool,
@@ -84,6 +93,7 @@ pub(super) fn spawn(
         meta: opened.meta,
         generation: None,
         known: Cache::default(),
+        rows: 0,
         durability: options.durability,
         cache_capacity: options.cache_capacity,
         has_reserve: opened.has_reserve,
@@ -219,9 +229,20 @@ impl Writer {
             self.apply(plan)?;
         }
         if self.meta.commit != before.commit {
+            self.collect(engine)?;
             self.make_durable(engine)?;
         }
         Ok(all)
+    }
+
+    /// Keeps the log from growing far beyond what is live.
+    fn collect(&mut self, engine: &Engine) -> Result<(), StoreError> {
+        let pages = self.rows / ROWS_PER_PAGE;
+        self.rows %= ROWS_PER_PAGE;
+        if pages > 0 && engine.length() >= COLLECT_FROM {
+            engine.collect(pages)?;
+        }
+        Ok(())
     }
 
     /// Writes a plan and gives the one for what follows.
@@ -231,6 +252,7 @@ impl Writer {
         self.shared.applying(plan.number);
         #[cfg(test)]
         self.shared.count(plan.bytes());
+        self.rows += plan.rows();
         faults::reach(Point::BeforePut);
         plan.apply(&self.meta)?;
         faults::reach(Point::AfterPut);

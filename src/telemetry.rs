@@ -65,7 +65,7 @@ pub(crate) fn store_healed(attempts: u32) {
 
 /// Says that a run gave no sign of life for too long. It is cancelled, and the session will move.
 pub(crate) fn called_silent(session: SessionId) {
-    debug!(target: TARGET, %session, "the run is silent and is cancelled");
+    debug!(name: "silent", target: TARGET, %session, "the run is silent and is cancelled");
 }
 
 /// Says that something about one session could not be done; others are not touched.

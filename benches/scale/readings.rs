@@ -34,7 +34,7 @@ pub(crate) fn nanos(span: Duration) -> f64 {
 }
 
 /// How long each of many things took.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Times(Vec<Duration>);
 
 impl Times {

@@ -1,9 +1,10 @@
-//! How late the verdict on silent sessions is: from the deadline to the moment at which the future
-//! of the run is dropped. The commit that follows is not waited for.
+//! How late the verdict on silent sessions is: from the deadline to the moment at which the run is
+//! called silent, which a line in the traces tells; and to that at which its future is gone. The commit
+//! that follows is not waited for.
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -16,6 +17,10 @@ use sessionkeeper::{
     store::SledStore,
 };
 use tokio::time::Instant;
+use tracing::{
+    Metadata, Subscriber,
+    span::{Attributes, Id, Record},
+};
 
 use crate::{
     readings::{Readings, Times},
@@ -32,6 +37,7 @@ pub(crate) const ROW: Row = Row {
         Figure { name: "spread p99.9", unit: Unit::Time, reach: Reach::Above(10e6) },
         Figure { name: "at once p99", unit: Unit::Time, reach: Reach::Above(5e6) },
         Figure { name: "at once p99.9", unit: Unit::Time, reach: Reach::Above(10e6) },
+        Figure { name: "at once gone p99", unit: Unit::Time, reach: Reach::Above(1e9) },
     ],
     run,
 };
@@ -46,14 +52,19 @@ const PATIENCE: Duration = Duration::from_secs(120);
 #[tokio::main]
 async fn run(side: Side, scene: &Scene) -> anyhow::Result<Readings> {
     let mut readings = Readings::default();
+    let verdicts = Verdicts::listen()?;
     for (when, name) in [(When::Spread, "spread"), (When::AtOnce, "at once")] {
-        let mut late = match side {
-            Side::Ours => ours(scene, when).await?,
-            Side::Floor => floor(scene.sessions, when).await?,
+        let (mut late, mut gone) = match side {
+            Side::Ours => ours(scene, when, &verdicts).await?,
+            Side::Floor => {
+                let late = floor(scene.sessions, when).await?;
+                (late.clone(), late)
+            }
         };
         readings = readings
             .time(&format!("{name} p99"), late.quantile(0.99))
-            .time(&format!("{name} p99.9"), late.quantile(0.999));
+            .time(&format!("{name} p99.9"), late.quantile(0.999))
+            .time(&format!("{name} gone p99"), gone.quantile(0.99));
     }
     Ok(readings)
 }
@@ -76,7 +87,8 @@ impl When {
     }
 }
 
-async fn ours(scene: &Scene, when: When) -> anyhow::Result<Times> {
+/// How late the verdicts were, and the ends of the futures.
+async fn ours(scene: &Scene, when: When, verdicts: &Verdicts) -> anyhow::Result<(Times, Times)> {
     let folder = tempfile::tempdir_in(&scene.folder)?;
     let board = Arc::new(Board::new(scene.sessions));
     let supervisor = Supervisor::builder(SledStore::open(folder.path())?)
@@ -85,19 +97,21 @@ async fn ours(scene: &Scene, when: When) -> anyhow::Result<Times> {
         .await?;
     let sessions = start(&supervisor, scene.sessions, when).await?;
     board.all_begun().await?;
+    verdicts.expect(sessions.len());
     // The last signs of all, close to one another.
     let mut deadlines = Vec::with_capacity(sessions.len());
     for (number, session) in sessions.iter().enumerate() {
         deadlines.push(Instant::now() + when.timeout(number, sessions.len()));
         session.heartbeat()?;
     }
-    let late = board.lateness(&deadlines).await?;
+    let gone = board.lateness(&deadlines).await?;
+    let late = verdicts.lateness(&deadlines)?;
     // Looking at all of them would take longer than all of the rest.
     for session in sessions.iter().step_by(sessions.len().div_ceil(1_000)) {
         let status = session.wait_for(&[State::Expired]).await?;
         ensure!(status.record().runs.restarts == 0, "{} ran again", session.id());
     }
-    Ok(late)
+    Ok((late, gone))
 }
 
 /// Starts all, and gives signs of life for them meanwhile.
@@ -147,6 +161,62 @@ async fn floor(count: usize, when: When) -> anyhow::Result<Times> {
         });
     }
     board.lateness(&deadlines).await
+}
+
+/// Notes when runs are called silent, and hears of nothing else.
+#[derive(Clone)]
+struct Verdicts(Arc<Mutex<Vec<Instant>>>);
+
+impl Verdicts {
+    /// Listens from now on, to all of this process.
+    fn listen() -> anyhow::Result<Self> {
+        let verdicts = Self(Arc::default());
+        tracing::subscriber::set_global_default(verdicts.clone())?;
+        Ok(verdicts)
+    }
+
+    fn at(&self) -> MutexGuard<'_, Vec<Instant>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes room for so many, and forgets those before.
+    fn expect(&self, count: usize) {
+        *self.at() = Vec::with_capacity(count);
+    }
+
+    /// How late they were. They fall in the order of the deadlines.
+    fn lateness(&self, deadlines: &[Instant]) -> anyhow::Result<Times> {
+        let heard = self.at();
+        let all = deadlines.len();
+        ensure!(heard.len() == all, "{} runs were called silent, and not {all}", heard.len());
+        let mut deadlines = deadlines.to_vec();
+        deadlines.sort_unstable();
+        let mut late = Times::default();
+        for (at, deadline) in heard.iter().copied().zip(deadlines) {
+            ensure!(at + EARLY > deadline, "one was silent {:?} too early", deadline - at);
+            late.push(at.saturating_duration_since(deadline));
+        }
+        Ok(late)
+    }
+}
+
+impl Subscriber for Verdicts {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.target() == "sessionkeeper" && metadata.name() == "silent"
+    }
+
+    fn event(&self, _: &tracing::Event<'_>) {
+        self.at().push(Instant::now());
+    }
+
+    // No span is enabled.
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+    fn enter(&self, _: &Id) {}
+    fn exit(&self, _: &Id) {}
 }
 
 /// When each of them was over.

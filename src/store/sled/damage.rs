@@ -2,7 +2,11 @@
 
 use std::{
     collections::{BTreeMap, HashSet},
+    iter,
+    num::NonZero,
+    ops::Bound,
     sync::{Mutex, PoisonError},
+    thread,
 };
 
 use super::{engine::Engine, table::Table, value};
@@ -10,6 +14,9 @@ use crate::{
     model::ids::SessionId,
     store::{Damage, StoreError, codec::Unreadable},
 };
+
+#[cfg(test)]
+mod tests;
 
 /// What is known to be unreadable, once each.
 #[derive(Debug, Default)]
@@ -64,9 +71,61 @@ impl Damages {
     }
 }
 
+/// How many threads look at the records at most: they share the pages that sled has in memory.
+const THREADS: usize = 4;
+
+/// Into how many parts the records are divided. There are more than threads, because sessions need
+/// not be spread evenly over the keys: who is done early takes another part.
+const PARTS: u8 = 64;
+
 /// Looks at every record, without reading its content, and notes those that are damaged.
 pub(super) fn scan(engine: &Engine) {
-    let mut rows = engine.tree(Table::Records).iter();
+    let cuts = cuts(engine);
+    let parts = Mutex::new(parts(&cuts));
+    let next = || parts.lock().unwrap_or_else(PoisonError::into_inner).next();
+    let work = || {
+        while let Some(part) = next() {
+            scan_part(engine, part);
+        }
+    };
+    let threads = thread::available_parallelism().map_or(1, NonZero::get).min(THREADS);
+    thread::scope(|scope| {
+        for _ in 1..threads {
+            // Where the system has no other thread, this one does it all.
+            let _ = thread::Builder::new().spawn_scoped(scope, work);
+        }
+        work();
+    });
+    let blobs = engine.blobs();
+    if blobs > 0 {
+        let reason = format!("{blobs} values are in blob files, which a power cut can destroy");
+        engine.damages.note(Damage::new(None, reason, &[]));
+    }
+}
+
+/// The keys at which the records are divided; none where the first or the last cannot be read.
+fn cuts(engine: &Engine) -> Vec<[u8; 16]> {
+    let records = engine.tree(Table::Records);
+    let ends = super::engine::reading(|| Ok(records.first()?.zip(records.last()?)));
+    let Ok(Some(((first, _), (last, _)))) = ends else { return Vec::new() };
+    let number = |key: &[u8]| key.first_chunk().map(|key| u128::from_be_bytes(*key));
+    let (Some(first), Some(last)) = (number(&first), number(&last)) else { return Vec::new() };
+    let step = last.saturating_sub(first) / u128::from(PARTS);
+    (1..PARTS).map(|part| (first + u128::from(part) * step).to_be_bytes()).collect()
+}
+
+/// A range of keys.
+type Part<'a> = (Bound<&'a [u8]>, Bound<&'a [u8]>);
+
+/// What lies before, between and after the cuts. Every key is in one part, whatever it looks like.
+fn parts(cuts: &[[u8; 16]]) -> impl Iterator<Item = Part<'_>> {
+    let begins = cuts.iter().map(|cut| Bound::Included(cut.as_slice()));
+    let ends = cuts.iter().map(|cut| Bound::Excluded(cut.as_slice()));
+    iter::once(Bound::Unbounded).chain(begins).zip(ends.chain(iter::once(Bound::Unbounded)))
+}
+
+fn scan_part(engine: &Engine, part: Part<'_>) {
+    let mut rows = engine.tree(Table::Records).range::<&[u8], _>(part);
     loop {
         let row = super::engine::reading(|| rows.next().transpose());
         match row {
@@ -85,10 +144,5 @@ pub(super) fn scan(engine: &Engine) {
                 break;
             }
         }
-    }
-    let blobs = engine.blobs();
-    if blobs > 0 {
-        let reason = format!("{blobs} values are in blob files, which a power cut can destroy");
-        engine.damages.note(Damage::new(None, reason, &[]));
     }
 }

@@ -12,7 +12,10 @@ use std::{
 use super::{engine::Engine, table::Table, value};
 use crate::{
     model::ids::SessionId,
-    store::{Damage, StoreError, codec::Unreadable},
+    store::{
+        Damage, StoreError,
+        codec::{self, Unreadable},
+    },
 };
 
 #[cfg(test)]
@@ -129,6 +132,8 @@ fn scan_part(engine: &Engine, part: Part<'_>) {
     loop {
         let row = super::engine::reading(|| rows.next().transpose());
         match row {
+            // Nearly all are one sound row, which need not be copied to tell so.
+            Ok(Some((_, raw))) if codec::unseal(Table::Records.frame(), &raw).is_ok() => {}
             Ok(Some((key, raw))) => {
                 // What it finds is in the list now; it is not ours to answer with.
                 let _ = value::check(engine, Table::Records, &key, &raw);

@@ -4,7 +4,7 @@ use ::sled::Batch;
 use tempfile::TempDir;
 
 use super::*;
-use crate::store::codec::{self, Frame};
+use crate::store::codec::Frame;
 
 /// The sessions, by the first 16 bytes of their keys, whose records are found damaged in a store
 /// with these keys, where all of `spoiled` have a wrong checksum.

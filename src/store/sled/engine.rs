@@ -30,7 +30,7 @@ mod tests;
 pub(super) const SEGMENT: usize = 4 << 20;
 
 /// After how many changes of a page sled writes it anew.
-const CHANGES: usize = 10;
+const CHANGES: u8 = 10;
 
 /// The open database. It is closed where this is dropped: nothing else keeps a tree.
 pub(super) struct Engine {
@@ -137,22 +137,31 @@ impl Engine {
         }
     }
 
-    /// Makes sled move so many pages out of segments of its log that are half dead or more.
+    /// Makes sled move at most so many pages out of segments of its log that are half dead or more,
+    /// for as long as it may go on. Says how many.
     ///
     /// Sled moves one whenever it writes a page anew, the ones at the beginning of the file first,
     /// which are those that it has just filled. So segments stay for the few pages in them that
     /// never change, and the file grows to ten times what is live. Here a page that nobody needs is
     /// written anew.
-    pub(super) fn collect(&self, pages: usize) -> Result<(), StoreError> {
+    pub(super) fn collect(
+        &self,
+        pages: usize,
+        go_on: impl Fn() -> bool,
+    ) -> Result<usize, StoreError> {
         let unused: &Tree = &self.db;
         let collected = guarded(|| {
-            for change in 0..pages * CHANGES {
-                unused.insert(b"", &[(change % 2) as u8])?;
+            let mut done = 0;
+            while done < pages && go_on() {
+                for change in 0..CHANGES {
+                    unused.insert(b"", &[change])?;
+                }
+                done += 1;
             }
-            Ok::<(), Error>(())
+            Ok::<usize, Error>(done)
         });
         match collected {
-            Ok(Ok(())) => Ok(()),
+            Ok(Ok(done)) => Ok(done),
             Ok(Err(error)) => Err(StoreError::unavailable("collecting failed", error)),
             Err(panic) => Err(StoreError::unavailable("collecting panicked", panic)),
         }

@@ -8,7 +8,7 @@
 //! | `shared`, `read` | how reads see only what is durable |
 //! | `table`, `value`, `slots`, `chunks`, `events`, `meta` | what is in the trees |
 //! | `salvage`, `rebuild` | a store taken apart and put together, for archives and repairs |
-//! | `mark`, `reserve`, `damage` | what guards against loss, full disks and damage |
+//! | `mark`, `reserve`, `collector`, `damage` | what guards against loss, full disks and damage |
 //! | `engine`, `log` | sled itself, and a look at its log before it is opened |
 
 use std::{
@@ -35,6 +35,7 @@ use crate::model::{
 };
 
 mod chunks;
+mod collector;
 mod damage;
 mod engine;
 mod events;

@@ -9,6 +9,7 @@ use std::{fs::File, sync::Arc, thread};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
+    collector::Collector,
     damage,
     engine::{Engine, guarded, leaves_doubt},
     known::Cache,
@@ -24,6 +25,7 @@ use super::{
     visible::Health,
 };
 use crate::{
+    clock,
     faults::{self, Bug, Point},
     model::ids::WorkerGeneration,
     store::{self, Refusal, StoreError},
@@ -35,13 +37,6 @@ const TRANSACTION: usize = 4 << 20;
 
 /// How many waiting requests go into one group.
 const GROUP: usize = 1024;
-
-/// A log that is shorter than this may be as dead as it likes.
-const COLLECT_FROM: u64 = 64 << 20;
-
-/// For how many rows that were written a page is collected: about as many again as sled moves by
-/// itself.
-const ROWS_PER_PAGE: usize = 10;
 
 /// After how many groups what can wait is done: the mark synced, a missing reserve tried again.
 pub(super) const HOUSEKEEPING: u64 = 4096;
@@ -69,8 +64,7 @@ struct Writer {
     /// The generation that may write.
     generation: Option<WorkerGeneration>,
     known: Cache,
-    /// Rows that were written and not collected for.
-    rows: usize,
+    collector: Collector,
     durability: Durability,
     cache_capacity: u64,
     has_reserve: bool,
@@ -93,7 +87,7 @@ pub(super) fn spawn(
         meta: opened.meta,
         generation: None,
         known: Cache::default(),
-        rows: 0,
+        collector: Collector::default(),
         durability: options.durability,
         cache_capacity: options.cache_capacity,
         has_reserve: opened.has_reserve,
@@ -109,7 +103,9 @@ pub(super) fn spawn(
 impl Writer {
     fn run(mut self, mut queue: mpsc::Receiver<Job>) {
         let mut group = Vec::new();
-        while let Some(job) = queue.blocking_recv() {
+        loop {
+            self.collect_meanwhile(&queue);
+            let Some(job) = queue.blocking_recv() else { break };
             let mut next = Some(job);
             while let Some(job) = next.take() {
                 match job {
@@ -203,6 +199,7 @@ impl Writer {
         batches: Vec<Prepared>,
     ) -> Result<Vec<Answers>, StoreError> {
         faults::reach(Point::BeforeEncode);
+        let began = clock::real();
         let before = self.meta;
         let mut plan = Plan::new(engine, before.commit + 1);
         let mut all = Vec::with_capacity(batches.len());
@@ -229,20 +226,19 @@ impl Writer {
             self.apply(plan)?;
         }
         if self.meta.commit != before.commit {
-            self.collect(engine)?;
+            self.collector.collect(engine, began.elapsed())?;
             self.make_durable(engine)?;
         }
         Ok(all)
     }
 
-    /// Keeps the log from growing far beyond what is live.
-    fn collect(&mut self, engine: &Engine) -> Result<(), StoreError> {
-        let pages = self.rows / ROWS_PER_PAGE;
-        self.rows %= ROWS_PER_PAGE;
-        if pages > 0 && engine.length() >= COLLECT_FROM {
-            engine.collect(pages)?;
+    /// Makes up for what was not collected while others waited, until there is something to do.
+    fn collect_meanwhile(&mut self, queue: &mpsc::Receiver<Job>) {
+        let is_idle = || queue.is_empty() && !queue.is_closed();
+        if self.collector.is_due() && is_idle() {
+            // What fails here fails the next commit too.
+            let _ = self.attempt(|writer, engine| writer.collector.collect_while(engine, is_idle));
         }
-        Ok(())
     }
 
     /// Writes a plan and gives the one for what follows.
@@ -252,7 +248,7 @@ impl Writer {
         self.shared.applying(plan.number);
         #[cfg(test)]
         self.shared.count(plan.bytes());
-        self.rows += plan.rows();
+        self.collector.wrote(plan.rows());
         faults::reach(Point::BeforePut);
         plan.apply(&self.meta)?;
         faults::reach(Point::AfterPut);

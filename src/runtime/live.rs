@@ -119,15 +119,15 @@ impl Live {
         }
     }
 
-    /// Calls the run silent. `false` if it was asked to end before.
+    /// Calls the run silent. `false` if it was called so before, or asked to end.
     pub(crate) fn call_silent(&self) -> bool {
         let mut shown = self.lock();
         match shown.watch {
-            Watch::Kept | Watch::Silent => {
+            Watch::Kept => {
                 shown.watch = Watch::Silent;
                 true
             }
-            Watch::Lifted => false,
+            Watch::Silent | Watch::Lifted => false,
         }
     }
 

@@ -15,6 +15,7 @@ use crate::{
         alarms::verdict,
         ladder::{Ladder, Rung},
     },
+    telemetry,
     workload::YieldReason,
 };
 
@@ -62,6 +63,10 @@ impl Session {
     /// The run gave no sign for too long: it may commit no more, and is cancelled.
     pub(super) fn on_silence(&mut self) {
         self.fenced = true;
+        // Its alarm has called it so, unless it was found here.
+        if self.live.call_silent() {
+            telemetry::called_silent(self.record.id);
+        }
         let limit = self.policy.heartbeat_timeout();
         let reason = format!("no sign of life for {limit}");
         self.intent = Intent::Silence(self.policy.on_silence());

@@ -34,7 +34,7 @@ const MAX_BATCH: usize = 1024;
 /// The most bytes of snapshots and inputs of one batch, unless a single commit has more.
 const MAX_BATCH_BYTES: usize = 8 << 20;
 /// How many batches the store may have at once.
-const UNDER_WAY: usize = 2;
+const UNDER_WAY: usize = 3;
 /// How long a failed store is left alone, at first and at most.
 const FIRST_RETRY: Duration = Duration::from_millis(50);
 const LAST_RETRY: Duration = Duration::from_secs(5);

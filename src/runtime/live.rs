@@ -119,15 +119,15 @@ impl Live {
         }
     }
 
-    /// Calls the run silent. `false` if it was called so before, or asked to end.
+    /// Calls the run silent. `false` if it was asked to end before.
     pub(crate) fn call_silent(&self) -> bool {
         let mut shown = self.lock();
         match shown.watch {
-            Watch::Kept => {
+            Watch::Kept | Watch::Silent => {
                 shown.watch = Watch::Silent;
                 true
             }
-            Watch::Silent | Watch::Lifted => false,
+            Watch::Lifted => false,
         }
     }
 

@@ -188,7 +188,8 @@ impl Verdicts {
     fn lateness(&self, deadlines: &[Instant]) -> anyhow::Result<Times> {
         let heard = self.at();
         let all = deadlines.len();
-        ensure!(heard.len() == all, "{} runs were called silent, and not {all}", heard.len());
+        // One can be found silent by its alarm and by its actor at the same moment.
+        ensure!(heard.len() >= all, "{} runs were called silent, and not {all}", heard.len());
         let mut deadlines = deadlines.to_vec();
         deadlines.sort_unstable();
         let mut late = Times::default();

@@ -63,8 +63,8 @@ impl Session {
     /// The run gave no sign for too long: it may commit no more, and is cancelled.
     pub(super) fn on_silence(&mut self) {
         self.fenced = true;
-        // Its alarm has called it so, unless it was found here.
-        if self.live.call_silent() {
+        // Its alarm has said so, unless it was found here.
+        if !self.live.is_silent() {
             telemetry::called_silent(self.record.id);
         }
         let limit = self.policy.heartbeat_timeout();

@@ -233,12 +233,20 @@ impl Task {
         self.bytes -= group.bytes;
         match answers? {
             Ok(answers) => {
-                self.health.set(None);
-                Self::answer(group.jobs, answers);
-                group.flushes.into_iter().for_each(flushed);
+                self.finish(group, answers);
                 Some(())
             }
             Err(error) => self.insist(group, error).await,
+        }
+    }
+
+    /// Answers all who wait for a group, and everybody that the store is well.
+    fn finish(&self, group: Group, answers: Vec<Result<(), Refusal>>) {
+        self.health.set(None);
+        Self::answer(group.jobs, answers);
+        for done in group.flushes {
+            // Whoever waited for it may be gone.
+            let _ = done.send(());
         }
     }
 
@@ -278,9 +286,7 @@ impl Task {
             match self.commit(&failed).await? {
                 Ok(answers) => {
                     telemetry::store_healed(attempt);
-                    self.health.set(None);
-                    Self::answer(failed.jobs, answers);
-                    failed.flushes.into_iter().for_each(flushed);
+                    self.finish(failed, answers);
                     return Some(());
                 }
                 Err(again) => error = Arc::new(again),
@@ -314,11 +320,6 @@ impl Task {
         }
         tokio::time::sleep_until(until).await;
     }
-}
-
-/// Whoever waited for it may be gone.
-fn flushed(waiting: oneshot::Sender<()>) {
-    let _ = waiting.send(());
 }
 
 impl Group {

@@ -127,14 +127,12 @@ impl Engine {
                 Ok::<(), ConflictableTransactionError<()>>(())
             })
         };
-        match guarded(transaction) {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(TransactionError::Storage(error))) => {
-                Err(StoreError::unavailable("writing failed", error))
-            }
-            Ok(Err(TransactionError::Abort(()))) => unreachable!("no write aborts"),
-            Err(panic) => Err(StoreError::unavailable("writing panicked", panic)),
-        }
+        during("writing", || {
+            transaction().map_err(|error| match error {
+                TransactionError::Storage(error) => error,
+                TransactionError::Abort(()) => unreachable!("no write aborts"),
+            })
+        })
     }
 
     /// Makes sled move at most so many pages out of segments of its log that are half dead or more,
@@ -150,7 +148,7 @@ impl Engine {
         go_on: impl Fn() -> bool,
     ) -> Result<usize, StoreError> {
         let unused: &Tree = &self.db;
-        let collected = guarded(|| {
+        during("collecting", || {
             let mut done = 0;
             while done < pages && go_on() {
                 for change in 0..CHANGES {
@@ -158,22 +156,13 @@ impl Engine {
                 }
                 done += 1;
             }
-            Ok::<usize, Error>(done)
-        });
-        match collected {
-            Ok(Ok(done)) => Ok(done),
-            Ok(Err(error)) => Err(StoreError::unavailable("collecting failed", error)),
-            Err(panic) => Err(StoreError::unavailable("collecting panicked", panic)),
-        }
+            Ok(done)
+        })
     }
 
     /// Gives everything that was written to the system: it survives the process.
     pub(super) fn flush(&self) -> Result<(), StoreError> {
-        match guarded(|| self.db.flush()) {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(error)) => Err(StoreError::unavailable("flushing failed", error)),
-            Err(panic) => Err(StoreError::unavailable("flushing panicked", panic)),
-        }
+        during("flushing", || self.db.flush().map(drop))
     }
 
     /// Waits until everything that was flushed is on the device: it survives the machine.
@@ -239,10 +228,15 @@ pub(super) fn leaves_doubt(error: &StoreError) -> bool {
 
 /// Runs a read, which on damaged files can panic.
 pub(super) fn reading<T>(read: impl FnOnce() -> Result<T, Error>) -> Result<T, StoreError> {
-    match guarded(read) {
-        Ok(Ok(found)) => Ok(found),
-        Ok(Err(error)) => Err(StoreError::unavailable("reading failed", error)),
-        Err(panic) => Err(StoreError::unavailable("reading panicked", panic)),
+    during("reading", read)
+}
+
+/// Runs what the database does, and says what that was where it fails.
+fn during<T>(what: &str, action: impl FnOnce() -> Result<T, Error>) -> Result<T, StoreError> {
+    match guarded(action) {
+        Ok(Ok(done)) => Ok(done),
+        Ok(Err(error)) => Err(StoreError::unavailable(format!("{what} failed"), error)),
+        Err(panic) => Err(StoreError::unavailable(format!("{what} panicked"), panic)),
     }
 }
 

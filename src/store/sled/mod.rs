@@ -216,7 +216,7 @@ impl Store for SledStore {
     fn snapshot(&self, session: SessionId, sequence: u64) -> StoreFuture<'_, Option<Arc<[u8]>>> {
         Box::pin(
             self.shared
-                .read(move |engine| Ok(read::snapshot(engine, session, sequence)?.map(Into::into))),
+                .read(move |engine| Ok(slots::read(engine, session, sequence)?.map(Into::into))),
         )
     }
 

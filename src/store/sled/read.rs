@@ -4,7 +4,6 @@ use std::ops::Bound;
 
 use super::{
     engine::{Engine, reading},
-    slots,
     table::{Table, input_id_key, part_key, part_number, session_key},
     value,
 };
@@ -30,14 +29,6 @@ pub(super) fn record(
     let record = codec::read_record(session, &body)
         .map_err(|why| engine.damages.value(Table::Records, &key, &why, &body))?;
     Ok(Some(record))
-}
-
-pub(super) fn snapshot(
-    engine: &Engine,
-    session: SessionId,
-    sequence: u64,
-) -> Result<Option<Vec<u8>>, StoreError> {
-    slots::read(engine, session, sequence)
 }
 
 pub(super) fn inputs(

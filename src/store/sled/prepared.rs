@@ -38,33 +38,40 @@ pub(super) struct Ready {
 impl Prepared {
     /// Without a large snapshot this takes microseconds for each commit.
     pub(super) async fn new(batch: Batch) -> Result<Self, StoreError> {
-        let Batch { generation, supervised, commits: batch } = batch;
-        let mut commits = Vec::with_capacity(batch.len());
-        for commit in batch {
-            let cut = match &commit.snapshot {
-                Some(snapshot) if chunks::is_large(snapshot) => {
-                    let (session, snapshot) = (commit.record.id, Arc::clone(snapshot));
-                    let cutting = move || Cut::new(session, snapshot);
-                    let cut = tokio::task::spawn_blocking(cutting).await;
-                    Some(cut.map_err(|error| {
-                        StoreError::unavailable("the runtime is shutting down", error)
-                    })?)
-                }
-                Some(_) | None => None,
-            };
-            commits.push(Ready::new(commit, cut));
-            if commits.len().is_multiple_of(TURN) {
-                tokio::task::yield_now().await;
-            }
-        }
+        let Batch { generation, supervised, commits } = batch;
+        let commits = if commits.iter().any(is_large) {
+            let all = move || commits.into_iter().map(Ready::new).collect();
+            tokio::task::spawn_blocking(all)
+                .await
+                .map_err(|error| StoreError::unavailable("the runtime is shutting down", error))?
+        } else {
+            in_turns(commits).await
+        };
         Ok(Self { generation, supervised, commits })
     }
 }
 
+async fn in_turns(commits: Vec<Arc<Commit>>) -> Vec<Ready> {
+    let mut ready = Vec::with_capacity(commits.len());
+    for commit in commits {
+        ready.push(Ready::new(commit));
+        if ready.len().is_multiple_of(TURN) {
+            tokio::task::yield_now().await;
+        }
+    }
+    ready
+}
+
+fn is_large(commit: &Arc<Commit>) -> bool {
+    commit.snapshot.as_deref().is_some_and(chunks::is_large)
+}
+
 impl Ready {
-    fn new(commit: Arc<Commit>, cut: Option<Cut>) -> Self {
+    fn new(commit: Arc<Commit>) -> Self {
         let record = Value::new(Table::Records, codec::record(&commit.record));
         let events = Packed::new(&commit.events);
+        let large = commit.snapshot.as_ref().filter(|snapshot| chunks::is_large(snapshot));
+        let cut = large.map(|snapshot| Cut::new(commit.record.id, Arc::clone(snapshot)));
         Self { commit, record, events, cut }
     }
 }

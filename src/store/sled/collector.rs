@@ -48,9 +48,12 @@ impl Collector {
         engine: &Engine,
         go_on: impl Fn() -> bool,
     ) -> Result<(), StoreError> {
+        if !self.is_due() {
+            return Ok(());
+        }
         if engine.length() < FROM {
             self.rows = 0;
-        } else if self.is_due() {
+        } else {
             self.rows -= ROWS * engine.collect(self.rows / ROWS, go_on)?;
         }
         Ok(())

@@ -43,6 +43,14 @@ async fn put_later(
     put(store, commit).await
 }
 
+/// A store where a session has the states `first` and `second`.
+async fn two_states() -> (Folder, SledStore, SessionRecord) {
+    let (place, store) = opened::<Folder>().await;
+    let first = put(&store, with_snapshot(record(1), 0, b"first")).await;
+    let second = put(&store, with_snapshot(next(&first, |_| ()), 0, b"second")).await;
+    (place, store, second)
+}
+
 #[tokio::test]
 async fn small_snapshots_take_two_rows_however_many_there_were() {
     let (place, store) = opened::<Folder>().await;
@@ -99,9 +107,7 @@ async fn a_kept_snapshot_is_never_written_over() {
 
 #[tokio::test]
 async fn small_snapshots_with_rows_of_their_own_are_read_and_replaced() {
-    let (place, store) = opened::<Folder>().await;
-    let first = put(&store, with_snapshot(record(1), 0, b"first")).await;
-    let mut stored = put(&store, with_snapshot(next(&first, |_| ()), 0, b"second")).await;
+    let (place, store, mut stored) = two_states().await;
     drop(store);
     // As versions wrote them that had no slots.
     raw(place.path(), |db| {
@@ -129,9 +135,7 @@ async fn small_snapshots_with_rows_of_their_own_are_read_and_replaced() {
 
 #[tokio::test]
 async fn a_damaged_slot_is_reported_and_written_over() {
-    let (place, store) = opened::<Folder>().await;
-    let first = put(&store, with_snapshot(record(1), 0, b"first")).await;
-    let mut stored = put(&store, with_snapshot(next(&first, |_| ()), 0, b"second")).await;
+    let (place, store, mut stored) = two_states().await;
     drop(store);
     spoil(place.path(), "slots", &slot(1));
     let store = place.open().await;
@@ -149,9 +153,7 @@ async fn a_damaged_slot_is_reported_and_written_over() {
 
 #[tokio::test]
 async fn a_slot_with_another_snapshot_is_not_taken_for_the_one_that_is_wanted() {
-    let (place, store) = opened::<Folder>().await;
-    let first = put(&store, with_snapshot(record(1), 0, b"first")).await;
-    put(&store, with_snapshot(next(&first, |_| ()), 0, b"second")).await;
+    let (place, store, _) = two_states().await;
     drop(store);
     raw(place.path(), |db| {
         let slots = db.open_tree("slots").expect("a tree");

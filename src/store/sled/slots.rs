@@ -2,9 +2,9 @@
 //!
 //! A session has two slots, one for snapshots with even numbers and one for odd ones. A snapshot that
 //! fits into one row lies in its slot, so that a checkpoint writes over the snapshot that is not kept
-//! any more: to make a row and remove another costs sled half as much again, and its log twice the
-//! room. A larger snapshot has a row with its number, and so has one whose slot is taken by another
-//! that is still kept. Stores of earlier versions have only such rows.
+//! any more: to make a row and remove another costs sled half as much again. A larger snapshot has a row
+//! with its number, and so has one whose slot is taken by another that is still kept. Stores that were
+//! repaired or imported have only such rows at first, as have those of earlier versions.
 //!
 //! ```text
 //! slot   sequence: u64 | bytes

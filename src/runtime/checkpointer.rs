@@ -31,10 +31,12 @@ use crate::{
 
 /// The most commits of one batch.
 const MAX_BATCH: usize = 1024;
+/// No batch is smaller than this while more waits.
+const MIN_BATCH: usize = 64;
 /// The most bytes of snapshots and inputs of one batch, unless a single commit has more.
 const MAX_BATCH_BYTES: usize = 8 << 20;
 /// How many batches the store may have at once.
-const UNDER_WAY: usize = 3;
+const UNDER_WAY: usize = 4;
 /// How long a failed store is left alone, at first and at most.
 const FIRST_RETRY: Duration = Duration::from_millis(50);
 const LAST_RETRY: Duration = Duration::from_secs(5);
@@ -114,6 +116,7 @@ impl Checkpointer {
             inbox,
             waiting: Vec::new(),
             under_way: FuturesOrdered::new(),
+            commits: 0,
             bytes: 0,
             health: health_of_task,
         };
@@ -148,7 +151,8 @@ struct Task {
     waiting: Vec<Message>,
     /// What the store has, in the order in which it was handed in.
     under_way: FuturesOrdered<Pin<Box<dyn Future<Output = Committed> + Send>>>,
-    /// How many bytes that has.
+    /// How much that is.
+    commits: usize,
     bytes: usize,
     health: Arc<Health>,
 }
@@ -192,7 +196,8 @@ impl Task {
             }
         }
         while self.has_room() && !self.waiting.is_empty() {
-            let group = Group::take(&mut self.waiting);
+            let share = self.share();
+            let group = Group::take(&mut self.waiting, share);
             self.hand_in(group);
         }
         Some(())
@@ -204,10 +209,18 @@ impl Task {
         self.under_way.len() < UNDER_WAY && self.bytes < MAX_BATCH_BYTES
     }
 
+    /// An even share of what is to be committed: where one batch has most of it, the store waits
+    /// while the many who were answered at once think of what to commit next.
+    fn share(&self) -> usize {
+        let all = self.commits + self.waiting.len();
+        (all / UNDER_WAY).clamp(MIN_BATCH, MAX_BATCH)
+    }
+
     fn hand_in(&mut self, mut group: Group) {
         if faults::planted(Bug::AnswerBeforeCommit) {
             group.jobs.iter_mut().for_each(|job| (job.on_answer)(Answer::Done));
         }
+        self.commits += group.jobs.len();
         self.bytes += group.bytes;
         let committing = self.commit(&group);
         self.under_way.push_back(Box::pin(async { (group, committing.await) }));
@@ -228,9 +241,15 @@ impl Task {
         }
     }
 
+    /// What came back is under way no more.
+    const fn take_off(&mut self, group: &Group) {
+        self.commits -= group.jobs.len();
+        self.bytes -= group.bytes;
+    }
+
     /// Sees to a group that came back.
     async fn settle(&mut self, (group, answers): Committed) -> Option<()> {
-        self.bytes -= group.bytes;
+        self.take_off(&group);
         match answers? {
             Ok(answers) => {
                 self.finish(group, answers);
@@ -298,7 +317,7 @@ impl Task {
     /// before; nothing that was to be flushed after that is flushed yet.
     async fn gather(&mut self, failed: &mut Group, error: &Arc<StoreError>) -> Option<()> {
         while let Some((group, answers)) = self.under_way.next().await {
-            self.bytes -= group.bytes;
+            self.take_off(&group);
             failed.flushes.extend(group.flushes);
             match answers? {
                 Ok(answers) => Self::answer(group.jobs, answers),
@@ -323,10 +342,10 @@ impl Task {
 }
 
 impl Group {
-    /// Takes from the front what makes one batch.
-    fn take(waiting: &mut Vec<Message>) -> Self {
+    /// Takes from the front what makes one batch of at most so many.
+    fn take(waiting: &mut Vec<Message>, most: usize) -> Self {
         let mut group = Self::default();
-        for message in waiting.drain(..batch_end(waiting)) {
+        for message in waiting.drain(..batch_end(waiting, most)) {
             group.bytes += message.bytes();
             match message {
                 Message::Commit(job) => group.jobs.push(job),
@@ -373,16 +392,16 @@ impl Job {
     }
 }
 
-/// How many of the waiting messages make one batch.
-fn batch_end(waiting: &[Message]) -> usize {
+/// How many of the waiting messages make one batch of at most so many.
+fn batch_end(waiting: &[Message], most: usize) -> usize {
     let mut bytes = 0_usize;
-    for (index, message) in waiting.iter().enumerate().take(MAX_BATCH) {
+    for (index, message) in waiting.iter().enumerate().take(most) {
         bytes += message.bytes();
         if bytes > MAX_BATCH_BYTES && index > 0 {
             return index;
         }
     }
-    waiting.len().min(MAX_BATCH)
+    waiting.len().min(most)
 }
 
 #[cfg(test)]

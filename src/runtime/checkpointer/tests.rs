@@ -49,14 +49,15 @@ fn a_batch_has_no_more_bytes_than_allowed_but_for_a_single_commit() {
         (vec![flush(), commit(Some(3 * HALF), &[]), commit(None, &[])], 1),
     ];
     for (number, (waiting, expected)) in cases.into_iter().enumerate() {
-        assert_eq!(batch_end(&waiting), expected, "case {number}");
+        assert_eq!(batch_end(&waiting, MAX_BATCH), expected, "case {number}");
     }
 }
 
 #[test]
 fn a_batch_has_no_more_commits_than_allowed() {
     let waiting: Vec<_> = (0..=MAX_BATCH).map(|_| commit(None, &[])).collect();
-    assert_eq!(batch_end(&waiting), MAX_BATCH);
-    assert_eq!(batch_end(&waiting[..3]), 3);
-    assert_eq!(batch_end(&[]), 0);
+    assert_eq!(batch_end(&waiting, MAX_BATCH), MAX_BATCH);
+    assert_eq!(batch_end(&waiting[..3], MAX_BATCH), 3);
+    assert_eq!(batch_end(&waiting[..3], 2), 2);
+    assert_eq!(batch_end(&[], MAX_BATCH), 0);
 }

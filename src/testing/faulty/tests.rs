@@ -121,6 +121,22 @@ async fn what_is_under_way_has_a_limit() {
     assert!(scene.store.commits() < 50, "the rest went out together");
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_waits_goes_out_in_even_shares() {
+    const MANY: u128 = 401;
+    let (scene, mut answered) = Scene::new().await;
+    let held = scene.store.hold_answers(Call::Commit);
+    (1..=MANY).for_each(|number| scene.submit(number));
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    assert_eq!(scene.store.commits(), 4, "none of the batches has most of them");
+    drop(held);
+    for expected in 1..=MANY {
+        let (number, answer) = answered.recv().await.expect("all are answered");
+        assert!(number == expected && matches!(answer, Answer::Done), "{number} {answer:?}");
+    }
+    assert!(scene.store.commits() < 10, "nor are they small");
+}
+
 /// The first batch fails, and the second, which was under way by then, fails or not.
 #[tokio::test(start_paused = true)]
 async fn what_fails_is_tried_again_and_a_flush_waits_for_all_before_it() {

@@ -2,6 +2,7 @@
 //! commit that ends the one and begins the other.
 
 use std::{
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -12,8 +13,8 @@ use std::{
 use anyhow::{Context as _, ensure};
 use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
 use sessionkeeper::{
-    Backoff, Context, Outcome, Policy, RestartPolicy, Start, Supervisor, Workload, WorkloadError,
-    store::SledStore,
+    Backoff, Context, Outcome, Policy, RestartPolicy, Start, StartedSession, Supervisor, Workload,
+    WorkloadError, store::SledStore,
 };
 use tokio::{
     sync::{Notify, mpsc},
@@ -21,7 +22,11 @@ use tokio::{
 };
 
 use crate::{
-    floor::commit::Committer,
+    floor::{
+        sled::Store,
+        template::{self, Template},
+        writer::{Line, Writer},
+    },
     readings::{Readings, Times},
     row::{Figure, Reach, Row, Scene, Side, Unit},
 };
@@ -29,13 +34,11 @@ use crate::{
 pub(crate) const ROW: Row = Row {
     name: "restart",
     what: "from the panic of a run to the first poll of the next, with one commit in between",
-    floor: "a respawn on the supervision event, after one durable write of as many bytes",
+    floor: "a respawn on the supervision event, after the same rows by one thread that writes",
     figures: &[Figure { name: "p50", unit: Unit::Time, reach: Reach::AtMost(1.5) }],
     run,
 };
 
-/// What the commit of a restart writes: the record and the events.
-const BYTES: usize = 1536;
 /// A restart takes no longer, or it does not happen.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -47,37 +50,64 @@ async fn run(side: Side, scene: &Scene) -> anyhow::Result<Readings> {
     let (stage, mut begun) = Stage::new();
     let mut times = match side {
         Side::Ours => {
-            let supervisor = Supervisor::builder(SledStore::open(folder.path())?)
-                .workload(Fragile(Arc::clone(&stage)))
-                .policy(policy()?)
-                .start()
-                .await?;
-            let mut sessions = Vec::new();
-            for _ in 0..restarts {
-                sessions.push(supervisor.start(Start::<Fragile>::new(())).await?);
-            }
+            let (supervisor, sessions) = start(folder.path(), &stage, restarts).await?;
             let times = stage.play(&mut begun, restarts).await?;
             for session in &sessions {
                 let status = session.status().await?;
                 let counted = status.record().runs.restarts;
                 ensure!(counted == 1, "{counted} restarts of {} are on record", session.id());
             }
+            drop(supervisor);
             times
         }
         Side::Floor => {
-            let commits = Committer::open(folder.path())?;
-            for child in 0..restarts as u64 {
-                commits.commit(key(child), vec![0; BYTES]).await?;
-            }
-            let parent = Parent { stage: Arc::clone(&stage), commits };
-            let (parent, _) = Parent::spawn(None, parent, ()).await?;
+            let template = Arc::new(template(scene).await?);
+            let mut store = Store::open(folder.path())?;
+            store.fill((0..restarts).flat_map(|child| template.rows(child)))?;
+            let writer = Writer::on(store)?;
+            let expected = template.count("records").1 * restarts;
+            let parent = Parent { stage: Arc::clone(&stage), template, line: writer.line() };
+            let (parent, ended) = Parent::spawn(None, parent, ()).await?;
             (0..restarts).for_each(|_| Child::spawn_for(&parent, &stage));
             let times = stage.play(&mut begun, restarts).await?;
             parent.stop(None);
+            ended.await?;
+            writer.close()?.expect("records", &[], expected)?;
             times
         }
     };
     Ok(Readings::default().time("p50", times.quantile(0.5)))
+}
+
+/// Sessions that wait to fail.
+async fn start(
+    folder: &Path,
+    stage: &Arc<Stage>,
+    count: usize,
+) -> anyhow::Result<(Supervisor, Vec<StartedSession<Fragile>>)> {
+    let supervisor = Supervisor::builder(SledStore::open(folder)?)
+        .workload(Fragile(Arc::clone(stage)))
+        .policy(policy()?)
+        .start()
+        .await?;
+    let mut sessions = Vec::new();
+    for _ in 0..count {
+        sessions.push(supervisor.start(Start::<Fragile>::new(())).await?);
+    }
+    Ok((supervisor, sessions))
+}
+
+/// What the first restart of a session writes.
+async fn template(scene: &Scene) -> anyhow::Result<Template> {
+    let folder = tempfile::tempdir_in(&scene.folder)?;
+    let (stage, mut begun) = Stage::new();
+    let (_supervisor, sessions) = start(folder.path(), &stage, 1).await?;
+    let session = sessions.first().context("one was started")?;
+    begun.recv().await.context("it begins")?;
+    let before = template::rows(folder.path()).await?;
+    stage.panic.notify_one();
+    begun.recv().await.context("it begins again")?;
+    Template::of(session.id(), &before, &template::rows(folder.path()).await?)
 }
 
 /// What both sides play on.
@@ -159,15 +189,11 @@ fn policy() -> anyhow::Result<Policy> {
     Ok(Policy::builder().restart(restart).build()?)
 }
 
-/// The row of one of the children.
-fn key(child: u64) -> [u8; 16] {
-    u128::from(child).to_be_bytes()
-}
-
 /// Replaces its child as soon as the failure is on the disk.
 struct Parent {
     stage: Arc<Stage>,
-    commits: Committer,
+    template: Arc<Template>,
+    line: Line,
 }
 
 struct Child;
@@ -183,10 +209,11 @@ impl Child {
 
 impl Actor for Parent {
     type Msg = ();
-    type State = u64;
+    /// How many children were replaced.
+    type State = usize;
     type Arguments = ();
 
-    async fn pre_start(&self, _: ActorRef<()>, (): ()) -> Result<u64, ActorProcessingErr> {
+    async fn pre_start(&self, _: ActorRef<()>, (): ()) -> Result<usize, ActorProcessingErr> {
         Ok(0)
     }
 
@@ -194,11 +221,10 @@ impl Actor for Parent {
         &self,
         me: ActorRef<()>,
         event: SupervisionEvent,
-        respawns: &mut u64,
+        respawns: &mut usize,
     ) -> Result<(), ActorProcessingErr> {
         if let SupervisionEvent::ActorFailed(..) = event {
-            // Sled writes no row that is there already: this one is another.
-            self.commits.commit(key(*respawns), vec![1; BYTES]).await?;
+            self.line.write(self.template.writes(*respawns, 0)).await?;
             *respawns += 1;
             Child::spawn_for(&me, &self.stage);
         }

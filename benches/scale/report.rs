@@ -102,6 +102,7 @@ impl Line {
             Reach::AtLeast(least) => ratio.is_some_and(|ratio| ratio >= least),
             Reach::Above(most) => above.is_some_and(|above| above <= most),
             Reach::Below(most) => ours <= most,
+            Reach::Any => true,
         };
         Self {
             row: row.name,
@@ -182,6 +183,7 @@ impl Reach {
             Self::AtLeast(least) => format!("≥ {least} ×"),
             Self::Above(most) => format!("≤ floor + {}", unit.say(most)),
             Self::Below(most) => format!("≤ {}", unit.say(most)),
+            Self::Any => "–".to_owned(),
         }
     }
 }

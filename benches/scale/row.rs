@@ -46,6 +46,8 @@ pub(crate) enum Reach {
     Above(f64),
     /// At most so much, whatever the floor.
     Below(f64),
+    /// Anything: it is shown beside the floor.
+    Any,
 }
 
 /// What a side is given.

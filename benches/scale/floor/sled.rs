@@ -15,8 +15,18 @@ use sled::{
 use tempfile::TempDir;
 
 /// The trees of a store, in the order of [`Write::tree`].
-pub(crate) const TREES: [&str; 9] =
-    ["meta", "records", "slots", "snapshots", "inputs", "input_ids", "events", "index", "pieces"];
+pub(crate) const TREES: [&str; 10] = [
+    "meta",
+    "records",
+    "slots",
+    "snapshots",
+    "inputs",
+    "input_ids",
+    "events",
+    "index",
+    "pieces",
+    "chunks",
+];
 
 /// How many bytes of pages it keeps in memory, unless it is told otherwise.
 pub(crate) const CACHE: u64 = 32 << 20;
@@ -30,6 +40,13 @@ pub(crate) struct Write {
     pub(crate) tree: usize,
     pub(crate) key: Vec<u8>,
     pub(crate) value: Option<Vec<u8>>,
+}
+
+impl Write {
+    /// How many bytes of key and value.
+    pub(crate) fn bytes(&self) -> usize {
+        self.key.len() + self.value.as_ref().map_or(0, Vec::len)
+    }
 }
 
 /// Rows by their tree and key.
@@ -115,7 +132,7 @@ impl Store {
     pub(crate) fn fill(&mut self, rows: impl Iterator<Item = Write>) -> anyhow::Result<()> {
         let (mut waiting, mut bytes) = (Vec::new(), 0);
         for write in rows {
-            bytes += write.key.len() + write.value.as_ref().map_or(0, Vec::len);
+            bytes += write.bytes();
             waiting.push(write);
             if bytes >= TRANSACTION {
                 self.apply(std::mem::take(&mut waiting))?;

@@ -77,15 +77,17 @@ impl Template {
         renamed.collect()
     }
 
+    /// How many bytes of keys and values the operation writes.
+    pub(crate) fn written(&self) -> usize {
+        self.change.iter().map(Write::bytes).sum()
+    }
+
     /// How many bytes of keys and values a session has after the operation.
     pub(crate) fn bytes(&self) -> usize {
         let is_changed = |row: &&Write| self.change.iter().any(|other| other.key == row.key);
         let stay = self.before.iter().filter(|row| !is_changed(row));
-        let all = stay.chain(&self.change).filter_map(|row| {
-            let value = row.value.as_ref()?;
-            Some(row.key.len() + value.len())
-        });
-        all.sum()
+        let all = stay.chain(&self.change).filter(|row| row.value.is_some());
+        all.map(Write::bytes).sum()
     }
 
     /// How many rows a session has in a tree before and after the operation.

@@ -9,6 +9,7 @@ use crate::{
     disk,
     floor::{
         sled::{TREES, Write},
+        template::{self, Template},
         writer::Writer,
     },
     readings::{Readings, Times},
@@ -18,19 +19,22 @@ use crate::{
 
 pub(crate) const ROW: Row = Row {
     name: "large",
-    what: "a conversation of 10 MiB that gains 4 KiB a turn: the bytes given to the system for \
-           each that was gained, and the time of a turn at the median",
+    what: "a conversation of 10 MiB that gains 4 KiB a turn: the bytes given to sled for each that \
+           was gained, what sled makes of them, and the time of a turn at the median",
     floor: "a row of what was gained, by one thread that writes; for the time, the state is \
             encoded too",
     figures: &[
+        Figure { name: "rows", unit: Unit::Times, reach: Reach::Below(3.0) },
         Figure { name: "written", unit: Unit::Times, reach: Reach::Below(3.0) },
-        Figure { name: "turn", unit: Unit::Time, reach: Reach::AtMost(2.0) },
+        Figure { name: "turn", unit: Unit::Time, reach: Reach::Any },
     ],
     run,
 };
 
 /// What a turn gains.
 const MESSAGE: usize = 4 << 10;
+/// How many turns are looked at row by row.
+const SEEN: usize = 5;
 
 #[tokio::main]
 async fn run(side: Side, scene: &Scene) -> anyhow::Result<Readings> {
@@ -38,7 +42,7 @@ async fn run(side: Side, scene: &Scene) -> anyhow::Result<Readings> {
     let messages = (scene.sessions / 4).clamp(25, 2_560);
     let turns = (messages / 5).min(50);
     let folder = tempfile::tempdir_in(&scene.folder)?;
-    let (written, mut times) = match side {
+    let (rows, written, mut times) = match side {
         Side::Ours => {
             let (signals, mut conductor) = Signals::new(1);
             let supervisor = workloads::supervise(folder.path(), Chatting(signals)).await?;
@@ -53,14 +57,26 @@ async fn run(side: Side, scene: &Scene) -> anyhow::Result<Readings> {
             let before = disk::written()?;
             let times = conductor.step().await?;
             let written = disk::written()? - before;
+            let watched = Commits { beginnings: SEEN as u64, each: 1, bytes: MESSAGE };
+            session.send(watched).await?;
+            let mut rows = 0;
+            let mut before = template::rows(folder.path()).await?;
+            for _ in 0..SEEN {
+                conductor.step().await?;
+                let after = template::rows(folder.path()).await?;
+                rows += Template::of(session.id(), &before, &after)?.written();
+                before = after;
+            }
             let Chat(found) = session.snapshot().await?.state;
-            ensure!(found.len() == messages + 1 + turns, "{} messages are there", found.len());
+            let expected = messages + 1 + turns + SEEN;
+            ensure!(found.len() == expected, "{} messages are there", found.len());
             ensure!(found.iter().all(|message| message.len() == MESSAGE), "some are shorter");
-            (written, times)
+            (rows / SEEN, written, times)
         }
         Side::Floor => {
             let writer = Writer::open(folder.path())?;
             let line = writer.line();
+            let rows = row(0, random_text(MESSAGE).to_owned())?.bytes();
             let before = disk::written()?;
             let writing = tokio::spawn(async move {
                 let (mut times, mut state) = (Times::default(), Chat::new(messages, MESSAGE));
@@ -77,11 +93,13 @@ async fn run(side: Side, scene: &Scene) -> anyhow::Result<Readings> {
             let times = writing.await??;
             let written = disk::written()? - before;
             writer.close()?.expect("pieces", &[], turns)?;
-            (written, times)
+            (rows, written, times)
         }
     };
     let gained = (turns * MESSAGE) as f64;
-    Ok(Readings::of("written", written / gained).time("turn", times.quantile(0.5)))
+    Ok(Readings::of("rows", rows as f64 / MESSAGE as f64)
+        .and("written", written / gained)
+        .time("turn", times.quantile(0.5)))
 }
 
 fn row(number: usize, text: String) -> anyhow::Result<Write> {

@@ -40,7 +40,7 @@ pub(super) struct Plan<'a> {
     index: HashMap<Vec<u8>, Option<Vec<u8>>>,
     sessions: HashSet<SessionId>,
     bytes: usize,
-    rows: usize,
+    dead: usize,
 }
 
 impl<'a> Plan<'a> {
@@ -52,7 +52,7 @@ impl<'a> Plan<'a> {
             index: HashMap::new(),
             sessions: HashSet::new(),
             bytes: 0,
-            rows: 0,
+            dead: 0,
         }
     }
 
@@ -65,9 +65,10 @@ impl<'a> Plan<'a> {
         self.bytes
     }
 
-    /// Rows to write and to remove so far.
-    pub(super) const fn rows(&self) -> usize {
-        self.rows
+    /// How many rows it replaces or removes so far, which are dead in the log from then on. The small
+    /// ones of the index are not counted.
+    pub(super) const fn dead(&self) -> usize {
+        self.dead
     }
 
     pub(super) fn touches(&self, session: SessionId) -> bool {
@@ -138,8 +139,11 @@ impl<'a> Plan<'a> {
     ) -> Result<(), StoreError> {
         self.index_rows(old.map(|old| &*old.record), record);
         let key = session_key(record.id);
-        if old.is_some_and(|old| old.in_pieces) {
-            self.remove_pieces(Table::Records, &key)?;
+        if let Some(old) = old {
+            self.dead += 1;
+            if old.in_pieces {
+                self.remove_pieces(Table::Records, &key)?;
+            }
         }
         match value {
             Value::Row(row) => self.write(Table::Records, key.to_vec(), Some(row)),
@@ -201,11 +205,13 @@ impl<'a> Plan<'a> {
 
     pub(super) fn write(&mut self, table: Table, key: Vec<u8>, value: Option<Vec<u8>>) {
         self.bytes += key.len() + value.as_ref().map_or(0, Vec::len);
-        self.rows += 1;
         let batch = self.writes.entry(table).or_default();
         match value {
             Some(value) => batch.insert(key, value),
-            None => batch.remove(key),
+            None => {
+                self.dead += usize::from(table != Table::Index);
+                batch.remove(key);
+            }
         }
     }
 }

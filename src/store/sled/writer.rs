@@ -248,7 +248,7 @@ impl Writer {
         self.shared.applying(plan.number);
         #[cfg(test)]
         self.shared.count(plan.bytes());
-        self.collector.wrote(plan.rows());
+        self.collector.left(plan.dead());
         faults::reach(Point::BeforePut);
         plan.apply(&self.meta)?;
         faults::reach(Point::AfterPut);

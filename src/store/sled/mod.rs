@@ -5,6 +5,7 @@
 //! | `options`, `open`, `layout` | how a folder is opened, and what is in it |
 //! | `prepared` | what is done for a commit before the thread that writes has it |
 //! | `writer`, `plan`, `snapshots`, `known` | the thread that writes, what a group of commits comes to, and what it need not read again |
+//! | `queue` | how that thread waits |
 //! | `shared`, `read` | how reads see only what is durable |
 //! | `table`, `value`, `slots`, `chunks`, `events`, `meta` | what is in the trees |
 //! | `salvage`, `rebuild` | a store taken apart and put together, for archives and repairs |
@@ -50,6 +51,7 @@ mod open;
 mod options;
 mod plan;
 mod prepared;
+mod queue;
 mod read;
 pub(super) mod rebuild;
 mod reserve;

@@ -4,7 +4,7 @@
 //! everybody: a group commit. After an error that says nothing about what is on the disk it stops
 //! acknowledging until it is healed.
 
-use std::{fs::File, sync::Arc, thread};
+use std::{fs::File, sync::Arc, thread, time::Duration};
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -20,6 +20,7 @@ use super::{
     options::{Durability, SledOptions},
     plan::Plan,
     prepared::Prepared,
+    queue::{Received, receive},
     reserve,
     shared::Shared,
     visible::Health,
@@ -37,6 +38,10 @@ const TRANSACTION: usize = 4 << 20;
 
 /// How many waiting requests go into one group.
 const GROUP: usize = 1024;
+
+/// When nobody asked for anything for so long, dead rows are collected for so long.
+const QUIET: Duration = Duration::from_millis(5);
+const LITTLE: Duration = Duration::from_micros(500);
 
 /// After how many groups what can wait is done: the mark synced, a missing reserve tried again.
 pub(super) const HOUSEKEEPING: u64 = 4096;
@@ -104,8 +109,7 @@ impl Writer {
     fn run(mut self, mut queue: mpsc::Receiver<Job>) {
         let mut group = Vec::new();
         loop {
-            self.collect_meanwhile(&queue);
-            let Some(job) = queue.blocking_recv() else { break };
+            let Some(job) = self.next(&mut queue) else { break };
             let mut next = Some(job);
             while let Some(job) = next.take() {
                 match job {
@@ -232,13 +236,22 @@ impl Writer {
         Ok(all)
     }
 
-    /// Makes up for what was not collected while others waited, until there is something to do.
-    fn collect_meanwhile(&mut self, queue: &mpsc::Receiver<Job>) {
-        let is_idle = || queue.is_empty() && !queue.is_closed();
-        if self.collector.is_due() && is_idle() {
+    /// Waits for what is to be done next. Where nothing comes for a while, what can wait is done, a
+    /// little at a time: there is other work for the cores than ours.
+    fn next(&mut self, queue: &mut mpsc::Receiver<Job>) -> Option<Job> {
+        while self.collector.is_due() {
+            if let Received::Next(job) = receive(queue, QUIET) {
+                return job;
+            }
+            let until = clock::real() + LITTLE;
+            let go_on = || queue.is_empty() && !queue.is_closed() && clock::real() < until;
             // What fails here fails the next commit too.
-            let _ = self.attempt(|writer, engine| writer.collector.collect_while(engine, is_idle));
+            let done = self.attempt(|writer, engine| writer.collector.collect_while(engine, go_on));
+            if done.is_err() {
+                break;
+            }
         }
+        queue.blocking_recv()
     }
 
     /// Writes a plan and gives the one for what follows.

@@ -29,7 +29,7 @@ pub(crate) const TREES: [&str; 10] = [
 ];
 
 /// How many bytes of pages it keeps in memory, unless it is told otherwise.
-pub(crate) const CACHE: u64 = 32 << 20;
+const CACHE: u64 = 32 << 20;
 
 /// How much one transaction writes, unless a single request is larger.
 pub(crate) const TRANSACTION: usize = 4 << 20;

@@ -50,14 +50,13 @@ async fn run(side: Side, scene: &Scene) -> anyhow::Result<Readings> {
     let (stage, mut begun) = Stage::new();
     let mut times = match side {
         Side::Ours => {
-            let (supervisor, sessions) = start(folder.path(), &stage, restarts).await?;
+            let (_supervisor, sessions) = start(folder.path(), &stage, restarts).await?;
             let times = stage.play(&mut begun, restarts).await?;
             for session in &sessions {
                 let status = session.status().await?;
                 let counted = status.record().runs.restarts;
                 ensure!(counted == 1, "{counted} restarts of {} are on record", session.id());
             }
-            drop(supervisor);
             times
         }
         Side::Floor => {

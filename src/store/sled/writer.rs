@@ -108,8 +108,7 @@ pub(super) fn spawn(
 impl Writer {
     fn run(mut self, mut queue: mpsc::Receiver<Job>) {
         let mut group = Vec::new();
-        loop {
-            let Some(job) = self.next(&mut queue) else { break };
+        while let Some(job) = self.next(&mut queue) {
             let mut next = Some(job);
             while let Some(job) = next.take() {
                 match job {

@@ -89,6 +89,11 @@ impl FactBuffer {
         self.notes.is_empty()
     }
 
+    /// Whether so much waits that a commit should not: who emits faster would wait for it.
+    pub(crate) const fn is_pressing(&self) -> bool {
+        self.bytes > BUFFER_BYTES / 2
+    }
+
     /// Takes everything out.
     pub(crate) fn drain(&mut self) -> Vec<Noted> {
         self.bytes = 0;

@@ -39,6 +39,8 @@ pub(crate) enum Request {
     Commit { draft: Draft, reply: tokio::sync::oneshot::Sender<Result<SnapshotRef, RunError>> },
     /// Notes wait to be committed.
     NotesWaiting,
+    /// So many wait that they are to be committed at once.
+    NotesPressing,
 }
 
 /// What the session asks of its run.

@@ -13,7 +13,7 @@ use super::guards::{Asking, AwaitingGuard, BusyGuard};
 use super::line::{Ask, Request, RunParts, YieldRequest};
 use super::{
     error::{EmitError, Lapsed, RunError},
-    facts::{BUFFER_BYTES, FactBuffer, NotTaken, Noted},
+    facts::{BUFFER_BYTES, FactBuffer, NotTaken},
     hold::{Held, Holding, Resource},
     inbox::{Delivery, Draft},
     signs::{Declaration, Signs},
@@ -23,7 +23,7 @@ use crate::{
     model::{
         event::Event,
         ids::{ExternalId, RunId, SessionId},
-        time::{Timestamp, WorkerTime},
+        time::WorkerTime,
         usage::Usage,
     },
     policy::liveness::Doing,
@@ -31,6 +31,7 @@ use crate::{
 };
 
 mod ending;
+mod notes;
 
 /// What a run waits for when its commits do not come back.
 const STORE: &str = "the store";
@@ -64,8 +65,8 @@ struct Shared {
     parked: bool,
     in_hand: Option<u64>,
     facts: FactBuffer,
-    /// Whether the session knows that notes wait.
-    told: bool,
+    /// What the session knows of the notes that wait.
+    told: notes::Told,
     tasks: Vec<AbortHandle>,
     /// What the run holds, the last at the end.
     held: Vec<Holding>,
@@ -268,26 +269,6 @@ impl Run {
         self.lock().ask
     }
 
-    fn note(&self, push: impl FnOnce(&mut FactBuffer, Timestamp, Option<u64>)) {
-        let at = self.inner.parts.clock.wall();
-        let mut shared = self.lock();
-        if shared.fenced {
-            return;
-        }
-        let input = shared.in_hand;
-        push(&mut shared.facts, at, input);
-        self.tell_of_notes(shared);
-    }
-
-    /// One message for as many notes as gather until they are taken.
-    fn tell_of_notes(&self, mut shared: MutexGuard<'_, Shared>) {
-        let tell = !std::mem::replace(&mut shared.told, true);
-        drop(shared);
-        if tell {
-            self.inner.parts.port.send(Request::NotesWaiting);
-        }
-    }
-
     fn lock(&self) -> MutexGuard<'_, Shared> {
         self.inner.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -454,20 +435,6 @@ impl Run {
     pub(crate) fn end(&self) {
         self.fence();
         self.set_ask(Ask::Cancel);
-    }
-
-    /// Takes all notes, for a commit.
-    pub(crate) fn take_notes(&self) -> Vec<Noted> {
-        let notes = {
-            let mut shared = self.lock();
-            shared.told = false;
-            if shared.facts.is_empty() {
-                return Vec::new();
-            }
-            shared.facts.drain()
-        };
-        self.inner.changed.notify_waiters();
-        notes
     }
 }
 

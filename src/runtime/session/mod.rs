@@ -309,6 +309,7 @@ impl Session {
             Request::NotesWaiting => {
                 self.notes_since.get_or_insert(self.core.clock.worker());
             }
+            Request::NotesPressing => self.queue.push_back(Task::Notes),
         }
     }
 

@@ -1,6 +1,9 @@
 //! Facts: committed in order within 100 ms, and kept whatever becomes of the turn.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use sessionkeeper::{
     EmitError, Event, ExternalId, Fact, InputId, Metadata, Outcome, RunEnd, Usage, WorkloadError,
@@ -152,6 +155,34 @@ async fn facts_that_fill_the_buffer_wait_and_are_all_kept() {
     let terminals =
         events.iter().filter(|event| matches!(&event.fact, Fact::Work(Event::Terminal { .. })));
     assert_eq!(terminals.count(), 25);
+}
+
+/// The 100 ms are for few. Whoever emits more than the buffer holds waits for the store alone.
+#[tokio::test(start_paused = true)]
+async fn many_facts_wait_for_no_timer() {
+    let took: Arc<Mutex<Option<Duration>>> = Arc::default();
+    let noted = Arc::clone(&took);
+    let workload = Custom::new(move |cx| {
+        let noted = Arc::clone(&noted);
+        Box::pin(async move {
+            let _ = cx.next_input().await?;
+            let part = "y".repeat(10 << 10);
+            let began = Instant::now();
+            for _ in 0..1000 {
+                cx.emit(Event::terminal("make", part.clone(), 0)).await?;
+            }
+            *noted.lock().unwrap() = Some(began.elapsed());
+            tokio::time::sleep(secs(1000)).await;
+            Ok(Outcome::Yielded)
+        })
+    });
+    let supervisor = start_on(tap(), workload, |b| b).await;
+    let session = custom_with(&supervisor, 1).await;
+    tokio::time::sleep(secs(5)).await;
+    let took = took.lock().unwrap().expect("all was emitted");
+    assert!(took < millis(10), "{took:?} for 10 MiB");
+    let work = log(&session).await.into_iter().filter(|event| matches!(event.fact, Fact::Work(_)));
+    assert_eq!(work.count(), 1000);
 }
 
 /// An input id that was used before this worker began is known to the store alone: it refuses the

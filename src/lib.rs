@@ -299,6 +299,8 @@ pub mod fuzzing;
 mod health;
 mod model;
 mod policy;
+#[cfg(feature = "process")]
+pub mod process;
 mod report;
 mod runtime;
 mod session;

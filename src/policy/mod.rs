@@ -13,6 +13,8 @@ mod settings;
 #[cfg(test)]
 mod tests;
 
+#[cfg(feature = "process")]
+pub(crate) use self::limit::duration;
 use self::settings::Settings;
 pub use self::{
     builder::{InvalidPolicy, PolicyBuilder},

@@ -17,6 +17,8 @@ mod oracle;
 mod planted;
 #[cfg(unix)]
 mod process;
+#[cfg(unix)]
+mod programs;
 mod races;
 mod simulation;
 mod store;

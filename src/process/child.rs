@@ -1,0 +1,389 @@
+//! One program that runs, with all that it starts.
+
+use std::{
+    io,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use rustix::process::{Pid, Signal, WaitIdStatus, kill_process_group};
+use tokio::{process::Child as Leader, sync::Mutex as AsyncMutex, time::Instant};
+
+use super::{
+    command::{Command, Program, into_io},
+    ending::{self, Ended},
+    error::ProcessError,
+    exit::{ExitCause, ProcessEnd, StoppedBy},
+    input::Input,
+    launcher::Launcher,
+    mark::LaunchId,
+    os,
+    output::{Chunk, Output},
+    survey::{Identity, Tree},
+};
+use crate::{Resource, Run, RunEnd};
+
+/// How long what it prints is read after its own end. A process that it has left may keep the pipe open for
+/// ever.
+const DRAIN: Duration = Duration::from_millis(500);
+
+/// A program with all that it starts, from before its start until nothing of it is alive.
+///
+/// Give it into the keeping of its run before it is started, so that it is ended however the run ends:
+///
+/// ```no_run
+/// # use sessionkeeper::process::{Child, Launcher, ProcessSpec, Program};
+/// # use sessionkeeper::{Context, Outcome, Workload, WorkloadError};
+/// # use std::time::Duration;
+/// # struct Build { launcher: Launcher }
+/// impl Workload for Build {
+/// #   const KIND: &'static str = "build";
+/// #   const STATE_VERSION: u32 = 1;
+/// #   type State = ();
+/// #   type Input = ();
+///     // …
+///     async fn run(&self, cx: &mut Context<Self>) -> Result<Outcome, WorkloadError> {
+///         let spec = ProcessSpec::builder("make").arg("all").build()?;
+///         let program = Program::first(&spec, cx.session(), |_| None)?;
+///         let make = cx.hold(Child::new(cx.run(), &self.launcher, program));
+///         make.start().await?;
+///         while let Some(chunk) = make.next_output().await {
+///             print!("{}", chunk.text());
+///         }
+///         let end = make.end(Duration::from_secs(10)).await;
+///         println!("{}", end.cause);
+///         Ok(Outcome::Completed)
+///     }
+/// }
+/// ```
+///
+/// Dropped while it runs, it is killed, and nobody waits for that.
+#[derive(Debug)]
+pub struct Child {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    launcher: Launcher,
+    launch: LaunchId,
+    program: Program,
+    /// Held by who starts or ends it.
+    stage: AsyncMutex<Stage>,
+    running: OnceLock<Running>,
+    output: AsyncMutex<Option<Output>>,
+}
+
+#[derive(Debug)]
+enum Stage {
+    /// Not started, and may be.
+    Ready,
+    /// It was started, and is not reaped.
+    Started(Leader),
+    /// It was ended, or will never be started.
+    Over(ProcessEnd),
+}
+
+/// What is known of a program that was started.
+#[derive(Debug)]
+pub(super) struct Running {
+    pub(super) identity: Identity,
+    pub(super) exit: os::Exit,
+    tree: AsyncMutex<Tree>,
+    input: Input,
+    began: Instant,
+    memory_kills: Option<u64>,
+    /// Whether it is to end because somebody asks for that.
+    asked: AtomicBool,
+}
+
+impl Child {
+    /// A program that is not started yet.
+    pub fn new(run: &Run, launcher: &Launcher, program: Program) -> Self {
+        let launch = launcher.launch_id(run.id());
+        Self {
+            inner: Arc::new(Inner {
+                launcher: launcher.clone(),
+                launch,
+                program,
+                stage: AsyncMutex::new(Stage::Ready),
+                running: OnceLock::new(),
+                output: AsyncMutex::new(None),
+            }),
+        }
+    }
+
+    /// Starts it, in a process group of its own. Started already, or over, nothing is done.
+    ///
+    /// # Errors
+    /// [`ProcessError`]; nothing was started.
+    ///
+    /// # Cancel safety
+    /// Dropped, the start goes on; [`end`](Self::end) waits for it.
+    pub async fn start(&self) -> Result<(), ProcessError> {
+        let inner = Arc::clone(&self.inner);
+        // Locked before there is another task, so that who ends it comes after.
+        let starting = async move {
+            let mut stage = inner.stage.lock().await;
+            match &*stage {
+                Stage::Ready => {
+                    *stage = Stage::Started(inner.start().await?);
+                    Ok(())
+                }
+                Stage::Started(_) => Ok(()),
+                Stage::Over(_) => Err(inner.not_running()),
+            }
+        };
+        let started = tokio::spawn(starting).await;
+        started.unwrap_or_else(|error| {
+            let source = io::Error::other(error);
+            Err(ProcessError::of_start(&self.inner.program, source))
+        })
+    }
+
+    /// The number of its process, where it was started.
+    pub fn pid(&self) -> Option<i32> {
+        self.inner.running.get().map(|running| running.identity.pid)
+    }
+
+    /// What it is called in events.
+    pub fn name(&self) -> &str {
+        self.inner.program.name()
+    }
+
+    pub(super) fn identity(&self) -> Option<Identity> {
+        self.inner.running.get().map(|running| running.identity)
+    }
+
+    pub(super) fn launch(&self) -> &LaunchId {
+        &self.inner.launch
+    }
+
+    /// What it has printed since the last call, as soon as there are whole lines: about 32 KiB at a time
+    /// where it prints much. `None` at the end, which is half a second after its own end at the latest: what it
+    /// has left may keep a pipe open for ever.
+    ///
+    /// While nobody asks, it waits as soon as its pipe is full.
+    ///
+    /// # Cancel safety
+    /// Wholly: nothing is lost.
+    pub async fn next_output(&self) -> Option<Chunk> {
+        let running = self.inner.running.get()?;
+        let mut output = self.inner.output.lock().await;
+        let output = output.as_mut()?;
+        let exited = async {
+            // Where its end cannot be seen, it is as if it had ended.
+            let _ = running.exit.seen().await;
+            tokio::time::sleep(DRAIN).await;
+        };
+        output.next(exited).await
+    }
+
+    /// Writes a line to what it reads.
+    ///
+    /// # Errors
+    /// [`ProcessError::NoInput`] where it reads nothing.
+    ///
+    /// # Cancel safety
+    /// Dropped before it is ready, some of it may be written; the next line then follows the rest.
+    pub async fn write_line(&self, line: &str) -> Result<(), ProcessError> {
+        let running = self.inner.running.get().ok_or_else(|| self.inner.not_running())?;
+        running.input.write_line(line).await.map_err(|source| self.inner.no_input(source))
+    }
+
+    /// Ends what it reads: the end of the file, or for a terminal its sign.
+    pub async fn close_input(&self) {
+        if let Some(running) = self.inner.running.get() {
+            running.input.close().await;
+        }
+    }
+
+    /// Waits until the program itself has exited. What it has started may still run.
+    ///
+    /// # Cancel safety
+    /// Wholly.
+    pub async fn exited(&self) {
+        if let Some(running) = self.inner.running.get() {
+            // Where its end cannot be seen, it is as if it had ended.
+            let _ = running.exit.seen().await;
+        }
+    }
+
+    /// Freezes it with all that it has started: nothing of it runs on return.
+    pub async fn freeze(&self) {
+        if let Some(running) = self.inner.running.get() {
+            let mut tree = running.tree.lock().await;
+            ending::freeze(&self.inner.launcher, &mut tree, running).await;
+        }
+    }
+
+    /// Lets it go on after [`freeze`](Self::freeze).
+    pub async fn thaw(&self) {
+        if let Some(running) = self.inner.running.get() {
+            let mut tree = running.tree.lock().await;
+            ending::thaw(&self.inner.launcher, &mut tree, running).await;
+        }
+    }
+
+    /// Ends it with all that it has started, and says how that went: SIGTERM, after the grace SIGKILL. Nothing
+    /// of it is alive on return.
+    ///
+    /// Where the program itself had exited before, what it has left is ended in the same way.
+    ///
+    /// # Cancel safety
+    /// Dropped, whatever was sent was sent; a second call begins anew and ends what is left.
+    pub async fn end(&self, grace: Duration) -> ProcessEnd {
+        let mut stage = self.inner.stage.lock().await;
+        if let Stage::Ready = &*stage {
+            *stage = Stage::Over(ProcessEnd::never_started());
+        }
+        let leader = match &mut *stage {
+            Stage::Over(end) => return end.clone(),
+            Stage::Ready => return ProcessEnd::never_started(),
+            Stage::Started(leader) => leader,
+        };
+        let Some(running) = self.inner.running.get() else {
+            return ProcessEnd::never_started();
+        };
+        let end = running.end(&self.inner.launcher, leader, grace).await;
+        *stage = Stage::Over(end.clone());
+        end
+    }
+}
+
+impl Resource for Child {
+    /// Ends it: SIGTERM, and SIGKILL after two seconds. What it prints meanwhile is not kept.
+    async fn close(&self, _end: &RunEnd) {
+        let reading = async { while self.next_output().await.is_some() {} };
+        tokio::join!(self.end(CLOSE_GRACE), reading);
+    }
+}
+
+/// How long a program may take to end where its run is gone already: a run's clean-up has no more
+/// than some seconds.
+pub(super) const CLOSE_GRACE: Duration = Duration::from_secs(2);
+
+impl Inner {
+    async fn start(&self) -> Result<Leader, ProcessError> {
+        let refused = |error| ProcessError::of_start(&self.program, error);
+        let memory_kills = os::memory_kills();
+        let terminal = match self.program.terminal {
+            Some(size) => {
+                let (terminal, other) = pty_process::open().map_err(into_io).map_err(refused)?;
+                let size = pty_process::Size::new(size.rows, size.columns);
+                terminal.resize(size).map_err(into_io).map_err(refused)?;
+                Some((terminal, other))
+            }
+            None => None,
+        };
+        let (terminal, command) = match terminal {
+            Some((terminal, other)) => {
+                let command = Command::on_terminal(&self.program, &self.launch, other);
+                (Some(terminal), command)
+            }
+            None => (None, Command::piped(&self.program, &self.launch)),
+        };
+        let mut leader = self.launcher.spawn(command).await.map_err(refused)?;
+        let pid = leader.id().and_then(|pid| i32::try_from(pid).ok()).unwrap_or_default();
+        let exit = os::Exit::of(pid).map_err(refused)?;
+        let identity = os::identity(pid).unwrap_or(Identity { pid, began: 0 });
+        let redactor = &self.program.redactor;
+        let (input, output) = match terminal {
+            Some(terminal) => {
+                let (reader, writer) = terminal.into_split();
+                let input = Input::terminal(writer, &self.program.stdin);
+                (input, Output::terminal(reader, redactor))
+            }
+            None => {
+                let input = Input::pipe(leader.stdin.take(), &self.program.stdin);
+                (input, Output::pipes(leader.stdout.take(), leader.stderr.take(), redactor))
+            }
+        };
+        *self.output.lock().await = Some(output);
+        let running = Running {
+            identity,
+            exit,
+            tree: AsyncMutex::new(Tree::new(pid, self.launch.clone())),
+            input,
+            began: Instant::now(),
+            memory_kills,
+            asked: AtomicBool::new(false),
+        };
+        // Only the one who holds the stage comes here, once.
+        let _ = self.running.set(running);
+        Ok(leader)
+    }
+
+    fn not_running(&self) -> ProcessError {
+        let (session, program) = (self.program.session, self.program.program.clone());
+        ProcessError::NotRunning { session, program }
+    }
+
+    fn no_input(&self, source: Option<io::Error>) -> ProcessError {
+        let (session, program) = (self.program.session, self.program.program.clone());
+        ProcessError::NoInput { session, program, source }
+    }
+}
+
+impl Running {
+    /// Sends a signal to the process group. It is that of the program as long as that is not reaped.
+    pub(super) fn signal_group(&self, signal: Signal) {
+        if let Some(group) = Pid::from_raw(self.identity.pid) {
+            // One without members needs none.
+            let _ = kill_process_group(group, signal);
+        }
+    }
+
+    async fn end(&self, launcher: &Launcher, leader: &mut Leader, grace: Duration) -> ProcessEnd {
+        let mut tree = self.tree.lock().await;
+        if !ending::has_exited(self).await {
+            self.asked.store(true, Ordering::Relaxed);
+        }
+        let Ended { killed, strays, took } = ending::end(launcher, &mut tree, self, grace).await;
+        let status = self.exit.seen().await.ok();
+        let ran_for = self.began.elapsed();
+        self.input.close().await;
+        // It has exited, so this waits for nothing.
+        let _ = leader.wait().await;
+        let asked = self.asked.load(Ordering::Relaxed);
+        ProcessEnd {
+            cause: self.cause(status.as_ref(), asked),
+            ran_for_ms: millis(ran_for),
+            ended_in_ms: millis(took),
+            killed,
+            strays,
+        }
+    }
+
+    fn cause(&self, status: Option<&WaitIdStatus>, asked: bool) -> ExitCause {
+        let code = status.and_then(WaitIdStatus::exit_status);
+        let signal = status.and_then(WaitIdStatus::terminating_signal);
+        match (code, signal, asked) {
+            (Some(code), _, true) => ExitCause::Stopped { by: StoppedBy::Code { code } },
+            (_, Some(signal), true) => ExitCause::Stopped { by: StoppedBy::Signal { signal } },
+            (Some(code), _, false) => ExitCause::Exited { code },
+            (_, Some(signal), false) => {
+                let by_memory = signal == Signal::KILL.as_raw()
+                    && self.memory_kills.is_some_and(|before| os::memory_kills() > Some(before));
+                if by_memory { ExitCause::OutOfMemory } else { ExitCause::Signaled { signal } }
+            }
+            (None, None, _) => ExitCause::Lost,
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if let (Stage::Started(_), Some(running)) = (self.stage.get_mut(), self.running.get()) {
+            running.signal_group(Signal::KILL);
+            self.launcher.sweep(&self.launch);
+        }
+    }
+}
+
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,159 @@
+//! How a program is ended with all that it has started: asked, waited for, and ended by force.
+
+use std::time::Duration;
+
+use futures::future::join_all;
+use rustix::process::{Pid, Signal, WaitOptions, waitpid};
+use tokio::time::{Instant, timeout_at};
+
+use super::{
+    child::Running,
+    launcher::Launcher,
+    os,
+    survey::{Life, Member, Survey, Tree},
+};
+
+/// How long is waited between two looks where the system tells of no end, and after force.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// What it took.
+#[derive(Debug, Default)]
+pub(super) struct Ended {
+    /// How many processes besides the program itself were ended by force.
+    pub(super) killed: u32,
+    /// How many of all that had to be ended had left its group.
+    pub(super) strays: u32,
+    pub(super) took: Duration,
+}
+
+/// Whether the program itself has exited.
+pub(super) async fn has_exited(running: &Running) -> bool {
+    timeout_at(Instant::now(), running.exit.seen()).await.is_ok()
+}
+
+/// Ends a tree. Nothing of it is alive on return; the program itself is left to be reaped.
+pub(super) async fn end(
+    launcher: &Launcher,
+    tree: &mut Tree,
+    running: &Running,
+    grace: Duration,
+) -> Ended {
+    let began = Instant::now();
+    let until = began + grace;
+    let had_exited = has_exited(running).await;
+    if !had_exited {
+        ask(running);
+    }
+    let mut ended = Ended::default();
+    let mut strays = std::collections::HashSet::new();
+    let mut asked = std::collections::HashSet::new();
+    loop {
+        let alive = alive(launcher, tree, running).await;
+        strays.extend(alive.iter().filter(|one| one.is_stray).map(|one| one.identity));
+        if alive.is_empty() {
+            break;
+        }
+        if Instant::now() >= until {
+            ended.killed += force(launcher, tree, running, alive).await;
+            break;
+        }
+        for one in alive.iter().filter(|one| one.is_stray || had_exited) {
+            if asked.insert(one.identity) {
+                os::signal(one.identity, Signal::TERM);
+                os::signal(one.identity, Signal::CONT);
+            }
+        }
+        let gone = alive.iter().map(|one| os::gone(one.identity));
+        // Who is late is seen in the next look.
+        let _ = timeout_at(until, join_all(gone)).await;
+    }
+    ended.strays = u32::try_from(strays.len()).unwrap_or(u32::MAX);
+    let was_needed = !had_exited || !asked.is_empty() || ended.killed > 0;
+    ended.took = if was_needed { began.elapsed() } else { Duration::ZERO };
+    ended
+}
+
+/// Asks the group to end. What is frozen hears it when it goes on.
+fn ask(running: &Running) {
+    running.signal_group(Signal::TERM);
+    running.signal_group(Signal::CONT);
+}
+
+/// Kills until nothing is left, and says how many besides the program itself that were. What is killed starts
+/// nothing any more, so this comes to an end even where processes multiply.
+async fn force(
+    launcher: &Launcher,
+    tree: &mut Tree,
+    running: &Running,
+    mut alive: Vec<Member>,
+) -> u32 {
+    let mut killed = std::collections::HashSet::new();
+    while !alive.is_empty() {
+        running.signal_group(Signal::KILL);
+        for one in &alive {
+            os::signal(one.identity, Signal::KILL);
+            if !one.is_leader {
+                killed.insert(one.identity);
+            }
+        }
+        let gone = alive.iter().map(|one| os::gone(one.identity));
+        let _ = timeout_at(Instant::now() + LOOK_AGAIN, join_all(gone)).await;
+        alive = self::alive(launcher, tree, running).await;
+    }
+    u32::try_from(killed.len()).unwrap_or(u32::MAX)
+}
+
+/// What of a tree is alive. What is dead and ours to reap is reaped, but for the program itself.
+async fn alive(launcher: &Launcher, tree: &mut Tree, running: &Running) -> Vec<Member> {
+    let members = match launcher.survey().await {
+        Ok(survey) => tree.members(&survey),
+        // Without a look at what runs there is the program itself.
+        Err(_) if has_exited(running).await => Vec::new(),
+        Err(_) => vec![Member::leader(running.identity)],
+    };
+    reap(&members);
+    members.into_iter().filter(|one| one.life != Life::Dead).collect()
+}
+
+/// Reaps those that became children of this process when their own parents had died. Only ours are: nobody
+/// else's children are touched.
+fn reap(members: &[Member]) {
+    let orphans = members.iter().filter(|one| one.is_ours && !one.is_leader);
+    for one in orphans.filter(|one| one.life == Life::Dead) {
+        // Somebody else who reaps everything may have been faster.
+        let _ = waitpid(Pid::from_raw(one.identity.pid), WaitOptions::NOHANG);
+    }
+}
+
+/// Freezes a tree: again and again until all of it stands still, as what runs may start another.
+pub(super) async fn freeze(launcher: &Launcher, tree: &mut Tree, running: &Running) {
+    running.signal_group(Signal::STOP);
+    loop {
+        let Ok(survey) = launcher.survey().await else {
+            return;
+        };
+        let moving = living(tree, &survey).filter(|one| one.life == Life::Running);
+        let moving: Vec<_> = moving.collect();
+        if moving.is_empty() {
+            return;
+        }
+        for one in moving {
+            os::signal(one.identity, Signal::STOP);
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Lets a tree go on.
+pub(super) async fn thaw(launcher: &Launcher, tree: &mut Tree, running: &Running) {
+    if let Ok(survey) = launcher.survey().await {
+        for one in living(tree, &survey).filter(|one| one.is_stray) {
+            os::signal(one.identity, Signal::CONT);
+        }
+    }
+    running.signal_group(Signal::CONT);
+}
+
+fn living(tree: &mut Tree, survey: &Survey) -> impl Iterator<Item = Member> {
+    tree.members(survey).into_iter().filter(|one| one.life != Life::Dead)
+}

@@ -1,0 +1,167 @@
+//! What a program prints, a chunk of whole lines at a time.
+
+use std::{future::Future, io, pin::pin, sync::Arc, time::Duration};
+
+use pty_process::OwnedReadPty;
+use tokio::{
+    io::{AsyncRead, AsyncReadExt},
+    process::{ChildStderr, ChildStdout},
+    time::Instant,
+};
+
+use super::{
+    lines::{Lines, Text},
+    secrets::Redactor,
+};
+
+/// How many bytes of a line of text are kept.
+pub(super) const LONGEST_LINE: usize = 64 << 10;
+/// How many bytes are read at once, and make a chunk.
+const CHUNK: usize = 32 << 10;
+/// How long a chunk waits for more.
+const LINGER: Duration = Duration::from_millis(20);
+
+/// Whole lines that a program has printed.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Chunk {
+    pub(super) out: Text,
+    pub(super) err: Text,
+}
+
+impl Chunk {
+    /// Its standard output, or what it has written to its terminal. Each line has a line feed at its end.
+    pub fn text(&self) -> &str {
+        &self.out.text
+    }
+
+    /// Its standard error.
+    pub fn errors(&self) -> &str {
+        &self.err.text
+    }
+
+    fn is_empty(&self) -> bool {
+        self.out.lines == 0 && self.err.lines == 0
+    }
+
+    const fn is_full(&self) -> bool {
+        self.out.text.len() + self.err.text.len() >= CHUNK
+    }
+}
+
+/// The reading ends of what a program prints.
+pub(super) struct Output {
+    out: Stream,
+    err: Stream,
+    chunk: Chunk,
+    /// When the chunk is given out, if there is anything in it.
+    due: Option<Instant>,
+    /// Nothing more is read.
+    is_over: bool,
+}
+
+struct Stream {
+    /// `None` at its end.
+    reader: Option<Box<dyn AsyncRead + Send + Unpin>>,
+    buffer: Vec<u8>,
+    lines: Lines,
+}
+
+impl Output {
+    pub(super) fn pipes(
+        out: Option<ChildStdout>,
+        err: Option<ChildStderr>,
+        redactor: &Arc<Redactor>,
+    ) -> Self {
+        Self::new(out.map(|out| Box::new(out) as _), err.map(|err| Box::new(err) as _), redactor)
+    }
+
+    pub(super) fn terminal(terminal: OwnedReadPty, redactor: &Arc<Redactor>) -> Self {
+        Self::new(Some(Box::new(terminal)), None, redactor)
+    }
+
+    fn new(
+        out: Option<Box<dyn AsyncRead + Send + Unpin>>,
+        err: Option<Box<dyn AsyncRead + Send + Unpin>>,
+        redactor: &Arc<Redactor>,
+    ) -> Self {
+        let stream = |reader| Stream {
+            reader,
+            buffer: Vec::new(),
+            lines: Lines::new(Arc::clone(redactor), LONGEST_LINE),
+        };
+        Self {
+            out: stream(out),
+            err: stream(err),
+            chunk: Chunk::default(),
+            due: None,
+            is_over: false,
+        }
+    }
+
+    /// The next chunk. Cancel safe: what was read is kept. Reading ends where both streams do, or with `end`.
+    pub(super) async fn next(&mut self, end: impl Future<Output = ()>) -> Option<Chunk> {
+        let mut end = pin!(end);
+        while !self.is_over && !self.chunk.is_full() {
+            if self.out.reader.is_none() && self.err.reader.is_none() {
+                self.finish();
+                break;
+            }
+            let due = self.due;
+            let linger = async {
+                match due {
+                    Some(due) => tokio::time::sleep_until(due).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                () = self.out.fill() => self.out.split(&mut self.chunk.out),
+                () = self.err.fill() => self.err.split(&mut self.chunk.err),
+                () = linger => break,
+                () = &mut end => self.finish(),
+            }
+            if self.due.is_none() && !self.chunk.is_empty() {
+                self.due = Some(Instant::now() + LINGER);
+            }
+        }
+        self.due = None;
+        let chunk = std::mem::take(&mut self.chunk);
+        (!self.is_over || !chunk.is_empty()).then_some(chunk)
+    }
+
+    fn finish(&mut self) {
+        self.is_over = true;
+        self.out.reader = None;
+        self.err.reader = None;
+        self.out.lines.finish(&mut self.chunk.out);
+        self.err.lines.finish(&mut self.chunk.err);
+    }
+}
+
+impl Stream {
+    /// Reads what there is. Waits for ever at the end.
+    async fn fill(&mut self) {
+        let Some(reader) = &mut self.reader else {
+            return std::future::pending().await;
+        };
+        self.buffer.reserve(CHUNK);
+        match reader.read_buf(&mut self.buffer).await {
+            Ok(0) => self.reader = None,
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            // A terminal ends with an error; from a pipe there is none, and nothing to be done about it.
+            Err(_) => self.reader = None,
+        }
+    }
+
+    fn split(&mut self, text: &mut Text) {
+        self.lines.push(&self.buffer, text);
+        self.buffer.clear();
+    }
+}
+
+impl std::fmt::Debug for Output {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Output").field("is_over", &self.is_over).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,139 @@
+//! What runs on the machine at one moment, and which of it belongs to a program.
+
+use std::collections::HashSet;
+
+use serde::{Deserialize, Serialize};
+
+use super::mark::{LaunchId, Mark};
+
+/// A process, and not another that has its number later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub(super) struct Identity {
+    pub(super) pid: i32,
+    /// When it began, in units of the system.
+    pub(super) began: u64,
+}
+
+/// One process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Seen {
+    pub(super) identity: Identity,
+    pub(super) parent: i32,
+    pub(super) group: i32,
+    pub(super) life: Life,
+    pub(super) mark: Option<Mark>,
+}
+
+/// Whether a process does anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Life {
+    Running,
+    /// By SIGSTOP, or by a debugger.
+    Frozen,
+    /// What is left of it is its exit code.
+    Dead,
+}
+
+/// Everything that runs at one moment, as far as the system shows it.
+#[derive(Debug, Default)]
+pub(super) struct Survey(pub(super) Vec<Seen>);
+
+impl Survey {
+    pub(super) fn find(&self, pid: i32) -> Option<&Seen> {
+        self.0.iter().find(|seen| seen.identity.pid == pid)
+    }
+
+    /// What meets a condition, and everything that descends from it.
+    fn descendants(&self, is_one: impl Fn(&Seen) -> bool) -> Vec<&Seen> {
+        let own = i32::try_from(std::process::id()).ok();
+        let others = || self.0.iter().filter(|seen| Some(seen.identity.pid) != own);
+        let mut found: HashSet<Identity> =
+            others().filter(|seen| is_one(seen)).map(|seen| seen.identity).collect();
+        loop {
+            let is_child = |seen: &&Seen| {
+                !found.contains(&seen.identity)
+                    && self.find(seen.parent).is_some_and(|parent| {
+                        // A number that was given again is no parent.
+                        found.contains(&parent.identity)
+                            && parent.identity.began <= seen.identity.began
+                    })
+            };
+            let children: Vec<_> = others().filter(is_child).map(|seen| seen.identity).collect();
+            if children.is_empty() {
+                return others().filter(|seen| found.contains(&seen.identity)).collect();
+            }
+            found.extend(children);
+        }
+    }
+}
+
+/// A program with all that it has started, while its own process is not reaped: so long nothing else can
+/// have its number, as a process or as a group.
+#[derive(Debug)]
+pub(super) struct Tree {
+    leader: i32,
+    launch: LaunchId,
+    /// What was found before. It belongs to the program even if its parents are gone by now.
+    known: HashSet<Identity>,
+}
+
+/// A process of a tree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Member {
+    pub(super) identity: Identity,
+    pub(super) life: Life,
+    /// Whether it has left the process group of the program.
+    pub(super) is_stray: bool,
+    pub(super) is_leader: bool,
+    /// Whether its parent is this process, which has to reap it then.
+    pub(super) is_ours: bool,
+}
+
+impl Member {
+    /// The program itself, where nothing else can be seen.
+    pub(super) const fn leader(identity: Identity) -> Self {
+        let life = Life::Running;
+        Self { identity, life, is_stray: false, is_leader: true, is_ours: true }
+    }
+}
+
+impl Tree {
+    pub(super) fn new(leader: i32, launch: LaunchId) -> Self {
+        Self { leader, launch, known: HashSet::new() }
+    }
+
+    /// What belongs to it: its group, what has its mark, what was known, and what descends from these.
+    pub(super) fn members(&mut self, survey: &Survey) -> Vec<Member> {
+        let found = survey.descendants(|seen| {
+            seen.group == self.leader
+                || self.known.contains(&seen.identity)
+                || seen.mark.as_ref().is_some_and(|mark| mark.is_of_launch(&self.launch))
+        });
+        self.known.extend(found.iter().map(|seen| seen.identity));
+        found.into_iter().map(|seen| member(seen, self.leader)).collect()
+    }
+}
+
+/// What a launch has left that this process knows by its record only: its own process, where that is still the
+/// same, and whatever has a mark of the session.
+pub(super) fn left_over(
+    survey: &Survey,
+    leader: Option<Identity>,
+    is_marked: impl Fn(&Mark) -> bool,
+) -> Vec<Member> {
+    let found = survey.descendants(|seen| {
+        Some(seen.identity) == leader || seen.mark.as_ref().is_some_and(&is_marked)
+    });
+    let group = leader.map_or(0, |leader| leader.pid);
+    found.into_iter().map(|seen| member(seen, group)).collect()
+}
+
+fn member(seen: &Seen, leader: i32) -> Member {
+    Member {
+        identity: seen.identity,
+        life: seen.life,
+        is_stray: seen.group != leader,
+        is_leader: seen.identity.pid == leader,
+        is_ours: i32::try_from(std::process::id()) == Ok(seen.parent),
+    }
+}

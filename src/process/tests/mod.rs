@@ -1,0 +1,7 @@
+//! What can be said of programs without running one.
+
+mod exit;
+mod json;
+mod lines;
+mod spec;
+mod survey;

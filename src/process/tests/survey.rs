@@ -1,0 +1,102 @@
+use uuid::Uuid;
+
+use super::super::{
+    mark::{LaunchId, Mark},
+    survey::{Identity, Life, Seen, Survey, Tree, left_over},
+};
+use crate::{RunId, SessionId};
+
+const LEADER: i32 = 100;
+
+fn launch() -> LaunchId {
+    LaunchId::new(RunId::from_uuid(Uuid::nil()), 1)
+}
+
+fn session() -> SessionId {
+    SessionId::from_uuid(Uuid::nil())
+}
+
+fn mark() -> Option<Mark> {
+    let environment = format!(
+        "PATH=/bin\0SESSIONKEEPER_SESSION={}\0SESSIONKEEPER_LAUNCH={}\0",
+        session(),
+        launch()
+    );
+    Mark::read(environment.as_bytes())
+}
+
+/// A process that began when its number says, without a mark.
+fn seen(pid: i32, parent: i32, group: i32) -> Seen {
+    let began = pid.unsigned_abs().into();
+    let identity = Identity { pid, began };
+    Seen { identity, parent, group, life: Life::Running, mark: None }
+}
+
+fn numbers(tree: &mut Tree, survey: Vec<Seen>) -> Vec<i32> {
+    tree.members(&Survey(survey)).iter().map(|member| member.identity.pid).collect()
+}
+
+#[test]
+fn a_tree_is_its_group_its_marks_and_what_descends_from_them() {
+    let mut tree = Tree::new(LEADER, launch());
+    let members = numbers(
+        &mut tree,
+        vec![
+            seen(1, 0, 1),
+            seen(LEADER, 50, LEADER),
+            seen(101, 1, LEADER),
+            Seen { mark: mark(), ..seen(102, 1, 102) },
+            seen(103, 102, 103),
+            seen(104, 103, 104),
+            seen(105, 1, 105),
+        ],
+    );
+    assert_eq!(members, [LEADER, 101, 102, 103, 104]);
+    // What was found belongs to it when its parent is gone.
+    assert_eq!(numbers(&mut tree, vec![seen(1, 0, 1), seen(104, 1, 104)]), [104]);
+}
+
+#[test]
+fn a_number_that_was_given_again_is_another_process() {
+    let mut tree = Tree::new(LEADER, launch());
+    numbers(&mut tree, vec![seen(LEADER, 50, LEADER), seen(104, LEADER, 104)]);
+    let identity = Identity { pid: 104, began: 999 };
+    assert_eq!(numbers(&mut tree, vec![Seen { identity, ..seen(104, 1, 104) }]), [0; 0]);
+    // A child that began before its parent is none.
+    let parent = Seen { identity: Identity { pid: 101, began: 500 }, ..seen(101, 1, LEADER) };
+    assert_eq!(numbers(&mut tree, vec![parent, seen(90, 101, 90)]), [101]);
+}
+
+#[test]
+fn this_process_belongs_to_no_tree() {
+    let own = i32::try_from(std::process::id()).expect("a number of a process");
+    let mut tree = Tree::new(LEADER, launch());
+    assert_eq!(numbers(&mut tree, vec![Seen { mark: mark(), ..seen(own, 1, LEADER) }]), [0; 0]);
+}
+
+#[test]
+fn what_is_left_over_is_the_same_process_or_has_a_mark() {
+    let is_marked = |mark: &Mark| mark.is_of_session(session());
+    let survey = Survey(vec![
+        seen(LEADER, 1, LEADER),
+        seen(101, 1, LEADER),
+        Seen { mark: mark(), ..seen(102, 1, 102) },
+    ]);
+    let numbers = |leader| {
+        let left = left_over(&survey, leader, is_marked);
+        left.iter().map(|member| member.identity.pid).collect::<Vec<_>>()
+    };
+    assert_eq!(numbers(Some(Identity { pid: LEADER, began: 100 })), [LEADER, 102]);
+    assert_eq!(numbers(Some(Identity { pid: LEADER, began: 99 })), [102]);
+    assert_eq!(numbers(None), [102]);
+}
+
+#[test]
+fn a_mark_is_read_from_an_environment() {
+    assert_eq!(Mark::read(b"PATH=/bin\0"), None);
+    assert_eq!(Mark::read(b"XSESSIONKEEPER_SESSION=a\0"), None);
+    let mark = mark().expect("a mark");
+    assert!(mark.is_of_session(session()) && mark.is_of_launch(&launch()));
+    let other = LaunchId::new(RunId::from_uuid(Uuid::nil()), 2);
+    assert!(!mark.is_of_launch(&other));
+}

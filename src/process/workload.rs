@@ -1,0 +1,407 @@
+//! The workload that runs a program.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use tokio::sync::{Mutex, watch};
+
+use super::{
+    child::{CLOSE_GRACE, Child},
+    command::Program,
+    error::ProcessError,
+    exit::{ExitCause, ProcessEnd},
+    json::{KeepJson, MapJson},
+    launcher::Launcher,
+    left_over::Launch,
+    spec::{OnPause, OutputFormat, ProcessSpec, Silence, Stdin},
+    transcript::Transcript,
+};
+use crate::{
+    AwaitingGuard, BusyGuard, Context, Event, ExternalId, Held, Limit, Outcome, Resource, Run,
+    RunEnd, Workload, WorkloadError, YieldReason, YieldRequest,
+};
+
+/// How much of the time that a run has for yielding its program may take for ending.
+const SHARE_OF_GRACE: f64 = 0.8;
+
+/// Runs programs as sessions: one program, with all that it starts, for each.
+pub struct ProcessWorkload<M = KeepJson> {
+    launcher: Launcher,
+    secrets: Secrets,
+    mapper: M,
+}
+
+/// Gives the value of a secret by its name.
+type Secrets = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
+
+/// What survives of a session that runs a program.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct ProcessState {
+    /// What is run.
+    pub spec: ProcessSpec,
+    /// How often it was started.
+    pub starts: u32,
+    /// How many lines it has printed, in all its starts.
+    pub lines: u64,
+    /// The last of them that is not empty, cut to 200 characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_line: Option<String>,
+    /// The program's own id of the session, for its resume command.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub external_id: Option<ExternalId>,
+    /// How its last run ended, if it does not run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end: Option<ProcessEnd>,
+    /// What may be alive of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    launch: Option<Launch>,
+}
+
+impl From<ProcessSpec> for ProcessState {
+    fn from(spec: ProcessSpec) -> Self {
+        Self {
+            spec,
+            starts: 0,
+            lines: 0,
+            last_line: None,
+            external_id: None,
+            end: None,
+            launch: None,
+        }
+    }
+}
+
+/// What can be sent to a session that runs a program. It is written to what the program reads.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum ProcessInput {
+    /// A line of text.
+    Text(String),
+    /// A JSON value, on one line.
+    Json(serde_json::Value),
+    /// The end of the file: nothing follows.
+    EndOfFile,
+}
+
+impl ProcessWorkload {
+    /// Programs that print what they like. They have no secrets.
+    pub fn new(launcher: Launcher) -> Self {
+        Self { launcher, secrets: Arc::new(|_| None), mapper: KeepJson }
+    }
+}
+
+impl<M> ProcessWorkload<M> {
+    /// Where the values of secrets come from, by the names that specs have for them.
+    #[must_use]
+    pub fn secrets(
+        mut self,
+        secrets: impl Fn(&str) -> Option<String> + Send + Sync + 'static,
+    ) -> Self {
+        self.secrets = Arc::new(secrets);
+        self
+    }
+
+    /// What the objects mean that programs print, where a spec says that they do.
+    pub fn map_json<N: MapJson>(self, mapper: N) -> ProcessWorkload<N> {
+        ProcessWorkload { launcher: self.launcher, secrets: self.secrets, mapper }
+    }
+}
+
+impl<M> fmt::Debug for ProcessWorkload<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ProcessWorkload").finish_non_exhaustive()
+    }
+}
+
+impl<M: MapJson> Workload for ProcessWorkload<M> {
+    const KIND: &'static str = "process";
+    const STATE_VERSION: u32 = 1;
+    type State = ProcessState;
+    type Input = ProcessInput;
+
+    async fn run(&self, cx: &mut Context<Self>) -> Result<Outcome, WorkloadError> {
+        let job = match cx.take_held::<Job<M>>() {
+            Some(job) => {
+                job.transcript.lock().await.hand_to(cx.run());
+                job.child.thaw().await;
+                job
+            }
+            None => self.launch(cx).await?,
+        };
+        let reading = cx.run().spawn({
+            let job = job.clone();
+            async move { job.read().await }
+        });
+        match self.attend(cx, &job).await? {
+            Left::Exited => {
+                // Whatever it has printed; it ends soon after the program does.
+                let _ = reading.await;
+                self.ended(cx, &job).await
+            }
+            Left::Asked(request) => {
+                let freezes = match (request.reason, cx.state().spec.on_pause()) {
+                    (YieldReason::Pause, OnPause::Freeze(_)) => true,
+                    (YieldReason::Pause | YieldReason::Stop | YieldReason::Shutdown, _) => false,
+                };
+                if freezes {
+                    job.child.freeze().await;
+                    // What it reads no more is still in the pipe, or in the job.
+                    reading.abort();
+                    let _ = reading.await;
+                    job.note(cx).await;
+                    return Ok(Outcome::Yielded);
+                }
+                let grace = grace(cx, request);
+                let end = job.child.end(grace).await;
+                let _ = reading.await;
+                self.stopped(cx, &job, end).await
+            }
+        }
+    }
+}
+
+/// Why a run does not attend to its program any more.
+enum Left {
+    /// The program has exited.
+    Exited,
+    /// The run is to yield.
+    Asked(YieldRequest),
+}
+
+impl<M: MapJson> ProcessWorkload<M> {
+    /// Starts the program: what may be left of the last start is ended before. That it is about to be started is
+    /// durable before it is, so that a worker that is killed leaves nothing that is not known.
+    async fn launch(&self, cx: &mut Context<Self>) -> Result<Held<Job<M>>, WorkloadError> {
+        let session = cx.session();
+        if let Some(launch) = cx.state().launch.clone() {
+            let killed = launch.end(session, &self.launcher).await?;
+            if killed > 0 {
+                let told = json!({ "killed": killed });
+                cx.emit(Event::custom("process_left_over", told)).await?;
+            }
+        }
+        let state = cx.state();
+        let secret = |name: &str| (self.secrets)(name);
+        let program = match state.starts {
+            0 => Program::first(&state.spec, session, secret),
+            _ => {
+                let external = state.external_id.as_ref();
+                Program::resumed(&state.spec, session, external, secret)
+            }
+        };
+        let program = program.map_err(ProcessError::into_workload_error)?;
+        let job = self.hold(cx, program);
+        let state = cx.state_mut();
+        state.starts = state.starts.saturating_add(1);
+        state.end = None;
+        state.launch = Some(Launch::of(&job.child, &self.launcher));
+        cx.save_progress().await?;
+        job.child.start().await.map_err(ProcessError::into_workload_error)?;
+        cx.state_mut().launch = Some(Launch::of(&job.child, &self.launcher));
+        cx.save_progress().await?;
+        let (program, starts) = (job.child.name().to_owned(), cx.state().starts);
+        let told = json!({ "program": program, "pid": job.child.pid(), "start": starts });
+        cx.emit(Event::custom("process_started", told)).await?;
+        Ok(job)
+    }
+
+    fn hold(&self, cx: &Context<Self>, program: Program) -> Held<Job<M>> {
+        let (run, spec) = (cx.run(), &cx.state().spec);
+        let child = Child::new(run, &self.launcher, program);
+        let transcript = Transcript::new(run.clone(), child.name(), spec, self.mapper.clone());
+        let turns_ended = transcript.turns_ended();
+        let codes = spec.success_codes().to_vec();
+        let job = Job { child, transcript: Mutex::new(transcript), turns_ended, codes };
+        match spec.on_pause() {
+            OnPause::Stop => run.hold(job),
+            OnPause::Freeze(Limit::After(limit)) => run.hold_while_paused(job, limit),
+            OnPause::Freeze(Limit::Never) => run.hold_while_paused(job, Duration::MAX),
+        }
+    }
+
+    /// Gives the program its inputs until it exits, or the run is to yield.
+    async fn attend(
+        &self,
+        cx: &mut Context<Self>,
+        job: &Held<Job<M>>,
+    ) -> Result<Left, WorkloadError> {
+        let run = cx.run().clone();
+        let silence = cx.state().spec.silence();
+        let rests = self.tells_turns(&cx.state().spec);
+        loop {
+            let _alive = if rests { Sign::Nothing } else { Sign::working(&run, silence) };
+            let input = tokio::select! {
+                biased;
+                () = job.child.exited() => return Ok(Left::Exited),
+                input = cx.next_input() => input?,
+            };
+            let Some(input) = input else {
+                return Ok(Left::Asked(run.yield_requested().await));
+            };
+            drop(_alive);
+            let _alive = Sign::working(&run, silence);
+            let turn = job.turn(&run, input.into_inner(), rests);
+            tokio::select! {
+                biased;
+                () = job.child.exited() => return Ok(Left::Exited),
+                () = turn => {}
+                request = run.yield_requested() => return Ok(Left::Asked(request)),
+            }
+        }
+    }
+
+    /// Whether a program says when it is done with an input.
+    fn tells_turns(&self, spec: &ProcessSpec) -> bool {
+        let is_asked = *spec.stdin() == Stdin::Open;
+        is_asked && spec.output() == OutputFormat::JsonLines && self.mapper.tells_turns()
+    }
+
+    /// The program has exited by itself.
+    async fn ended(
+        &self,
+        cx: &mut Context<Self>,
+        job: &Held<Job<M>>,
+    ) -> Result<Outcome, WorkloadError> {
+        // What it has left behind is not wanted any more.
+        let end = job.child.end(cx.state().spec.stop_grace()).await;
+        job.tell_end(&end).await;
+        job.note(cx).await;
+        let is_success = job.is_success(&end);
+        let (session, cause) = (cx.session(), end.cause);
+        let state = cx.state_mut();
+        state.launch = None;
+        state.end = Some(end);
+        if is_success {
+            return Ok(Outcome::Completed);
+        }
+        cx.save_progress().await?;
+        Err(ProcessError::Failed { session, program: job.child.name().to_owned(), cause }.into())
+    }
+
+    /// The program was ended because the run is to yield.
+    async fn stopped(
+        &self,
+        cx: &mut Context<Self>,
+        job: &Held<Job<M>>,
+        end: ProcessEnd,
+    ) -> Result<Outcome, WorkloadError> {
+        job.tell_end(&end).await;
+        job.note(cx).await;
+        let state = cx.state_mut();
+        state.launch = None;
+        state.end = Some(end);
+        // Where an input is in hand, what is in the state is committed without it.
+        cx.save_progress().await?;
+        Ok(Outcome::Yielded)
+    }
+}
+
+/// How long a program may take to end where its run is to yield.
+fn grace<M: MapJson>(cx: &Context<ProcessWorkload<M>>, request: YieldRequest) -> Duration {
+    let left = request.deadline.since(cx.now()).mul_f64(SHARE_OF_GRACE);
+    cx.state().spec.stop_grace().min(left)
+}
+
+/// What a run shows of itself while its program does something.
+enum Sign {
+    Nothing,
+    /// Its output is its sign of life.
+    Working {
+        _until: BusyGuard,
+    },
+    /// That it is alive is.
+    Alive {
+        _guard: AwaitingGuard,
+    },
+}
+
+impl Sign {
+    fn working(run: &Run, silence: Silence) -> Self {
+        match silence {
+            Silence::Counts => Self::Working { _until: run.busy_guard(Duration::ZERO) },
+            Silence::Ok => Self::Alive { _guard: run.awaiting("the program") },
+        }
+    }
+}
+
+/// A program and what becomes of its output: held by the session's run, and while it is frozen by the session.
+struct Job<M> {
+    child: Child,
+    transcript: Mutex<Transcript<M>>,
+    turns_ended: watch::Receiver<u64>,
+    codes: Vec<i32>,
+}
+
+impl<M: MapJson> Job<M> {
+    /// Records what the program prints, until it prints no more.
+    async fn read(&self) {
+        let mut transcript = self.transcript.lock().await;
+        transcript.flush().await;
+        while let Some(chunk) = self.child.next_output().await {
+            transcript.take(chunk);
+            transcript.flush().await;
+        }
+        transcript.finish().await;
+    }
+
+    /// Gives the program an input, and waits until it is done with it where it says so.
+    async fn turn(&self, run: &Run, input: ProcessInput, until_done: bool) {
+        let mut turns = self.turns_ended.clone();
+        turns.mark_unchanged();
+        let written = match input {
+            ProcessInput::Text(text) => self.child.write_line(&text).await,
+            ProcessInput::Json(value) => self.child.write_line(&value.to_string()).await,
+            ProcessInput::EndOfFile => {
+                self.child.close_input().await;
+                return;
+            }
+        };
+        match written {
+            // Without a transcript there is no job.
+            Ok(()) if until_done => drop(turns.changed().await),
+            Ok(()) => {}
+            Err(error) => {
+                // It is said where the output is, but not behind it.
+                let _ = run.emit(Event::error(error.to_string())).await;
+            }
+        }
+    }
+
+    /// Brings the state up to date with what was printed.
+    async fn note(&self, cx: &mut Context<ProcessWorkload<M>>) {
+        let mut transcript = self.transcript.lock().await;
+        transcript.flush().await;
+        let summary = &mut transcript.summary;
+        let state = cx.state_mut();
+        state.lines += std::mem::take(&mut summary.lines);
+        state.last_line = summary.last_line.clone().or(state.last_line.take());
+        state.external_id = summary.external_id.clone().or(state.external_id.take());
+    }
+
+    fn is_success(&self, end: &ProcessEnd) -> bool {
+        match end.cause {
+            ExitCause::Exited { code } => self.codes.contains(&code),
+            ExitCause::Signaled { .. }
+            | ExitCause::OutOfMemory
+            | ExitCause::Stopped { .. }
+            | ExitCause::Lost => false,
+        }
+    }
+
+    async fn tell_end(&self, end: &ProcessEnd) {
+        let mut transcript = self.transcript.lock().await;
+        transcript.tell_end(end, self.is_success(end));
+        transcript.finish().await;
+    }
+}
+
+impl<M: MapJson> Resource for Job<M> {
+    /// The run did not end it: it was cancelled, or is gone. What the program prints meanwhile is recorded.
+    async fn close(&self, _end: &RunEnd) {
+        let (end, ()) = tokio::join!(self.child.end(CLOSE_GRACE), self.read());
+        self.tell_end(&end).await;
+    }
+}

@@ -1,0 +1,71 @@
+//! Programs of sessions that are paused: frozen, or stopped and run again.
+
+use std::{fs, time::Duration};
+
+use sessionkeeper::{
+    Limit, State,
+    process::{OnPause, OutputFormat, ProcessInput, Stdin},
+};
+
+use super::kit::{Worker, alive, gone, has_printed, printed, state, told, trial, turn_done, until};
+
+/// Whether all processes of a session stand still.
+fn stands_still(session: sessionkeeper::SessionId) -> bool {
+    alive(session).is_none_or(|alive| {
+        !alive.is_empty()
+            && alive.iter().all(|pid| {
+                let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+                stat.rsplit(')').next().unwrap().trim_start().starts_with('T')
+            })
+    })
+}
+
+#[tokio::test]
+async fn a_frozen_program_goes_on_where_it_was() {
+    let worker = Worker::start().await;
+    let spec = trial(&["ticks"]).on_pause(OnPause::Freeze(Limit::Never)).build().unwrap();
+    let session = worker.run(spec).await;
+    has_printed(&session, "tick").await;
+    session.pause().await.unwrap();
+    assert!(stands_still(session.id()));
+    let lines = printed(&session).await.0.lines().count();
+    session.resume().await.unwrap();
+    until("it ticks again", async || printed(&session).await.0.lines().count() > lines + 3).await;
+    assert_eq!(told(&session, "process_started").await.len(), 1);
+    session.stop().await.unwrap().ended().await.unwrap();
+    gone(session.id());
+}
+
+#[tokio::test]
+async fn a_program_frozen_for_too_long_is_stopped_and_run_again() {
+    let worker = Worker::start().await;
+    let limit = Limit::After(Duration::from_millis(50));
+    let spec = trial(&["ticks"]).on_pause(OnPause::Freeze(limit)).build().unwrap();
+    let session = worker.run(spec).await;
+    has_printed(&session, "tick").await;
+    session.pause().await.unwrap();
+    until("it is gone", async || alive(session.id()).is_none_or(|alive| alive.is_empty())).await;
+    assert_eq!(session.status().await.unwrap().state(), State::Paused);
+    session.resume().await.unwrap();
+    until("it runs again", async || told(&session, "process_started").await.len() == 2).await;
+    session.stop().await.unwrap().ended().await.unwrap();
+    gone(session.id());
+}
+
+#[tokio::test]
+async fn a_stopped_program_goes_on_with_its_resume_command() {
+    let worker = Worker::start().await;
+    let spec = trial(&["agent"])
+        .stdin(Stdin::Open)
+        .output(OutputFormat::JsonLines)
+        .resume(["echo", "going on with {external_id} of {session_id}"])
+        .unwrap();
+    let session = worker.run(spec.build().unwrap()).await;
+    session.send(ProcessInput::Text("a turn".to_owned())).await.unwrap();
+    turn_done(&session, 1).await;
+    session.pause().await.unwrap();
+    gone(session.id());
+    assert_eq!(state(&session).await.starts, 1);
+    session.resume().await.unwrap();
+    has_printed(&session, &format!("going on with agent-7 of {}", session.id())).await;
+}

@@ -275,7 +275,7 @@
 //! # Features
 //!
 //! `sled` (default): the durable `SledStore`, and export, import and repair of stores. `signals`
-//! (default): `Supervisor::run_until_signal`. `testing`: the module `testing`, for dev-dependencies, with
+//! (default): `Supervisor::run_until_signal`. `process`: programs as sessions, on Linux and macOS. `testing`: the module `testing`, for dev-dependencies, with
 //! what tests of workloads and stores are made of. Without any, the library has no store that outlives
 //! its process but yours. `panic = "abort"` does not compile.
 
@@ -355,6 +355,12 @@ pub use workload::{
 };
 
 /// The code in the README compiles.
-#[cfg(all(doctest, feature = "sled", feature = "signals", feature = "testing"))]
+#[cfg(all(
+    doctest,
+    feature = "process",
+    feature = "signals",
+    feature = "sled",
+    feature = "testing"
+))]
 #[doc = include_str!("../README.md")]
 struct Readme;

@@ -103,6 +103,19 @@ impl Launcher {
     }
 }
 
+/// Makes this process the parent of what programs leave behind, instead of the system's first process (Linux).
+///
+/// It counts for the whole process, so it is for `main` to decide. Then a process whose parents are gone is still one of the
+/// worker's: it shows as such in `ps`, and is reaped here when it is ended, and only if it belongs to a program of
+/// ours. Containers whose first process reaps nothing need it. One that left its group and died before anybody looked stays a
+/// zombie as long as the worker lives.
+///
+/// # Errors
+/// The system does not have that.
+pub fn become_subreaper() -> io::Result<()> {
+    os::become_subreaper()
+}
+
 impl fmt::Debug for Launcher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Launcher").finish_non_exhaustive()

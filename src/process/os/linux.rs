@@ -7,8 +7,8 @@ use procfs::{
     process::{Process, all_processes},
 };
 use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitIdStatus, pidfd_open, pidfd_send_signal,
-    waitid,
+    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitIdStatus, getpid, pidfd_open,
+    pidfd_send_signal, set_child_subreaper, waitid,
 };
 use tokio::io::{Interest, unix::AsyncFd};
 
@@ -25,6 +25,11 @@ pub(in crate::process) fn spawn(
     command: tokio::process::Command,
 ) -> io::Result<tokio::process::Child> {
     ur_taking_me_with_you::spawn_dying_with_parent_async(command)
+}
+
+/// Makes this process the parent of orphans.
+pub(in crate::process) fn become_subreaper() -> io::Result<()> {
+    Ok(set_child_subreaper(Some(getpid()))?)
 }
 
 /// Looks at everything that runs.

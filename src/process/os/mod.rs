@@ -9,6 +9,10 @@ mod posix;
 mod tests;
 
 #[cfg(target_os = "linux")]
-pub(super) use self::linux::{Exit, boot, gone, identity, memory_kills, signal, spawn, survey};
+pub(super) use self::linux::{
+    Exit, become_subreaper, boot, gone, identity, memory_kills, signal, spawn, survey,
+};
 #[cfg(not(target_os = "linux"))]
-pub(super) use self::posix::{Exit, boot, gone, identity, memory_kills, signal, spawn, survey};
+pub(super) use self::posix::{
+    Exit, become_subreaper, boot, gone, identity, memory_kills, signal, spawn, survey,
+};

@@ -27,6 +27,11 @@ pub(in crate::process) fn spawn(
     command.spawn()
 }
 
+/// The system does not have that.
+pub(in crate::process) fn become_subreaper() -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
 /// Looks at everything that runs.
 pub(in crate::process) fn survey() -> io::Result<Survey> {
     ps(&["-A"]).map(Survey)

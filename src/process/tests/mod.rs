@@ -1,5 +1,6 @@
 //! What can be said of programs without running one.
 
+mod error;
 mod exit;
 mod json;
 mod lines;

@@ -120,7 +120,8 @@ impl Chain {
                 Line::Reached(_)
                 | Line::Standing(_)
                 | Line::Report { .. }
-                | Line::LeftOver { .. } => {}
+                | Line::LeftOver { .. }
+                | Line::Programs(_) => {}
                 Line::Entry(entry) => {
                     let is_answer = matches!(entry, Entry::Answered { .. } | Entry::Run { .. });
                     self.told += u64::from(is_answer);

@@ -21,6 +21,7 @@ use crate::{
         self, judge,
         ledger::{Answer, Entry, Ledger, Verb},
     },
+    programs::{cycles, recovery},
 };
 
 /// The variable of the environment that tells a child what to do.
@@ -37,6 +38,10 @@ pub(crate) enum Mode {
     Serve { folder: PathBuf, budget: Duration },
     /// To be one worker after the other.
     ComeAndGo { folder: PathBuf },
+    /// To run programs until it is killed.
+    RunPrograms { folder: PathBuf },
+    /// To run one program after the other.
+    Cycle { programs: usize },
 }
 
 /// A worker with clients that use it in every way.
@@ -75,6 +80,8 @@ fn child() {
         Mode::Watch { folder } => runtime.block_on(stopped::watch(&folder)),
         Mode::Serve { folder, budget } => runtime.block_on(signals::serve(&folder, budget)),
         Mode::ComeAndGo { folder } => runtime.block_on(left_over::come_and_go(&folder)),
+        Mode::RunPrograms { folder } => runtime.block_on(recovery::run_programs(&folder)),
+        Mode::Cycle { programs } => runtime.block_on(cycles::cycle(programs)),
     }
 }
 

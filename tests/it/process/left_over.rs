@@ -35,12 +35,12 @@ async fn workers_that_come_and_go_leave_no_thread_and_no_file_open() {
 }
 
 /// Threads and open files of this process.
-fn held() -> (usize, usize) {
+pub(crate) fn held() -> (usize, usize) {
     let count = |folder: &str| fs::read_dir(folder).unwrap().count();
     (count("/proc/self/task"), count("/proc/self/fd"))
 }
 
-fn is_within(held: (usize, usize), limit: (usize, usize)) -> bool {
+pub(crate) fn is_within(held: (usize, usize), limit: (usize, usize)) -> bool {
     held.0 <= limit.0 && held.1 <= limit.1
 }
 

@@ -22,6 +22,8 @@ pub(crate) const MARK: &str = "\u{1}";
 pub(crate) enum Line {
     /// Threads and open files, after the first workers and after the last.
     LeftOver { first: (usize, usize), last: (usize, usize) },
+    /// The sessions whose programs run.
+    Programs(Vec<SessionId>),
     /// How far the process has come.
     Reached(Phase),
     /// What is stored breaks a promise.

@@ -7,13 +7,13 @@
 #![allow(clippy::print_stderr, reason = "a test says what it skipped and what it counted")]
 
 mod chain;
-mod child;
+pub(crate) mod child;
 mod clients;
 mod crash_loop;
 mod disk;
-mod left_over;
-mod line;
-mod parent;
+pub(crate) mod left_over;
+pub(crate) mod line;
+pub(crate) mod parent;
 mod power_cut;
 mod signals;
 mod stopped;

@@ -139,9 +139,9 @@ async fn a_worker_that_is_dropped_takes_its_programs_with_it() {
 #[tokio::test]
 async fn starts_against_stops() {
     let worker = Worker::start().await;
-    for round in 0..50 {
+    for round in 0..200 {
         let session = worker.trial(&["wait"]).await;
-        tokio::time::sleep(Duration::from_micros(round * 200)).await;
+        tokio::time::sleep(Duration::from_micros(round * 50)).await;
         session.stop().await.unwrap().ended().await.unwrap();
         assert_eq!(session.status().await.unwrap().state(), State::Stopped);
         gone(session.id());

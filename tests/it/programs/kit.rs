@@ -43,14 +43,17 @@ impl Worker {
     }
 
     pub(super) async fn run(&self, spec: ProcessSpec) -> Handle {
-        let start = Start::<Programs>::new(ProcessState::from(spec));
-        self.supervisor.start(start).await.unwrap().into_handle()
+        started(self, ProcessState::from(spec)).await
     }
 
     /// Runs the trial program, and gives the session.
     pub(super) async fn trial(&self, args: &[&str]) -> Handle {
         self.run(trial(args).build().unwrap()).await
     }
+}
+
+pub(super) async fn started(worker: &Worker, state: ProcessState) -> Handle {
+    worker.supervisor.start(Start::<Programs>::new(state)).await.unwrap().into_handle()
 }
 
 /// The trial program with something to do.

@@ -69,3 +69,17 @@ async fn a_stopped_program_goes_on_with_its_resume_command() {
     session.resume().await.unwrap();
     has_printed(&session, &format!("going on with agent-7 of {}", session.id())).await;
 }
+
+#[tokio::test]
+async fn starts_against_pauses() {
+    let worker = Worker::start().await;
+    for round in 0..100 {
+        let session = worker.trial(&["wait"]).await;
+        tokio::time::sleep(Duration::from_micros(round * 100)).await;
+        session.pause().await.unwrap();
+        gone(session.id());
+        session.resume().await.unwrap();
+        session.stop().await.unwrap().ended().await.unwrap();
+        gone(session.id());
+    }
+}

@@ -17,6 +17,8 @@ case "$1" in
     leave)        child ignore-term & sleep 0.2; echo left; exit 0 ;;
     # The leader exits and leaves a process behind that has left the group and keeps the pipe open.
     daemon)       setsid sh "$0" ignore-term & sleep 0.2; echo left; exit 0 ;;
+    # The leader lives on beside it.
+    with-daemon)  setsid sh "$0" ignore-term & sleep 600 & wait ;;
     silent)       sleep "$2" ;;
     ticks)        while :; do echo tick; sleep 0.02; done ;;
     count)        i=0; while [ "$i" -lt "$2" ]; do i=$((i + 1)); echo "line $i"; done ;;

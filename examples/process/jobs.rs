@@ -5,9 +5,10 @@ use std::{fs, path::Path, time::Duration};
 use anyhow::{Context, ensure};
 use futures::StreamExt;
 use serde::Deserialize;
+use serde_json::Value;
 use sessionkeeper::{
     Event, Fact, Name, SessionError, SessionHandle, Start, StartKey, State, Status, Supervisor,
-    process::{ProcessSpec, ProcessState, ProcessWorkload},
+    process::{ProcessEnd, ProcessSpec, ProcessState, ProcessWorkload},
 };
 
 use crate::screen::Screen;
@@ -73,7 +74,7 @@ impl Job {
                 return Ok(status);
             }
             // A program that prints much is shown now and then.
-            tokio::time::sleep(Duration::from_millis(250)).await;
+            tokio::time::sleep(Duration::from_millis(500)).await;
         }
         std::future::pending().await
     }
@@ -90,7 +91,7 @@ impl Job {
                         printed = text.lines().last().map(str::to_owned).or(printed);
                     }
                     Fact::Work(Event::Custom { name, data }) => {
-                        screen.tell(&self.name, &format!("{} {data}", name.replace('_', " ")));
+                        screen.tell(&self.name, &in_words(&name, data));
                     }
                     Fact::Work(_) | Fact::Lifecycle(_) | Fact::Usage(_) => {}
                 }
@@ -100,6 +101,22 @@ impl Job {
             screen.tell(&self.name, &format!("> {line}"));
         }
         Ok(())
+    }
+}
+
+/// What happened to a program.
+fn in_words(name: &str, data: Value) -> String {
+    let number = |field: &str| data.get(field).and_then(Value::as_u64).unwrap_or_default();
+    match name {
+        "process_started" => format!("started as process {}", number("pid")),
+        "process_left_over" => {
+            format!("{} processes that a lost worker had left are ended", number("killed"))
+        }
+        "process_stopped" => match ProcessEnd::deserialize(&data) {
+            Ok(end) => format!("{}; it took {} ms", end.cause, end.ended_in_ms),
+            Err(error) => error.to_string(),
+        },
+        other => format!("{} {data}", other.replace('_', " ")),
     }
 }
 
@@ -117,7 +134,7 @@ pub(crate) async fn table(screen: &Screen, jobs: &[Job]) -> anyhow::Result<bool>
         let reason = status.record().history.back().and_then(|moved| moved.reason.clone());
         let (took, cause) = match &state.end {
             Some(end) => (end.ran_for_ms, end.cause.to_string()),
-            None => (0, reason.unwrap_or_default()),
+            None => (0, "not started".to_owned()),
         };
         all_succeeded &= status.state() == State::Completed;
         screen.line(format!(
@@ -129,6 +146,9 @@ pub(crate) async fn table(screen: &Screen, jobs: &[Job]) -> anyhow::Result<bool>
             cause,
             state.last_line.unwrap_or_default()
         ));
+        if state.end.is_none() {
+            screen.line(format!("      {}", reason.unwrap_or_default()));
+        }
     }
     Ok(all_succeeded)
 }

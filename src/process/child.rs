@@ -2,33 +2,27 @@
 
 use std::{
     io,
-    sync::{
-        Arc, OnceLock,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
-use rustix::process::{Pid, Signal, WaitIdStatus, kill_process_group};
-use tokio::{process::Child as Leader, sync::Mutex as AsyncMutex, time::Instant};
+use rustix::process::Signal;
+use tokio::{process::Child as Leader, sync::Mutex as AsyncMutex};
 
 use super::{
     command::{Command, Program, into_io},
-    ending::{self, Ended},
+    ending,
     error::ProcessError,
-    exit::{ExitCause, ProcessEnd, StoppedBy},
+    exit::ProcessEnd,
     input::Input,
     launcher::Launcher,
     mark::LaunchId,
     os,
     output::{Chunk, Output},
+    running::Running,
     survey::{Identity, Tree},
 };
 use crate::{Resource, Run, RunEnd};
-
-/// How long what it prints is read after its own end. A process that it has left may keep the pipe open for
-/// ever.
-const DRAIN: Duration = Duration::from_millis(500);
 
 /// A program with all that it starts, from before its start until nothing of it is alive.
 ///
@@ -87,19 +81,6 @@ enum Stage {
     Over(ProcessEnd),
 }
 
-/// What is known of a program that was started.
-#[derive(Debug)]
-pub(super) struct Running {
-    pub(super) identity: Identity,
-    pub(super) exit: os::Exit,
-    tree: AsyncMutex<Tree>,
-    input: Input,
-    began: Instant,
-    memory_kills: Option<u64>,
-    /// Whether it is to end because somebody asks for that.
-    asked: AtomicBool,
-}
-
 impl Child {
     /// A program that is not started yet.
     pub fn new(run: &Run, launcher: &Launcher, program: Program) -> Self {
@@ -125,7 +106,6 @@ impl Child {
     /// Dropped, the start goes on; [`end`](Self::end) waits for it.
     pub async fn start(&self) -> Result<(), ProcessError> {
         let inner = Arc::clone(&self.inner);
-        // Locked before there is another task, so that who ends it comes after.
         let starting = async move {
             let mut stage = inner.stage.lock().await;
             match &*stage {
@@ -163,23 +143,22 @@ impl Child {
     }
 
     /// What it has printed since the last call, as soon as there are whole lines: about 32 KiB at a time
-    /// where it prints much. `None` at the end, which is half a second after its own end at the latest: what it
-    /// has left may keep a pipe open for ever.
+    /// where it prints much. `None` at the end, which is half a second after its own end at the latest, or after that of the
+    /// whole tree where [`end`](Self::end) was called before: what it has left may keep a pipe open for ever.
     ///
     /// While nobody asks, it waits as soon as its pipe is full.
     ///
     /// # Cancel safety
     /// Wholly: nothing is lost.
     pub async fn next_output(&self) -> Option<Chunk> {
+        self.read(|| {}).await
+    }
+
+    /// The same; it is told whenever something was read, also where no line has ended.
+    pub(super) async fn read(&self, on_read: impl Fn()) -> Option<Chunk> {
         let running = self.inner.running.get()?;
         let mut output = self.inner.output.lock().await;
-        let output = output.as_mut()?;
-        let exited = async {
-            // Where its end cannot be seen, it is as if it had ended.
-            let _ = running.exit.seen().await;
-            tokio::time::sleep(DRAIN).await;
-        };
-        output.next(exited).await
+        output.as_mut()?.next(running.is_silent_for_good(), on_read).await
     }
 
     /// Writes a line to what it reads.
@@ -207,14 +186,14 @@ impl Child {
     /// Wholly.
     pub async fn exited(&self) {
         if let Some(running) = self.inner.running.get() {
-            // Where its end cannot be seen, it is as if it had ended.
-            let _ = running.exit.seen().await;
+            running.seen_exiting().await;
         }
     }
 
     /// Freezes it with all that it has started: nothing of it runs on return.
     pub async fn freeze(&self) {
-        if let Some(running) = self.inner.running.get() {
+        let stage = self.inner.stage.lock().await;
+        if let (Stage::Started(_), Some(running)) = (&*stage, self.inner.running.get()) {
             let mut tree = running.tree.lock().await;
             ending::freeze(&self.inner.launcher, &mut tree, running).await;
         }
@@ -222,7 +201,8 @@ impl Child {
 
     /// Lets it go on after [`freeze`](Self::freeze).
     pub async fn thaw(&self) {
-        if let Some(running) = self.inner.running.get() {
+        let stage = self.inner.stage.lock().await;
+        if let (Stage::Started(_), Some(running)) = (&*stage, self.inner.running.get()) {
             let mut tree = running.tree.lock().await;
             ending::thaw(&self.inner.launcher, &mut tree, running).await;
         }
@@ -255,63 +235,66 @@ impl Child {
 }
 
 impl Resource for Child {
-    /// Ends it: SIGTERM, and SIGKILL after two seconds. What it prints meanwhile is not kept.
+    /// Ends it: SIGTERM, and SIGKILL after a second. What it prints meanwhile is not kept.
     async fn close(&self, _end: &RunEnd) {
         let reading = async { while self.next_output().await.is_some() {} };
         tokio::join!(self.end(CLOSE_GRACE), reading);
     }
 }
 
-/// How long a program may take to end where its run is gone already: a run's clean-up has no more
-/// than some seconds.
-pub(super) const CLOSE_GRACE: Duration = Duration::from_secs(2);
+/// How long a program may take to end where its run is gone already: a run's clean-up has some seconds for all
+/// that the run holds.
+pub(super) const CLOSE_GRACE: Duration = Duration::from_secs(1);
 
 impl Inner {
     async fn start(&self) -> Result<Leader, ProcessError> {
+        let started = self.try_start().await;
+        if started.is_err() {
+            // It may have been started before something else failed.
+            self.launcher.sweep(&self.launch);
+        }
+        started
+    }
+
+    async fn try_start(&self) -> Result<Leader, ProcessError> {
         let refused = |error| ProcessError::of_start(&self.program, error);
-        let memory_kills = os::memory_kills();
+        let worker = self.launcher.worker();
         let terminal = match self.program.terminal {
             Some(size) => {
-                let (terminal, other) = pty_process::open().map_err(into_io).map_err(refused)?;
+                let refused = |error| ProcessError::of_terminal(&self.program, into_io(error));
+                let (terminal, other) = pty_process::open().map_err(refused)?;
                 let size = pty_process::Size::new(size.rows, size.columns);
-                terminal.resize(size).map_err(into_io).map_err(refused)?;
+                terminal.resize(size).map_err(refused)?;
                 Some((terminal, other))
             }
             None => None,
         };
         let (terminal, command) = match terminal {
             Some((terminal, other)) => {
-                let command = Command::on_terminal(&self.program, &self.launch, other);
+                let command = Command::on_terminal(&self.program, &self.launch, worker, other);
                 (Some(terminal), command)
             }
-            None => (None, Command::piped(&self.program, &self.launch)),
+            None => (None, Command::piped(&self.program, &self.launch, worker)),
         };
         let mut leader = self.launcher.spawn(command).await.map_err(refused)?;
         let pid = leader.id().and_then(|pid| i32::try_from(pid).ok()).unwrap_or_default();
         let exit = os::Exit::of(pid).map_err(refused)?;
         let identity = os::identity(pid).unwrap_or(Identity { pid, began: 0 });
-        let redactor = &self.program.redactor;
+        let has_terminal = terminal.is_some();
         let (input, output) = match terminal {
             Some(terminal) => {
                 let (reader, writer) = terminal.into_split();
                 let input = Input::terminal(writer, &self.program.stdin);
-                (input, Output::terminal(reader, redactor))
+                (input, Output::terminal(reader, &self.program))
             }
             None => {
                 let input = Input::pipe(leader.stdin.take(), &self.program.stdin);
-                (input, Output::pipes(leader.stdout.take(), leader.stderr.take(), redactor))
+                (input, Output::pipes(leader.stdout.take(), leader.stderr.take(), &self.program))
             }
         };
         *self.output.lock().await = Some(output);
-        let running = Running {
-            identity,
-            exit,
-            tree: AsyncMutex::new(Tree::new(pid, self.launch.clone())),
-            input,
-            began: Instant::now(),
-            memory_kills,
-            asked: AtomicBool::new(false),
-        };
+        let tree = Tree::new(pid, self.launch.clone());
+        let running = Running::new(identity, exit, tree, input, has_terminal);
         // Only the one who holds the stage comes here, once.
         let _ = self.running.set(running);
         Ok(leader)
@@ -328,53 +311,6 @@ impl Inner {
     }
 }
 
-impl Running {
-    /// Sends a signal to the process group. It is that of the program as long as that is not reaped.
-    pub(super) fn signal_group(&self, signal: Signal) {
-        if let Some(group) = Pid::from_raw(self.identity.pid) {
-            // One without members needs none.
-            let _ = kill_process_group(group, signal);
-        }
-    }
-
-    async fn end(&self, launcher: &Launcher, leader: &mut Leader, grace: Duration) -> ProcessEnd {
-        let mut tree = self.tree.lock().await;
-        if !ending::has_exited(self).await {
-            self.asked.store(true, Ordering::Relaxed);
-        }
-        let Ended { killed, strays, took } = ending::end(launcher, &mut tree, self, grace).await;
-        let status = self.exit.seen().await.ok();
-        let ran_for = self.began.elapsed();
-        self.input.close().await;
-        // It has exited, so this waits for nothing.
-        let _ = leader.wait().await;
-        let asked = self.asked.load(Ordering::Relaxed);
-        ProcessEnd {
-            cause: self.cause(status.as_ref(), asked),
-            ran_for_ms: millis(ran_for),
-            ended_in_ms: millis(took),
-            killed,
-            strays,
-        }
-    }
-
-    fn cause(&self, status: Option<&WaitIdStatus>, asked: bool) -> ExitCause {
-        let code = status.and_then(WaitIdStatus::exit_status);
-        let signal = status.and_then(WaitIdStatus::terminating_signal);
-        match (code, signal, asked) {
-            (Some(code), _, true) => ExitCause::Stopped { by: StoppedBy::Code { code } },
-            (_, Some(signal), true) => ExitCause::Stopped { by: StoppedBy::Signal { signal } },
-            (Some(code), _, false) => ExitCause::Exited { code },
-            (_, Some(signal), false) => {
-                let by_memory = signal == Signal::KILL.as_raw()
-                    && self.memory_kills.is_some_and(|before| os::memory_kills() > Some(before));
-                if by_memory { ExitCause::OutOfMemory } else { ExitCause::Signaled { signal } }
-            }
-            (None, None, _) => ExitCause::Lost,
-        }
-    }
-}
-
 impl Drop for Inner {
     fn drop(&mut self) {
         if let (Stage::Started(_), Some(running)) = (self.stage.get_mut(), self.running.get()) {
@@ -382,8 +318,4 @@ impl Drop for Inner {
             self.launcher.sweep(&self.launch);
         }
     }
-}
-
-fn millis(span: Duration) -> u64 {
-    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }

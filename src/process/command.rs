@@ -6,10 +6,10 @@ use tokio::{process::Child as Leader, runtime::Handle};
 
 use super::{
     error::ProcessError,
-    mark::{self, LaunchId},
+    mark::{self, LaunchId, WorkerMark},
     os,
     secrets::Redactor,
-    spec::{EnvironmentBase, ProcessSpec, Stdin, TerminalSize, Value},
+    spec::{EnvironmentBase, OutputFormat, ProcessSpec, Stdin, TerminalSize, Value},
 };
 use crate::{ExternalId, SessionId};
 
@@ -25,6 +25,7 @@ pub struct Program {
     remove: Vec<String>,
     pub(super) stdin: Stdin,
     pub(super) terminal: Option<TerminalSize>,
+    pub(super) output: OutputFormat,
     pub(super) redactor: Arc<Redactor>,
 }
 
@@ -68,6 +69,7 @@ impl Program {
             remove: spec.environment().remove.clone(),
             stdin: spec.stdin().clone(),
             terminal: spec.terminal(),
+            output: spec.output(),
             redactor: Arc::new(Redactor::new(values.iter().map(String::as_str))),
         })
     }
@@ -99,10 +101,11 @@ impl Program {
     }
 
     /// The environment that is set besides the marks of a launch.
-    fn variables(&self, launch: &LaunchId) -> BTreeMap<String, String> {
+    fn variables(&self, launch: &LaunchId, worker: &WorkerMark) -> BTreeMap<String, String> {
         let mut set = self.set.clone();
         set.insert(mark::SESSION.to_owned(), self.session.to_string());
         set.insert(mark::LAUNCH.to_owned(), launch.to_string());
+        set.insert(mark::WORKER.to_owned(), worker.to_string());
         set
     }
 }
@@ -125,9 +128,9 @@ pub(super) enum Command {
 
 impl Command {
     /// With pipes, in a process group of its own.
-    pub(super) fn piped(program: &Program, launch: &LaunchId) -> Self {
+    pub(super) fn piped(program: &Program, launch: &LaunchId, worker: &WorkerMark) -> Self {
         let mut command = tokio::process::Command::new(&program.program);
-        command.args(&program.args).process_group(0);
+        command.args(&program.args).process_group(0).kill_on_drop(true);
         if let Some(folder) = &program.folder {
             command.current_dir(folder);
         }
@@ -137,7 +140,7 @@ impl Command {
                 command.env_clear();
             }
         }
-        command.envs(program.variables(launch));
+        command.envs(program.variables(launch, worker));
         for name in &program.remove {
             command.env_remove(name);
         }
@@ -153,9 +156,11 @@ impl Command {
     pub(super) fn on_terminal(
         program: &Program,
         launch: &LaunchId,
+        worker: &WorkerMark,
         terminal: pty_process::Pts,
     ) -> Self {
         let mut command = pty_process::Command::new(&program.program).args(&program.args);
+        command = command.kill_on_drop(true);
         if let Some(folder) = &program.folder {
             command = command.current_dir(folder);
         }
@@ -163,7 +168,7 @@ impl Command {
             EnvironmentBase::Inherited => command,
             EnvironmentBase::Empty => command.env_clear(),
         };
-        command = command.envs(program.variables(launch));
+        command = command.envs(program.variables(launch, worker));
         for name in &program.remove {
             command = command.env_remove(name);
         }

@@ -1,20 +1,24 @@
 //! How a program is ended with all that it has started: asked, waited for, and ended by force.
 
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
 use futures::future::join_all;
 use rustix::process::{Pid, Signal, WaitOptions, waitpid};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::{
-    child::Running,
     launcher::Launcher,
     os,
+    running::Running,
     survey::{Life, Member, Survey, Tree},
 };
 
 /// How long is waited between two looks where the system tells of no end, and after force.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
+/// How long is waited between two looks at least.
+const PAUSE: Duration = Duration::from_millis(1);
+/// How often a look may fail.
+const BLIND_LOOKS: u32 = 50;
 
 /// What it took.
 #[derive(Debug, Default)]
@@ -26,11 +30,6 @@ pub(super) struct Ended {
     pub(super) took: Duration,
 }
 
-/// Whether the program itself has exited.
-pub(super) async fn has_exited(running: &Running) -> bool {
-    timeout_at(Instant::now(), running.exit.seen()).await.is_ok()
-}
-
 /// Ends a tree. Nothing of it is alive on return; the program itself is left to be reaped.
 pub(super) async fn end(
     launcher: &Launcher,
@@ -40,13 +39,13 @@ pub(super) async fn end(
 ) -> Ended {
     let began = Instant::now();
     let until = began + grace;
-    let had_exited = has_exited(running).await;
+    let had_exited = running.has_exited();
     if !had_exited {
-        ask(running);
+        running.ask();
     }
     let mut ended = Ended::default();
-    let mut strays = std::collections::HashSet::new();
-    let mut asked = std::collections::HashSet::new();
+    let mut strays = HashSet::new();
+    let mut asked = HashSet::new();
     loop {
         let alive = alive(launcher, tree, running).await;
         strays.extend(alive.iter().filter(|one| one.is_stray).map(|one| one.identity));
@@ -66,17 +65,12 @@ pub(super) async fn end(
         let gone = alive.iter().map(|one| os::gone(one.identity));
         // Who is late is seen in the next look.
         let _ = timeout_at(until, join_all(gone)).await;
+        sleep(PAUSE).await;
     }
     ended.strays = u32::try_from(strays.len()).unwrap_or(u32::MAX);
     let was_needed = !had_exited || !asked.is_empty() || ended.killed > 0;
     ended.took = if was_needed { began.elapsed() } else { Duration::ZERO };
     ended
-}
-
-/// Asks the group to end. What is frozen hears it when it goes on.
-fn ask(running: &Running) {
-    running.signal_group(Signal::TERM);
-    running.signal_group(Signal::CONT);
 }
 
 /// Kills until nothing is left, and says how many besides the program itself that were. What is killed starts
@@ -87,7 +81,7 @@ async fn force(
     running: &Running,
     mut alive: Vec<Member>,
 ) -> u32 {
-    let mut killed = std::collections::HashSet::new();
+    let mut killed = HashSet::new();
     while !alive.is_empty() {
         running.signal_group(Signal::KILL);
         for one in &alive {
@@ -97,22 +91,42 @@ async fn force(
             }
         }
         let gone = alive.iter().map(|one| os::gone(one.identity));
-        let _ = timeout_at(Instant::now() + LOOK_AGAIN, join_all(gone)).await;
+        let _ = timeout(LOOK_AGAIN, join_all(gone)).await;
+        sleep(PAUSE).await;
         alive = self::alive(launcher, tree, running).await;
     }
     u32::try_from(killed.len()).unwrap_or(u32::MAX)
 }
 
-/// What of a tree is alive. What is dead and ours to reap is reaped, but for the program itself.
+/// What of a tree is alive. What is dead and ours to reap is reaped, but for the program itself. That nothing is
+/// alive is seen twice: what starts another and dies may be missed by a look that takes its time.
 async fn alive(launcher: &Launcher, tree: &mut Tree, running: &Running) -> Vec<Member> {
-    let members = match launcher.survey().await {
-        Ok(survey) => tree.members(&survey),
-        // Without a look at what runs there is the program itself.
-        Err(_) if has_exited(running).await => Vec::new(),
-        Err(_) => vec![Member::leader(running.identity)],
-    };
-    reap(&members);
-    members.into_iter().filter(|one| one.life != Life::Dead).collect()
+    for _ in 0..2 {
+        let members = look(launcher, tree, running).await;
+        reap(&members);
+        let mut alive = members.into_iter().filter(|one| one.life != Life::Dead).peekable();
+        if alive.peek().is_some() {
+            return alive.collect();
+        }
+    }
+    // It may have been started since.
+    if running.has_exited() { Vec::new() } else { vec![Member::leader(running.identity)] }
+}
+
+/// What a look at the machine shows of a tree. Where nothing can be seen, that is tried for a while, and then there
+/// are the program and its group.
+async fn look(launcher: &Launcher, tree: &mut Tree, running: &Running) -> Vec<Member> {
+    for _ in 0..BLIND_LOOKS {
+        if let Ok(survey) = launcher.survey().await {
+            return tree.members(&survey);
+        }
+        sleep(LOOK_AGAIN).await;
+    }
+    if !running.has_exited() {
+        return vec![Member::leader(running.identity)];
+    }
+    running.signal_group(Signal::KILL);
+    Vec::new()
 }
 
 /// Reaps those that became children of this process when their own parents had died. Only ours are: nobody
@@ -140,7 +154,7 @@ pub(super) async fn freeze(launcher: &Launcher, tree: &mut Tree, running: &Runni
         for one in moving {
             os::signal(one.identity, Signal::STOP);
         }
-        tokio::task::yield_now().await;
+        sleep(PAUSE).await;
     }
 }
 

@@ -156,6 +156,15 @@ impl ProcessError {
         }
     }
 
+    /// There is no terminal for a program.
+    pub(super) fn of_terminal(program: &Program, source: io::Error) -> Self {
+        let (session, name) = (program.session, program.program.clone());
+        match Errno::from_io_error(&source) {
+            Some(Errno::MFILE | Errno::NFILE) => Self::TooManyFiles { session, program: name },
+            _ => Self::System { session, program: name, source },
+        }
+    }
+
     /// Whether another try without a change would end in the same way.
     pub const fn is_permanent(&self) -> bool {
         match self {

@@ -28,8 +28,10 @@ pub enum ExitCause {
         /// What it made of it.
         by: StoppedBy,
     },
-    /// Nobody saw its end: it was gone when the worker that had started it had been replaced.
-    Lost,
+    /// It ended, and the system does not say how.
+    Unknown,
+    /// It was never started.
+    NotStarted,
 }
 
 /// What ended a program that was to be stopped.
@@ -50,8 +52,8 @@ pub enum StoppedBy {
 }
 
 impl ExitCause {
-    /// The one number that a shell would give: the code, or 128 and the number of the signal. `None` where the
-    /// end was not seen.
+    /// The one number that a shell would give: the code, or 128 and the number of the signal. `None` where that is not
+    /// known.
     pub const fn shell_code(self) -> Option<i32> {
         match self {
             Self::Exited { code } | Self::Stopped { by: StoppedBy::Code { code } } => Some(code),
@@ -59,7 +61,7 @@ impl ExitCause {
                 Some(128 + signal)
             }
             Self::OutOfMemory => Some(128 + KILL),
-            Self::Lost => None,
+            Self::Unknown | Self::NotStarted => None,
         }
     }
 }
@@ -73,7 +75,8 @@ impl fmt::Display for ExitCause {
             Self::Signaled { signal } => write!(f, "ended by {}", SignalName(*signal)),
             Self::OutOfMemory => f.write_str("ended by the system, which had no memory left"),
             Self::Stopped { by } => write!(f, "stopped: {by}"),
-            Self::Lost => f.write_str("gone when its worker had been replaced"),
+            Self::Unknown => f.write_str("ended, nobody knows how"),
+            Self::NotStarted => f.write_str("was not started"),
         }
     }
 }
@@ -118,7 +121,7 @@ pub struct ProcessEnd {
     /// What became of the program itself.
     #[serde(flatten)]
     pub cause: ExitCause,
-    /// From the start of the program, or of this worker's watch over it, to its exit, in milliseconds.
+    /// From the start of the program to its exit, in milliseconds.
     pub ran_for_ms: u64,
     /// From the first signal of ours until nothing of the tree was alive, in milliseconds. 0 where none was needed.
     pub ended_in_ms: u64,
@@ -131,6 +134,6 @@ pub struct ProcessEnd {
 impl ProcessEnd {
     /// Of a program that was never started.
     pub(super) const fn never_started() -> Self {
-        Self { cause: ExitCause::Lost, ran_for_ms: 0, ended_in_ms: 0, killed: 0, strays: 0 }
+        Self { cause: ExitCause::NotStarted, ran_for_ms: 0, ended_in_ms: 0, killed: 0, strays: 0 }
     }
 }

@@ -1,6 +1,6 @@
 //! What a program reads.
 
-use std::io;
+use std::{io, sync::Arc};
 
 use pty_process::OwnedWritePty;
 use tokio::{
@@ -12,9 +12,10 @@ use tokio::{
 
 use super::spec::Stdin;
 
-/// The writing end of what a program reads.
+/// The writing end of what a program reads. A line that was begun is written to its end, whoever waits for it or does
+/// not any more.
 pub(super) struct Input {
-    end: Mutex<Option<End>>,
+    end: Arc<Mutex<Option<End>>>,
     /// Writes the text that the program is given. One that does not read it keeps nobody waiting.
     text: Option<JoinHandle<()>>,
 }
@@ -24,8 +25,8 @@ enum End {
     Terminal(OwnedWritePty),
 }
 
-/// What a terminal takes for the end of the file.
-const END_OF_FILE: &[u8] = &[4];
+/// What a terminal takes for the end of the file, at the beginning of a line.
+const END_OF_FILE: u8 = 4;
 
 impl Input {
     pub(super) fn pipe(pipe: Option<ChildStdin>, stdin: &Stdin) -> Self {
@@ -37,38 +38,35 @@ impl Input {
     }
 
     fn new(end: Option<End>, stdin: &Stdin) -> Self {
-        match (end, stdin) {
-            (Some(end), Stdin::Text(text)) => {
-                let text = text.clone();
-                let writing = async move {
-                    let mut end = end;
-                    // A program that does not read to the end is none the worse for it.
-                    let _ = end.write(text.as_bytes()).await;
-                    let _ = end.finish().await;
-                    // The terminal is open as long as the program runs: it would hang up otherwise.
-                    match end {
-                        End::Pipe(_) => {}
-                        End::Terminal(terminal) => {
-                            std::future::pending::<()>().await;
-                            drop(terminal);
-                        }
-                    }
-                };
-                Self { end: Mutex::new(None), text: Some(tokio::spawn(writing)) }
-            }
-            (end, Stdin::Open | Stdin::Closed) => Self { end: Mutex::new(end), text: None },
-            (None, Stdin::Text(_)) => Self { end: Mutex::new(None), text: None },
-        }
+        let text = match stdin {
+            Stdin::Open => return Self { end: Arc::new(Mutex::new(end)), text: None },
+            Stdin::Text(text) => text.clone(),
+            Stdin::Closed => String::new(),
+        };
+        let writing = end.map(|mut end| {
+            tokio::spawn(async move {
+                // A program that does not read to the end is none the worse for it.
+                let _ = end.write(text.as_bytes()).await;
+                if !text.is_empty() && !text.ends_with('\n') {
+                    end.end_line().await;
+                }
+                let _ = end.finish().await;
+            })
+        });
+        Self { end: Arc::default(), text: writing }
     }
 
     /// Writes a line; the error of one that is read no more.
     pub(super) async fn write_line(&self, line: &str) -> Result<(), Option<io::Error>> {
-        let mut end = self.end.lock().await;
-        let open = end.as_mut().ok_or(None)?;
         let mut bytes = Vec::with_capacity(line.len() + 1);
         bytes.extend_from_slice(line.as_bytes());
         bytes.push(b'\n');
-        open.write(&bytes).await.map_err(Some)
+        let mut end = Arc::clone(&self.end).lock_owned().await;
+        let writing = tokio::spawn(async move {
+            let open = end.as_mut().ok_or(None)?;
+            open.write(&bytes).await.map_err(Some)
+        });
+        writing.await.unwrap_or_else(|error| Err(Some(io::Error::other(error))))
     }
 
     /// Says that nothing follows.
@@ -96,7 +94,15 @@ impl End {
     async fn finish(&mut self) -> io::Result<()> {
         match self {
             Self::Pipe(pipe) => pipe.shutdown().await,
-            Self::Terminal(terminal) => terminal.write_all(END_OF_FILE).await,
+            Self::Terminal(terminal) => terminal.write_all(&[END_OF_FILE]).await,
+        }
+    }
+
+    /// A terminal gives out what is on a line that has no end where its sign is written in it.
+    async fn end_line(&mut self) {
+        match self {
+            Self::Pipe(_) => {}
+            Self::Terminal(terminal) => drop(terminal.write_all(&[END_OF_FILE]).await),
         }
     }
 }

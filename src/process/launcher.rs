@@ -2,6 +2,7 @@
 
 use std::{
     fmt, io,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -16,9 +17,9 @@ use rustix::process::Signal;
 
 use super::{
     command::Command,
-    mark::LaunchId,
+    mark::{LaunchId, Mark, WorkerMark},
     os,
-    survey::{self, Survey},
+    survey::{self, Identity, Life, Survey},
 };
 use crate::RunId;
 
@@ -34,8 +35,10 @@ pub struct Launcher {
 struct Inner {
     starts: mpsc::Sender<Start>,
     looks: mpsc::Sender<Look>,
-    boot: String,
+    worker: WorkerMark,
     launches: AtomicU64,
+    /// How many deaths for want of memory have been laid to a program, or were there before.
+    memory_kills: AtomicU64,
 }
 
 struct Start {
@@ -52,23 +55,30 @@ enum Look {
 }
 
 impl Launcher {
-    /// Begins its two threads.
+    /// Begins its two threads. What workers have left that were killed is ended before, on Linux: all processes of
+    /// this machine, or of this container, with the mark of a worker that does not run any more.
     ///
     /// # Errors
-    /// The system gives no thread.
+    /// The system gives no thread, or does not show what runs.
     pub fn new() -> io::Result<Self> {
+        let worker = WorkerMark { realm: os::realm()?, identity: this_process()? };
+        end_lost(&worker)?;
         let (starts, to_start) = mpsc::channel::<Start>();
         let (looks, to_look) = mpsc::channel();
         begin("session-launcher", move || {
             for Start { command, runtime, reply } in to_start {
-                let started = command.spawn(&runtime);
-                // One that nobody waits for any more is dropped, and ended by that.
+                // With this thread all programs would end.
+                let started = catch_unwind(AssertUnwindSafe(|| command.spawn(&runtime)));
+                let started = started.unwrap_or_else(|_| Err(io::Error::other("it panicked")));
+                // One that nobody waits for any more is killed as it is dropped.
                 let _ = reply.send(started);
             }
         })?;
         begin("session-survey", move || look(&to_look))?;
         let launches = AtomicU64::new(1);
-        Ok(Self { inner: Arc::new(Inner { starts, looks, boot: os::boot(), launches }) })
+        let memory_kills = AtomicU64::new(os::memory_kills().unwrap_or(0));
+        let inner = Inner { starts, looks, worker, launches, memory_kills };
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// Starts a program, on the thread for that.
@@ -92,9 +102,19 @@ impl Launcher {
         let _ = self.inner.looks.send(Look::Sweep(launch.clone()));
     }
 
-    /// Which start of the machine this is.
-    pub(super) fn boot(&self) -> &str {
-        &self.inner.boot
+    /// The mark of this process.
+    pub(super) fn worker(&self) -> &WorkerMark {
+        &self.inner.worker
+    }
+
+    /// Whether the system has ended a process for want of memory that was not laid to a program yet. One is now.
+    pub(super) fn has_memory_kill(&self) -> bool {
+        let Some(now) = os::memory_kills() else {
+            return false;
+        };
+        let known = &self.inner.memory_kills;
+        let one_more = |known| (known < now).then_some(known + 1);
+        known.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).is_ok()
     }
 
     /// A name for a launch.
@@ -131,28 +151,62 @@ fn look(asked: &mpsc::Receiver<Look>) {
         let all: Vec<_> = std::iter::once(first).chain(asked.try_iter()).collect();
         let survey = os::survey().map(Arc::new);
         for look in all {
-            match (look, &survey) {
-                (Look::Tell(reply), survey) => {
-                    let seen = match survey {
+            match look {
+                Look::Tell(reply) => {
+                    let seen = match &survey {
                         Ok(survey) => Ok(Arc::clone(survey)),
                         Err(error) => Err(io::Error::new(error.kind(), error.to_string())),
                     };
                     // Whoever asked may be gone.
                     let _ = reply.send(seen);
                 }
-                (Look::Sweep(launch), Ok(survey)) => sweep(survey, &launch),
-                // Then its group was killed, and no more can be done.
-                (Look::Sweep(_), Err(_)) => {}
+                Look::Sweep(launch) => sweep(&launch),
             }
         }
     }
 }
 
-fn sweep(survey: &Survey, launch: &LaunchId) {
-    for one in survey::left_over(survey, None, |mark| mark.is_of_launch(launch)) {
-        os::signal(one.identity, Signal::KILL);
+/// Kills what has the mark of a launch, until there is nothing more or it does not help.
+fn sweep(launch: &LaunchId) {
+    for _ in 0..ROUNDS {
+        let Ok(survey) = os::survey() else {
+            return;
+        };
+        let left = survey::left_over(&survey, None, |mark| mark.is_of_launch(launch));
+        if left.iter().all(|one| one.life == Life::Dead) {
+            return;
+        }
+        left.iter().for_each(|one| os::signal(one.identity, Signal::KILL));
     }
 }
+
+/// Kills what has the mark of a worker that does not run any more, until there is nothing more or it does
+/// not help.
+fn end_lost(worker: &WorkerMark) -> io::Result<()> {
+    for _ in 0..ROUNDS {
+        let survey = os::survey()?;
+        let runs = |other: &WorkerMark| {
+            let seen = survey.find(other.identity.pid);
+            other.realm != worker.realm || seen.is_some_and(|seen| seen.identity == other.identity)
+        };
+        let is_lost = |mark: &Mark| mark.worker.as_ref().is_some_and(|worker| !runs(worker));
+        let lost: Vec<_> = survey.marked().filter(|(_, mark)| is_lost(mark)).collect();
+        if lost.is_empty() {
+            break;
+        }
+        lost.iter().for_each(|(identity, _)| os::signal(*identity, Signal::KILL));
+    }
+    Ok(())
+}
+
+fn this_process() -> io::Result<Identity> {
+    let pid = i32::try_from(std::process::id()).ok();
+    pid.and_then(os::identity).ok_or_else(|| io::Error::other("this process is not shown"))
+}
+
+/// How often what is to be killed is looked for. What is killed starts nothing any more, so few are enough; one that
+/// cannot be killed would be found for ever.
+const ROUNDS: usize = 20;
 
 fn gone() -> io::Error {
     io::Error::other("the thread that starts programs is gone")

@@ -1,9 +1,11 @@
 //! What a worker has left behind that was killed: found by its record and by its marks, and ended.
 
-use std::{collections::HashSet, io};
+use std::{collections::HashSet, io, time::Duration};
 
+use futures::future::join_all;
 use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
+use tokio::time::{Instant, timeout};
 
 use super::{
     child::Child,
@@ -14,27 +16,33 @@ use super::{
 };
 use crate::SessionId;
 
+/// How long processes may take to be dead that were killed.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How long is waited before the next look.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
 /// A launch, as a session's state records it: before the program is started, and again when its process is known.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Launch {
     id: LaunchId,
-    /// Which start of the machine it was.
-    boot: String,
+    /// Where the number of its process means the same.
+    realm: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     process: Option<Identity>,
 }
 
 impl Launch {
     pub(super) fn of(child: &Child, launcher: &Launcher) -> Self {
-        let (id, boot) = (child.launch().clone(), launcher.boot().to_owned());
-        Self { id, boot, process: child.identity() }
+        let (id, realm) = (child.launch().clone(), launcher.worker().realm.clone());
+        Self { id, realm, process: child.identity() }
     }
 
     /// Ends what is left of it: its process, if it is still the same one, and whatever has a mark of the session. By
     /// force, since nobody reads any more what it prints. Says how many processes that were.
     pub(super) async fn end(&self, session: SessionId, launcher: &Launcher) -> io::Result<usize> {
-        // Numbers of processes mean nothing after a new start of the machine.
-        let process = self.process.filter(|_| self.boot == launcher.boot());
+        // Numbers mean nothing after a new start of the machine.
+        let process = self.process.filter(|_| self.realm == launcher.worker().realm);
+        let until = Instant::now() + PATIENCE;
         let mut killed: HashSet<Identity> = HashSet::new();
         loop {
             let survey = launcher.survey().await?;
@@ -43,11 +51,18 @@ impl Launch {
             if alive.is_empty() {
                 return Ok(killed.len());
             }
-            for one in alive {
+            if Instant::now() >= until {
+                let numbers: Vec<_> = alive.iter().map(|one| one.identity.pid).collect();
+                let what = format!("processes {numbers:?} of an earlier run cannot be ended");
+                return Err(io::Error::other(what));
+            }
+            for one in &alive {
                 os::signal(one.identity, Signal::KILL);
                 killed.insert(one.identity);
-                os::gone(one.identity).await;
             }
+            let gone = alive.iter().map(|one| os::gone(one.identity));
+            // Who is late is seen in the next look.
+            let _ = timeout(LOOK_AGAIN, join_all(gone)).await;
         }
     }
 }

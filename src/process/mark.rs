@@ -1,10 +1,11 @@
 //! How the processes of a session are known again: by what is in their environment, which they pass on to
 //! whatever they start.
 
-use std::fmt;
+use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
+use super::survey::Identity;
 use crate::SessionId;
 
 /// How the names of the variables begin that the library sets.
@@ -13,6 +14,36 @@ pub(super) const PREFIX: &str = "SESSIONKEEPER_";
 pub(super) const SESSION: &str = "SESSIONKEEPER_SESSION";
 /// The launch that a process belongs to.
 pub(super) const LAUNCH: &str = "SESSIONKEEPER_LAUNCH";
+
+/// The worker that a process belongs to.
+pub(super) const WORKER: &str = "SESSIONKEEPER_WORKER";
+
+/// A worker, and not another that has its number later, or in another container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct WorkerMark {
+    /// Where numbers mean the same: a start of the machine, and a space of numbers in it.
+    pub(super) realm: String,
+    pub(super) identity: Identity,
+}
+
+impl fmt::Display for WorkerMark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} {}", self.realm, self.identity.pid, self.identity.began)
+    }
+}
+
+impl FromStr for WorkerMark {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let mut words = text.rsplitn(3, ' ');
+        let mut word = || words.next().ok_or(());
+        let (began, pid, realm) = (word()?, word()?, word()?);
+        let identity =
+            Identity { pid: pid.parse().map_err(drop)?, began: began.parse().map_err(drop)? };
+        Ok(Self { realm: realm.to_owned(), identity })
+    }
+}
 
 /// One start of a program, by a name that no other has: that of the run and a number.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -36,6 +67,7 @@ impl fmt::Display for LaunchId {
 pub(super) struct Mark {
     pub(super) session: String,
     pub(super) launch: Option<String>,
+    pub(super) worker: Option<WorkerMark>,
 }
 
 impl Mark {
@@ -47,7 +79,8 @@ impl Mark {
                 Some(String::from_utf8_lossy(value).into_owned())
             })
         };
-        Some(Self { session: find(SESSION)?, launch: find(LAUNCH) })
+        let worker = find(WORKER).and_then(|worker| worker.parse().ok());
+        Some(Self { session: find(SESSION)?, launch: find(LAUNCH), worker })
     }
 
     /// Whether the process belongs to a session, whichever launch it was.

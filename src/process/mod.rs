@@ -17,21 +17,23 @@
 //! paused. A program that exits by itself ends in the same way: what it has left behind is not wanted any more.
 //! [`ProcessEnd`] says how it went, in an event and in the state.
 //!
-//! A process that cannot be killed (it hangs in the kernel) is waited for as long as the run may take to be gone, see
-//! [`Policy::cancel_grace`](crate::Policy::cancel_grace); the log warns then, and it is sought again when the session resumes.
+//! A run that did not end its program, because it was cancelled or panicked, leaves SIGTERM a second. A process that cannot be killed
+//! (it hangs in the kernel) is waited for as long as the run may take to be gone, see
+//! [`Policy::cancel_grace`](crate::Policy::cancel_grace); the log warns then, and it is sought again when the session goes on.
 //!
 //! # The loss of the worker
 //!
-//! On Linux the system kills a program when its worker is gone; one with a terminal is sent SIGHUP. What is left is
-//! found by the next worker, before the session goes on: the program by its number, its begin and the start of the machine, the
-//! rest by the marks. A process that has got a number anew is never touched. What is left of a session that never goes on
-//! is not looked for.
+//! On Linux the system kills a program when its worker is gone; one with a terminal is sent SIGHUP. What is left is ended
+//! by the next [`Launcher`], whichever sessions it belongs to: everything on the machine, or in the container, that has the mark of
+//! a worker which does not run any more. A session that goes on looks once more for what its record names: its
+//! program by number, begin and start of the machine, and what has its mark. A process that has got a number anew is never touched.
+//! On macOS the record is all there is.
 //!
 //! Orphans become children of the process that asked for that: see [`become_subreaper`].
 //!
 //! # Liveness
 //!
-//! Output is activity. A program that prints nothing for `heartbeat_timeout` is taken for hung, unless its spec says that it is
+//! Output is activity, also where no line has ended. A program that prints nothing for `heartbeat_timeout` is taken for hung, unless its spec says that it is
 //! quiet by nature. Where an agent says when it is done with an input ([`MapJson::tells_turns`]), it is at rest until the next,
 //! and `idle_timeout` counts. The end of a program is seen at once.
 
@@ -44,6 +46,7 @@ mod ending;
 mod error;
 mod exit;
 mod input;
+mod job;
 mod json;
 mod launcher;
 mod left_over;
@@ -51,6 +54,7 @@ mod lines;
 mod mark;
 mod os;
 mod output;
+mod running;
 mod secrets;
 mod spec;
 mod survey;

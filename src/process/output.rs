@@ -10,16 +10,22 @@ use tokio::{
 };
 
 use super::{
+    command::Program,
     lines::{Lines, Text},
-    secrets::Redactor,
+    spec::OutputFormat,
 };
 
 /// How many bytes of a line of text are kept.
 pub(super) const LONGEST_LINE: usize = 64 << 10;
+/// How many bytes of a JSON object are.
+const LONGEST_OBJECT: usize = 4 << 20;
 /// How many bytes are read at once, and make a chunk.
 const CHUNK: usize = 32 << 10;
 /// How long a chunk waits for more.
 const LINGER: Duration = Duration::from_millis(20);
+/// How often, and how long each time, is read what is left at the end: more than a pipe holds.
+const LAST_READS: u32 = 64;
+const LAST_WAIT: Duration = Duration::from_millis(10);
 
 /// Whole lines that a program has printed.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -55,6 +61,8 @@ pub(super) struct Output {
     chunk: Chunk,
     /// When the chunk is given out, if there is anything in it.
     due: Option<Instant>,
+    /// How often is read yet, where the end has come: what is in the pipe belongs to the output.
+    last_reads: Option<u32>,
     /// Nothing more is read.
     is_over: bool,
 }
@@ -70,42 +78,54 @@ impl Output {
     pub(super) fn pipes(
         out: Option<ChildStdout>,
         err: Option<ChildStderr>,
-        redactor: &Arc<Redactor>,
+        program: &Program,
     ) -> Self {
-        Self::new(out.map(|out| Box::new(out) as _), err.map(|err| Box::new(err) as _), redactor)
+        Self::new(out.map(|out| Box::new(out) as _), err.map(|err| Box::new(err) as _), program)
     }
 
-    pub(super) fn terminal(terminal: OwnedReadPty, redactor: &Arc<Redactor>) -> Self {
-        Self::new(Some(Box::new(terminal)), None, redactor)
+    pub(super) fn terminal(terminal: OwnedReadPty, program: &Program) -> Self {
+        Self::new(Some(Box::new(terminal)), None, program)
     }
 
     fn new(
         out: Option<Box<dyn AsyncRead + Send + Unpin>>,
         err: Option<Box<dyn AsyncRead + Send + Unpin>>,
-        redactor: &Arc<Redactor>,
+        program: &Program,
     ) -> Self {
-        let stream = |reader| Stream {
+        let stream = |reader, longest| Stream {
             reader,
             buffer: Vec::new(),
-            lines: Lines::new(Arc::clone(redactor), LONGEST_LINE),
+            lines: Lines::new(Arc::clone(&program.redactor), longest),
+        };
+        let longest = match program.output {
+            OutputFormat::Lines => LONGEST_LINE,
+            OutputFormat::JsonLines => LONGEST_OBJECT,
         };
         Self {
-            out: stream(out),
-            err: stream(err),
+            out: stream(out, longest),
+            err: stream(err, LONGEST_LINE),
             chunk: Chunk::default(),
             due: None,
+            last_reads: None,
             is_over: false,
         }
     }
 
-    /// The next chunk. Cancel safe: what was read is kept. Reading ends where both streams do, or with `end`.
-    pub(super) async fn next(&mut self, end: impl Future<Output = ()>) -> Option<Chunk> {
+    /// The next chunk. Cancel safe: what was read is kept. Reading ends where both streams do, or soon after `end`. It is
+    /// told whenever something was read.
+    pub(super) async fn next(
+        &mut self,
+        end: impl Future<Output = ()>,
+        on_read: impl Fn(),
+    ) -> Option<Chunk> {
         let mut end = pin!(end);
         while !self.is_over && !self.chunk.is_full() {
-            if self.out.reader.is_none() && self.err.reader.is_none() {
+            let is_at_end = self.out.reader.is_none() && self.err.reader.is_none();
+            if is_at_end || self.last_reads == Some(0) {
                 self.finish();
                 break;
             }
+            let is_ending = self.last_reads.is_some();
             let due = self.due;
             let linger = async {
                 match due {
@@ -115,11 +135,20 @@ impl Output {
             };
             tokio::select! {
                 biased;
+                () = &mut end, if !is_ending => {
+                    self.last_reads = Some(LAST_READS);
+                    continue;
+                }
                 () = self.out.fill() => self.out.split(&mut self.chunk.out),
                 () = self.err.fill() => self.err.split(&mut self.chunk.err),
                 () = linger => break,
-                () = &mut end => self.finish(),
+                () = tokio::time::sleep(LAST_WAIT), if is_ending => {
+                    self.finish();
+                    break;
+                }
             }
+            on_read();
+            self.last_reads = self.last_reads.map(|left| left - 1);
             if self.due.is_none() && !self.chunk.is_empty() {
                 self.due = Some(Instant::now() + LINGER);
             }

@@ -1,8 +1,9 @@
 //! What must not be shown: where it comes from, and how it is found in what a program prints.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt};
 
 use aho_corasick::{AhoCorasick, MatchKind};
+use serde_json::{Map, Value};
 
 /// What stands in the place of a secret.
 pub(super) const REDACTED: &[u8] = b"[redacted]";
@@ -12,7 +13,7 @@ pub(super) const REDACTED: &[u8] = b"[redacted]";
 const SHORTEST_PART: usize = 4;
 
 /// Finds secrets in what a program prints.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Redactor {
     /// `None` where there are no secrets.
     patterns: Option<AhoCorasick>,
@@ -45,6 +46,28 @@ impl Redactor {
         Self { patterns, longest }
     }
 
+    /// A JSON object without secrets, however they were written there.
+    pub(super) fn redact_object(&self, object: Map<String, Value>) -> Map<String, Value> {
+        if self.patterns.is_none() {
+            return object;
+        }
+        let fields = object.into_iter();
+        fields.map(|(name, value)| (self.redact_text(&name), self.redact_value(value))).collect()
+    }
+
+    fn redact_value(&self, value: Value) -> Value {
+        match value {
+            Value::String(text) => Value::String(self.redact_text(&text)),
+            Value::Array(all) => all.into_iter().map(|value| self.redact_value(value)).collect(),
+            Value::Object(object) => Value::Object(self.redact_object(object)),
+            plain @ (Value::Null | Value::Bool(_) | Value::Number(_)) => plain,
+        }
+    }
+
+    fn redact_text(&self, text: &str) -> String {
+        String::from_utf8_lossy(&self.redact(text.as_bytes(), text.len())).into_owned()
+    }
+
     /// How long the longest of them is, in bytes.
     pub(super) const fn longest(&self) -> usize {
         self.longest
@@ -68,5 +91,12 @@ impl Redactor {
         }
         redacted.extend_from_slice(first.get(done..).unwrap_or_default());
         Cow::Owned(redacted)
+    }
+}
+
+impl fmt::Debug for Redactor {
+    /// Without what it looks for.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Redactor").finish_non_exhaustive()
     }
 }

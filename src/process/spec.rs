@@ -172,7 +172,7 @@ pub enum WhenBehind {
     /// The program waits, as it does before a full pipe.
     #[default]
     Wait,
-    /// It is dropped, and an event says how much.
+    /// Text is dropped, and an event says how much. What objects say is not.
     Drop,
 }
 

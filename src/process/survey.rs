@@ -1,6 +1,6 @@
 //! What runs on the machine at one moment, and which of it belongs to a program.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -35,18 +35,32 @@ pub(super) enum Life {
 }
 
 /// Everything that runs at one moment, as far as the system shows it.
-#[derive(Debug, Default)]
-pub(super) struct Survey(pub(super) Vec<Seen>);
+#[derive(Debug)]
+pub(super) struct Survey {
+    all: Vec<Seen>,
+    /// Where each is, by its number.
+    places: HashMap<i32, usize>,
+}
 
 impl Survey {
+    pub(super) fn new(all: Vec<Seen>) -> Self {
+        let places = all.iter().enumerate().map(|(place, seen)| (seen.identity.pid, place));
+        Self { places: places.collect(), all }
+    }
+
     pub(super) fn find(&self, pid: i32) -> Option<&Seen> {
-        self.0.iter().find(|seen| seen.identity.pid == pid)
+        self.all.get(*self.places.get(&pid)?)
+    }
+
+    /// What has a mark.
+    pub(super) fn marked(&self) -> impl Iterator<Item = (Identity, &Mark)> {
+        self.all.iter().filter_map(|seen| Some((seen.identity, seen.mark.as_ref()?)))
     }
 
     /// What meets a condition, and everything that descends from it.
     fn descendants(&self, is_one: impl Fn(&Seen) -> bool) -> Vec<&Seen> {
         let own = i32::try_from(std::process::id()).ok();
-        let others = || self.0.iter().filter(|seen| Some(seen.identity.pid) != own);
+        let others = || self.all.iter().filter(|seen| Some(seen.identity.pid) != own);
         let mut found: HashSet<Identity> =
             others().filter(|seen| is_one(seen)).map(|seen| seen.identity).collect();
         loop {

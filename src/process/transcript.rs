@@ -1,19 +1,23 @@
 //! What a program prints, as events of its session.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, sync::Arc};
 
 use serde_json::{Map, Value, json};
 use tokio::sync::watch;
 
 use super::{
+    command::Program,
     exit::{ExitCause, ProcessEnd},
     json::{MapJson, Mapped},
     lines::{Flaws, Text},
     output::Chunk,
+    secrets::Redactor,
     spec::{OutputFormat, ProcessSpec, WhenBehind},
 };
 use crate::{EmitError, Event, ExternalId, Run};
 
+/// How much text one event has: however it is written in JSON, it has room in the buffer of its run.
+const PIECE: usize = 32 << 10;
 /// How much of the last line is kept.
 const LAST_LINE: usize = 200;
 
@@ -25,17 +29,19 @@ pub(super) struct Transcript<M> {
     format: OutputFormat,
     when_behind: WhenBehind,
     mapper: M,
+    redactor: Arc<Redactor>,
     waiting: VecDeque<Event>,
     dropped: Dropped,
-    turns_ended: watch::Sender<u64>,
     has_told_end: bool,
-    pub(super) summary: Summary,
+    summary: watch::Sender<Summary>,
 }
 
 /// What is known of the output as a whole.
 #[derive(Debug, Default, Clone)]
 pub(super) struct Summary {
     pub(super) lines: u64,
+    /// How many turns the program has ended.
+    pub(super) turns: u64,
     pub(super) last_line: Option<String>,
     pub(super) external_id: Option<ExternalId>,
 }
@@ -47,18 +53,18 @@ struct Dropped {
 }
 
 impl<M: MapJson> Transcript<M> {
-    pub(super) fn new(run: Run, program: &str, spec: &ProcessSpec, mapper: M) -> Self {
+    pub(super) fn new(run: Run, program: &Program, spec: &ProcessSpec, mapper: M) -> Self {
         Self {
             run,
-            program: program.to_owned(),
+            program: program.name().to_owned(),
+            redactor: Arc::clone(&program.redactor),
             format: spec.output(),
             when_behind: spec.when_behind(),
             mapper,
             waiting: VecDeque::new(),
             dropped: Dropped::default(),
-            turns_ended: watch::Sender::new(0),
             has_told_end: false,
-            summary: Summary::default(),
+            summary: watch::Sender::default(),
         }
     }
 
@@ -67,18 +73,25 @@ impl<M: MapJson> Transcript<M> {
         self.run = run.clone();
     }
 
-    /// How many turns the program has ended.
-    pub(super) fn turns_ended(&self) -> watch::Receiver<u64> {
-        self.turns_ended.subscribe()
+    /// The run that records what is printed.
+    pub(super) fn run(&self) -> Run {
+        self.run.clone()
+    }
+
+    /// What is known of the output.
+    pub(super) fn summary(&self) -> watch::Receiver<Summary> {
+        self.summary.subscribe()
     }
 
     /// Takes what was printed.
     pub(super) fn take(&mut self, chunk: Chunk) {
-        self.summary.lines += chunk.out.lines + chunk.err.lines;
         let text = if chunk.out.text.is_empty() { chunk.errors() } else { chunk.text() };
-        if let Some(last) = text.lines().rev().find(|line| !line.trim().is_empty()) {
-            self.summary.last_line = Some(last.chars().take(LAST_LINE).collect());
-        }
+        let last = text.lines().rev().find(|line| !line.trim().is_empty());
+        let last = last.map(|last| last.chars().take(LAST_LINE).collect());
+        self.summary.send_modify(|summary| {
+            summary.lines += chunk.out.lines + chunk.err.lines;
+            summary.last_line = last.or(summary.last_line.take());
+        });
         let flaws = [chunk.out.flaws, chunk.err.flaws];
         match self.format {
             OutputFormat::Lines => self.terminal(chunk.out.text, chunk.err.text),
@@ -91,6 +104,15 @@ impl<M: MapJson> Transcript<M> {
     }
 
     fn terminal(&mut self, output: String, errors: String) {
+        if output.len() + errors.len() <= PIECE {
+            self.terminal_event(output, errors);
+            return;
+        }
+        pieces(&output).for_each(|piece| self.terminal_event(piece.to_owned(), String::new()));
+        pieces(&errors).for_each(|piece| self.terminal_event(String::new(), piece.to_owned()));
+    }
+
+    fn terminal_event(&mut self, output: String, errors: String) {
         if output.is_empty() && errors.is_empty() {
             return;
         }
@@ -105,6 +127,7 @@ impl<M: MapJson> Transcript<M> {
             match serde_json::from_str::<Map<String, Value>>(line) {
                 Ok(object) => {
                     self.terminal(std::mem::take(&mut plain), String::new());
+                    let object = self.redactor.redact_object(object);
                     self.object(object);
                 }
                 Err(_) => plain.push_str(line),
@@ -125,13 +148,13 @@ impl<M: MapJson> Transcript<M> {
             self.run.record_usage(usage);
         }
         if let Some(id) = external_id
-            && self.summary.external_id.as_ref() != Some(&id)
+            && self.summary.borrow().external_id.as_ref() != Some(&id)
         {
             self.run.set_external_id(id.clone());
-            self.summary.external_id = Some(id);
+            self.summary.send_modify(|summary| summary.external_id = Some(id));
         }
         if ends_turn {
-            self.turns_ended.send_modify(|turns| *turns += 1);
+            self.summary.send_modify(|summary| summary.turns += 1);
         }
     }
 
@@ -151,14 +174,17 @@ impl<M: MapJson> Transcript<M> {
         }
         let told = format!("{} {}", self.program, end.cause);
         let stats = serde_json::to_value(end).unwrap_or_default();
-        self.waiting.push_back(match end.cause {
+        let event = match end.cause {
+            // Why it was not is the error of its run.
+            ExitCause::NotStarted => return,
             ExitCause::Stopped { .. } => Event::custom("process_stopped", stats),
             ExitCause::Exited { .. } if is_success => Event::Completion { message: told, stats },
             ExitCause::Exited { .. }
             | ExitCause::Signaled { .. }
             | ExitCause::OutOfMemory
-            | ExitCause::Lost => Event::Error { message: told, stats },
-        });
+            | ExitCause::Unknown => Event::Error { message: told, stats },
+        };
+        self.waiting.push_back(event);
     }
 
     /// Passes on what waits. Cancel safe: what was not passed on waits still.
@@ -216,4 +242,24 @@ impl<M: MapJson> Transcript<M> {
         self.tell_dropped();
         self.flush().await;
     }
+}
+
+/// A text in pieces that are not too large, at the ends of lines where there are some.
+fn pieces(text: &str) -> impl Iterator<Item = &str> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let mut ends = (0..=rest.len().min(PIECE)).rev();
+        let end = ends.find(|end| rest.is_char_boundary(*end)).unwrap_or(rest.len());
+        let first = rest.get(..end).unwrap_or(rest);
+        let at = match first.rfind('\n') {
+            Some(line_feed) if first.len() < rest.len() => line_feed + 1,
+            Some(_) | None => first.len(),
+        };
+        let (piece, left) = rest.split_at(at);
+        rest = left;
+        Some(piece)
+    })
 }

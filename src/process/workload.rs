@@ -1,25 +1,29 @@
 //! The workload that runs a program.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, pin::pin, sync::Arc, time::Duration};
 
+use futures::{
+    FutureExt,
+    future::{Fuse, FusedFuture},
+};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use tokio::sync::{Mutex, watch};
 
 use super::{
-    child::{CLOSE_GRACE, Child},
+    child::Child,
     command::Program,
     error::ProcessError,
-    exit::{ExitCause, ProcessEnd},
+    exit::ProcessEnd,
+    job::{Job, Reading},
     json::{KeepJson, MapJson},
     launcher::Launcher,
     left_over::Launch,
     spec::{OnPause, OutputFormat, ProcessSpec, Silence, Stdin},
-    transcript::Transcript,
+    transcript::{Summary, Transcript},
 };
 use crate::{
-    AwaitingGuard, BusyGuard, Context, Event, ExternalId, Held, Limit, Outcome, Resource, Run,
-    RunEnd, Workload, WorkloadError, YieldReason, YieldRequest,
+    AwaitingGuard, BusyGuard, Context, Event, ExternalId, Held, Limit, Outcome, Run, Workload,
+    WorkloadError, YieldReason, YieldRequest,
 };
 
 /// How much of the time that a run has for yielding its program may take for ending.
@@ -125,38 +129,32 @@ impl<M: MapJson> Workload for ProcessWorkload<M> {
     async fn run(&self, cx: &mut Context<Self>) -> Result<Outcome, WorkloadError> {
         let job = match cx.take_held::<Job<M>>() {
             Some(job) => {
-                job.transcript.lock().await.hand_to(cx.run());
-                job.child.thaw().await;
+                job.hand_to(cx.run()).await;
                 job
             }
             None => self.launch(cx).await?,
         };
-        let reading = cx.run().spawn({
-            let job = job.clone();
-            async move { job.read().await }
-        });
-        match self.attend(cx, &job).await? {
+        let mut reading = Reading::begin(cx.run(), &job);
+        match self.attend(cx, &job, &mut reading).await? {
             Left::Exited => {
-                // Whatever it has printed; it ends soon after the program does.
-                let _ = reading.await;
-                self.ended(cx, &job).await
+                // What it has left behind is not wanted any more, and may print for ever.
+                let grace = cx.state().spec.stop_grace();
+                let (end, read) = tokio::join!(job.child.end(grace), reading.done());
+                read?;
+                self.ended(cx, &job, end).await
+            }
+            Left::Asked(request) if self.freezes(cx, request) => {
+                job.child.freeze().await;
+                // What it reads no more is still in the pipe, or in the job.
+                reading.abort().await;
+                job.note(cx.state_mut());
+                cx.save_progress().await?;
+                Ok(Outcome::Yielded)
             }
             Left::Asked(request) => {
-                let freezes = match (request.reason, cx.state().spec.on_pause()) {
-                    (YieldReason::Pause, OnPause::Freeze(_)) => true,
-                    (YieldReason::Pause | YieldReason::Stop | YieldReason::Shutdown, _) => false,
-                };
-                if freezes {
-                    job.child.freeze().await;
-                    // What it reads no more is still in the pipe, or in the job.
-                    reading.abort();
-                    let _ = reading.await;
-                    job.note(cx).await;
-                    return Ok(Outcome::Yielded);
-                }
                 let grace = grace(cx, request);
-                let end = job.child.end(grace).await;
-                let _ = reading.await;
+                let (end, read) = tokio::join!(job.child.end(grace), reading.done());
+                read?;
                 self.stopped(cx, &job, end).await
             }
         }
@@ -195,12 +193,13 @@ impl<M: MapJson> ProcessWorkload<M> {
         let program = program.map_err(ProcessError::into_workload_error)?;
         let job = self.hold(cx, program);
         let state = cx.state_mut();
-        state.starts = state.starts.saturating_add(1);
         state.end = None;
         state.launch = Some(Launch::of(&job.child, &self.launcher));
         cx.save_progress().await?;
         job.child.start().await.map_err(ProcessError::into_workload_error)?;
-        cx.state_mut().launch = Some(Launch::of(&job.child, &self.launcher));
+        let state = cx.state_mut();
+        state.starts = state.starts.saturating_add(1);
+        state.launch = Some(Launch::of(&job.child, &self.launcher));
         cx.save_progress().await?;
         let (program, starts) = (job.child.name().to_owned(), cx.state().starts);
         let told = json!({ "program": program, "pid": job.child.pid(), "start": starts });
@@ -210,11 +209,9 @@ impl<M: MapJson> ProcessWorkload<M> {
 
     fn hold(&self, cx: &Context<Self>, program: Program) -> Held<Job<M>> {
         let (run, spec) = (cx.run(), &cx.state().spec);
+        let transcript = Transcript::new(run.clone(), &program, spec, self.mapper.clone());
         let child = Child::new(run, &self.launcher, program);
-        let transcript = Transcript::new(run.clone(), child.name(), spec, self.mapper.clone());
-        let turns_ended = transcript.turns_ended();
-        let codes = spec.success_codes().to_vec();
-        let job = Job { child, transcript: Mutex::new(transcript), turns_ended, codes };
+        let job = Job::new(child, transcript, spec.success_codes());
         match spec.on_pause() {
             OnPause::Stop => run.hold(job),
             OnPause::Freeze(Limit::After(limit)) => run.hold_while_paused(job, limit),
@@ -227,29 +224,54 @@ impl<M: MapJson> ProcessWorkload<M> {
         &self,
         cx: &mut Context<Self>,
         job: &Held<Job<M>>,
+        reading: &mut Reading,
     ) -> Result<Left, WorkloadError> {
         let run = cx.run().clone();
         let silence = cx.state().spec.silence();
         let rests = self.tells_turns(&cx.state().spec);
+        let mut summary = job.summary.clone();
+        let mut turn = pin!(Fuse::terminated());
         loop {
-            let _alive = if rests { Sign::Nothing } else { Sign::working(&run, silence) };
-            let input = tokio::select! {
-                biased;
-                () = job.child.exited() => return Ok(Left::Exited),
-                input = cx.next_input() => input?,
+            let is_in_turn = !turn.is_terminated();
+            let _alive = match rests && !is_in_turn {
+                true => Sign::Nothing,
+                false => Sign::working(&run, silence),
             };
-            let Some(input) = input else {
-                return Ok(Left::Asked(run.yield_requested().await));
-            };
-            drop(_alive);
-            let _alive = Sign::working(&run, silence);
-            let turn = job.turn(&run, input.into_inner(), rests);
+            let known = cx.state().external_id.clone();
+            let is_news = |now: &Summary| now.external_id.is_some() && now.external_id != known;
+            // The sender lives in the job.
+            let new_id = async { drop(summary.wait_for(is_news).await) };
             tokio::select! {
                 biased;
                 () = job.child.exited() => return Ok(Left::Exited),
-                () = turn => {}
-                request = run.yield_requested() => return Ok(Left::Asked(request)),
+                // It prints no more and lives on, unless recording it went wrong.
+                read = reading.done(), if !reading.is_over() => read?,
+                () = &mut turn, if is_in_turn => job.note(cx.state_mut()),
+                request = run.yield_requested(), if is_in_turn => {
+                    return Ok(Left::Asked(request));
+                }
+                () = new_id => {
+                    // What goes on with it after a crash must know it.
+                    job.note(cx.state_mut());
+                    cx.save_progress().await?;
+                }
+                input = cx.next_input(), if !is_in_turn => match input? {
+                    Some(input) => turn.set(job.turn(run.clone(), input, rests).fuse()),
+                    None if run.is_yield_requested() => {
+                        return Ok(Left::Asked(run.yield_requested().await));
+                    }
+                    // The request was withdrawn.
+                    None => {}
+                },
             }
+        }
+    }
+
+    /// Whether a pause freezes the program.
+    fn freezes(&self, cx: &Context<Self>, request: YieldRequest) -> bool {
+        match (request.reason, cx.state().spec.on_pause()) {
+            (YieldReason::Pause, OnPause::Freeze(_)) => true,
+            (YieldReason::Pause | YieldReason::Stop | YieldReason::Shutdown, _) => false,
         }
     }
 
@@ -264,11 +286,10 @@ impl<M: MapJson> ProcessWorkload<M> {
         &self,
         cx: &mut Context<Self>,
         job: &Held<Job<M>>,
+        end: ProcessEnd,
     ) -> Result<Outcome, WorkloadError> {
-        // What it has left behind is not wanted any more.
-        let end = job.child.end(cx.state().spec.stop_grace()).await;
         job.tell_end(&end).await;
-        job.note(cx).await;
+        job.note(cx.state_mut());
         let is_success = job.is_success(&end);
         let (session, cause) = (cx.session(), end.cause);
         let state = cx.state_mut();
@@ -289,7 +310,7 @@ impl<M: MapJson> ProcessWorkload<M> {
         end: ProcessEnd,
     ) -> Result<Outcome, WorkloadError> {
         job.tell_end(&end).await;
-        job.note(cx).await;
+        job.note(cx.state_mut());
         let state = cx.state_mut();
         state.launch = None;
         state.end = Some(end);
@@ -324,84 +345,5 @@ impl Sign {
             Silence::Counts => Self::Working { _until: run.busy_guard(Duration::ZERO) },
             Silence::Ok => Self::Alive { _guard: run.awaiting("the program") },
         }
-    }
-}
-
-/// A program and what becomes of its output: held by the session's run, and while it is frozen by the session.
-struct Job<M> {
-    child: Child,
-    transcript: Mutex<Transcript<M>>,
-    turns_ended: watch::Receiver<u64>,
-    codes: Vec<i32>,
-}
-
-impl<M: MapJson> Job<M> {
-    /// Records what the program prints, until it prints no more.
-    async fn read(&self) {
-        let mut transcript = self.transcript.lock().await;
-        transcript.flush().await;
-        while let Some(chunk) = self.child.next_output().await {
-            transcript.take(chunk);
-            transcript.flush().await;
-        }
-        transcript.finish().await;
-    }
-
-    /// Gives the program an input, and waits until it is done with it where it says so.
-    async fn turn(&self, run: &Run, input: ProcessInput, until_done: bool) {
-        let mut turns = self.turns_ended.clone();
-        turns.mark_unchanged();
-        let written = match input {
-            ProcessInput::Text(text) => self.child.write_line(&text).await,
-            ProcessInput::Json(value) => self.child.write_line(&value.to_string()).await,
-            ProcessInput::EndOfFile => {
-                self.child.close_input().await;
-                return;
-            }
-        };
-        match written {
-            // Without a transcript there is no job.
-            Ok(()) if until_done => drop(turns.changed().await),
-            Ok(()) => {}
-            Err(error) => {
-                // It is said where the output is, but not behind it.
-                let _ = run.emit(Event::error(error.to_string())).await;
-            }
-        }
-    }
-
-    /// Brings the state up to date with what was printed.
-    async fn note(&self, cx: &mut Context<ProcessWorkload<M>>) {
-        let mut transcript = self.transcript.lock().await;
-        transcript.flush().await;
-        let summary = &mut transcript.summary;
-        let state = cx.state_mut();
-        state.lines += std::mem::take(&mut summary.lines);
-        state.last_line = summary.last_line.clone().or(state.last_line.take());
-        state.external_id = summary.external_id.clone().or(state.external_id.take());
-    }
-
-    fn is_success(&self, end: &ProcessEnd) -> bool {
-        match end.cause {
-            ExitCause::Exited { code } => self.codes.contains(&code),
-            ExitCause::Signaled { .. }
-            | ExitCause::OutOfMemory
-            | ExitCause::Stopped { .. }
-            | ExitCause::Lost => false,
-        }
-    }
-
-    async fn tell_end(&self, end: &ProcessEnd) {
-        let mut transcript = self.transcript.lock().await;
-        transcript.tell_end(end, self.is_success(end));
-        transcript.finish().await;
-    }
-}
-
-impl<M: MapJson> Resource for Job<M> {
-    /// The run did not end it: it was cancelled, or is gone. What the program prints meanwhile is recorded.
-    async fn close(&self, _end: &RunEnd) {
-        let (end, ()) = tokio::join!(self.child.end(CLOSE_GRACE), self.read());
-        self.tell_end(&end).await;
     }
 }

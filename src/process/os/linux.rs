@@ -1,11 +1,16 @@
 //! Linux: `/proc`, and handles of processes.
 
-use std::{io, io::Read as _, os::fd::OwnedFd};
+use std::{
+    io,
+    io::Read as _,
+    os::fd::{AsFd, OwnedFd},
+};
 
 use procfs::{
     ProcError,
     process::{Process, all_processes},
 };
+use rustix::io::Errno;
 use rustix::process::{
     Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitIdStatus, getpid, pidfd_open,
     pidfd_send_signal, set_child_subreaper, waitid,
@@ -18,7 +23,7 @@ use crate::process::{
 };
 
 /// How much of an environment is read.
-const ENVIRONMENT: u64 = 256 << 10;
+const ENVIRONMENT: u64 = 2 << 20;
 
 /// Starts a program that is killed when the thread that calls this ends.
 pub(in crate::process) fn spawn(
@@ -34,14 +39,34 @@ pub(in crate::process) fn become_subreaper() -> io::Result<()> {
 
 /// Looks at everything that runs.
 pub(in crate::process) fn survey() -> io::Result<Survey> {
-    let all = all_processes().map_err(into_io)?;
-    // What is gone by the time it is looked at does not run.
-    Ok(Survey(all.filter_map(|process| look_at(&process.ok()?)).collect()))
+    let mut seen = Vec::new();
+    for process in all_processes().map_err(into_io)? {
+        match process.and_then(|process| look_at(&process)) {
+            Ok(one) => seen.push(one),
+            Err(error) if is_gone(&error) => {}
+            Err(error) => return Err(into_io(error)),
+        }
+    }
+    Ok(Survey::new(seen))
 }
 
-fn look_at(process: &Process) -> Option<Seen> {
-    let stat = process.stat().ok()?;
+/// What is gone by the time it is looked at does not run.
+fn is_gone(error: &ProcError) -> bool {
+    match error {
+        ProcError::NotFound(_) => true,
+        ProcError::Io(error, _) => Errno::from_io_error(error) == Some(Errno::SRCH),
+        ProcError::PermissionDenied(_)
+        | ProcError::Incomplete(_)
+        | ProcError::Other(_)
+        | ProcError::InternalError(_) => false,
+    }
+}
+
+fn look_at(process: &Process) -> Result<Seen, ProcError> {
+    let stat = process.stat()?;
     let life = match stat.state {
+        // Its other threads may run on.
+        'Z' if stat.num_threads > 1 => Life::Running,
         'Z' | 'X' | 'x' => Life::Dead,
         'T' | 't' => Life::Frozen,
         _ => Life::Running,
@@ -51,7 +76,7 @@ fn look_at(process: &Process) -> Option<Seen> {
         Life::Running | Life::Frozen => mark_of(process),
     };
     let identity = Identity { pid: stat.pid, began: stat.starttime };
-    Some(Seen { identity, parent: stat.ppid, group: stat.pgrp, life, mark })
+    Ok(Seen { identity, parent: stat.ppid, group: stat.pgrp, life, mark })
 }
 
 /// That of others cannot be read, and is none of ours.
@@ -68,9 +93,11 @@ pub(in crate::process) fn identity(pid: i32) -> Option<Identity> {
     Some(Identity { pid, began: stat.starttime })
 }
 
-/// Which start of the machine this is: numbers of processes mean nothing in another.
-pub(in crate::process) fn boot() -> String {
-    procfs::sys::kernel::random::boot_id().unwrap_or_default()
+/// Where numbers of processes mean the same: in this start of the machine, and in this container.
+pub(in crate::process) fn realm() -> io::Result<String> {
+    let boot = procfs::sys::kernel::random::boot_id().map_err(into_io)?;
+    let numbers = std::fs::read_link("/proc/self/ns/pid")?;
+    Ok(format!("{boot} {}", numbers.display()))
 }
 
 /// A handle of a process, if it is still the same: nothing else can be meant by it then.
@@ -118,22 +145,26 @@ pub(in crate::process) fn memory_kills() -> Option<u64> {
 /// Notices the exit of a child, and leaves it to be reaped.
 #[derive(Debug)]
 pub(in crate::process) struct Exit {
-    pid: Pid,
     handle: AsyncFd<OwnedFd>,
 }
 
 impl Exit {
     pub(in crate::process) fn of(pid: i32) -> io::Result<Self> {
         let pid = Pid::from_raw(pid).ok_or(io::ErrorKind::InvalidInput)?;
-        Ok(Self { pid, handle: watch(pidfd_open(pid, PidfdFlags::NONBLOCK)?)? })
+        Ok(Self { handle: watch(pidfd_open(pid, PidfdFlags::NONBLOCK)?)? })
+    }
+
+    /// How it has exited, if it has.
+    pub(in crate::process) fn look(&self) -> io::Result<Option<WaitIdStatus>> {
+        let how = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
+        Ok(waitid(WaitId::PidFd(self.handle.get_ref().as_fd()), how)?)
     }
 
     /// Waits until it has exited.
     pub(in crate::process) async fn seen(&self) -> io::Result<WaitIdStatus> {
         loop {
             let mut ready = self.handle.readable().await?;
-            let how = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
-            match waitid(WaitId::Pid(self.pid), how)? {
+            match self.look()? {
                 Some(status) => return Ok(status),
                 None => ready.clear_ready(),
             }

@@ -10,9 +10,9 @@ mod tests;
 
 #[cfg(target_os = "linux")]
 pub(super) use self::linux::{
-    Exit, become_subreaper, boot, gone, identity, memory_kills, signal, spawn, survey,
+    Exit, become_subreaper, gone, identity, memory_kills, realm, signal, spawn, survey,
 };
 #[cfg(not(target_os = "linux"))]
 pub(super) use self::posix::{
-    Exit, become_subreaper, boot, gone, identity, memory_kills, signal, spawn, survey,
+    Exit, become_subreaper, gone, identity, memory_kills, realm, signal, spawn, survey,
 };

@@ -34,7 +34,7 @@ pub(in crate::process) fn become_subreaper() -> io::Result<()> {
 
 /// Looks at everything that runs.
 pub(in crate::process) fn survey() -> io::Result<Survey> {
-    ps(&["-A"]).map(Survey)
+    ps(&["-A"]).map(Survey::new)
 }
 
 /// Which process has a number now.
@@ -71,9 +71,10 @@ pub(super) fn read(line: &str) -> Option<Seen> {
     Some(Seen { identity, parent, group, life, mark: None })
 }
 
-/// When a process began is told by the wall clock, so it means the same in every start of the machine.
-pub(in crate::process) fn boot() -> String {
-    String::new()
+/// Where numbers of processes mean the same: when a process began is told by the wall clock, so in every start of the
+/// machine.
+pub(in crate::process) fn realm() -> io::Result<String> {
+    Ok(String::new())
 }
 
 /// Sends a signal to a process, unless it is gone.
@@ -110,13 +111,18 @@ impl Exit {
         Ok(Self { pid: Pid::from_raw(pid).ok_or(io::ErrorKind::InvalidInput)? })
     }
 
+    /// How it has exited, if it has.
+    pub(in crate::process) fn look(&self) -> io::Result<Option<WaitIdStatus>> {
+        let how = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
+        Ok(waitid(WaitId::Pid(self.pid), how)?)
+    }
+
     /// Waits until it has exited.
     pub(in crate::process) async fn seen(&self) -> io::Result<WaitIdStatus> {
         // Listened to before the first look, so that no exit is missed.
         let mut children = stream_of(SignalKind::child())?;
         loop {
-            let how = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
-            if let Some(status) = waitid(WaitId::Pid(self.pid), how)? {
+            if let Some(status) = self.look()? {
                 return Ok(status);
             }
             children.recv().await;

@@ -17,7 +17,8 @@ fn a_cause_is_one_number_as_in_a_shell() {
             Some(143),
             "stopped: ended by SIGTERM",
         ),
-        (ExitCause::Lost, None, "gone when its worker had been replaced"),
+        (ExitCause::Unknown, None, "ended, nobody knows how"),
+        (ExitCause::NotStarted, None, "was not started"),
     ] {
         assert_eq!(cause.shell_code(), code, "{cause:?}");
         assert_eq!(cause.to_string(), text);

@@ -33,7 +33,7 @@ fn seen(pid: i32, parent: i32, group: i32) -> Seen {
 }
 
 fn numbers(tree: &mut Tree, survey: Vec<Seen>) -> Vec<i32> {
-    tree.members(&Survey(survey)).iter().map(|member| member.identity.pid).collect()
+    tree.members(&Survey::new(survey)).iter().map(|member| member.identity.pid).collect()
 }
 
 #[test]
@@ -77,7 +77,7 @@ fn this_process_belongs_to_no_tree() {
 #[test]
 fn what_is_left_over_is_the_same_process_or_has_a_mark() {
     let is_marked = |mark: &Mark| mark.is_of_session(session());
-    let survey = Survey(vec![
+    let survey = Survey::new(vec![
         seen(LEADER, 1, LEADER),
         seen(101, 1, LEADER),
         Seen { mark: mark(), ..seen(102, 1, 102) },

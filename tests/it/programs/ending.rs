@@ -108,6 +108,25 @@ async fn what_a_program_leaves_behind_ends_with_it() {
 }
 
 #[tokio::test]
+async fn what_prints_for_ever_ends_with_its_program() {
+    let worker = Worker::start().await;
+    let session = worker.trial(&["leave-loud"]).await;
+    assert!(matches!(settled(&session).await, Settled::Completed(_)));
+    gone(session.id());
+    assert!(printed(&session).await.0.contains("loud\nleft\n"));
+}
+
+#[tokio::test]
+async fn last_words_are_recorded() {
+    let worker = Worker::start().await;
+    let spec = trial(&["last-words"]).stop_grace(Duration::from_secs(5)).build().unwrap();
+    let session = worker.run(spec).await;
+    has_printed(&session, "ready").await;
+    session.stop().await.unwrap().ended().await.unwrap();
+    assert_eq!(printed(&session).await.0, "ready\nlast words\n");
+}
+
+#[tokio::test]
 async fn processes_that_multiply_come_to_an_end() {
     let worker = Worker::start().await;
     let session = worker.trial(&["many", "50"]).await;

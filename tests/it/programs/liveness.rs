@@ -7,7 +7,7 @@ use sessionkeeper::{
     process::{ProcessState, Silence},
 };
 
-use super::kit::{Handle, Programs, Worker, alive, has_printed, once, settled, trial, until};
+use super::kit::{Handle, Programs, Worker, alive, once, settled, trial, until};
 
 async fn with_timeout(worker: &Worker, args: &[&str], silence: Silence) -> Handle {
     let timeout = Duration::from_millis(400);
@@ -30,11 +30,13 @@ async fn a_silent_program_is_taken_for_hung_and_ended() {
 #[tokio::test]
 async fn output_is_a_sign_of_life() {
     let worker = Worker::start().await;
-    let session = with_timeout(&worker, &["ticks"], Silence::Counts).await;
-    has_printed(&session, "tick").await;
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    assert_eq!(session.status().await.unwrap().state(), State::Active);
-    session.stop().await.unwrap().ended().await.unwrap();
+    // Also where no line ends.
+    for what in ["ticks", "dots"] {
+        let session = with_timeout(&worker, &[what], Silence::Counts).await;
+        tokio::time::sleep(Duration::from_millis(1500)).await;
+        assert_eq!(session.status().await.unwrap().state(), State::Active, "{what}");
+        session.stop().await.unwrap().ended().await.unwrap();
+    }
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use sessionkeeper::{
     Event, Fact, Settled,
-    process::{OutputFormat, Value, WhenBehind},
+    process::{OutputFormat, Stdin, Value, WhenBehind},
 };
 
 use super::kit::{SECRET, Worker, events, printed, settled, state, told, trial};
@@ -94,6 +94,35 @@ async fn secrets_are_shown_nowhere() {
 }
 
 #[tokio::test]
+async fn text_that_is_large_in_json_is_kept_in_parts() {
+    let worker = Worker::start().await;
+    let session = worker.trial(&["zeros"]).await;
+    settled(&session).await;
+    let text = printed(&session).await.0;
+    let cut = 200_000 - 64 * 1024;
+    assert!(text == format!("{} [{cut} bytes cut]\nafter\n", "\0".repeat(64 * 1024)));
+}
+
+#[tokio::test]
+async fn objects_are_read_whole_and_without_secrets() {
+    let worker = Worker::start().await;
+    let json = |what: &str| {
+        let spec = trial(&[what]).output(OutputFormat::JsonLines);
+        spec.env("KEY", Value::secret("key")).build().unwrap()
+    };
+    let session = worker.run(json("big-object")).await;
+    settled(&session).await;
+    let is_whole = |fact: &Fact| match fact {
+        Fact::Work(Event::Completion { message, .. }) => message.len() == 200_000,
+        _ => false,
+    };
+    assert!(events(&session).await.iter().any(|event| is_whole(&event.fact)));
+    let session = worker.run(json("foreign-json")).await;
+    settled(&session).await;
+    assert_eq!(told(&session, "other").await[0]["key"], "[redacted]");
+}
+
+#[tokio::test]
 async fn objects_become_events() {
     let worker = Worker::start().await;
     let line = r#"{"type":"result","result":"all done","usage":{"input_tokens":3}}"#;
@@ -122,4 +151,13 @@ async fn a_terminal_is_one() {
     let session = worker.run(trial(&["terminal"]).terminal(40, 100).build().unwrap()).await;
     assert!(matches!(settled(&session).await, Settled::Completed(_)));
     assert_eq!(printed(&session).await.0, "40 100\non a terminal\n");
+    // What it reads ends, with a text and without.
+    for (text, expected) in [(Stdin::Closed, "end\n"), (Stdin::Text("a".to_owned()), "a")] {
+        let spec = trial(&["echo-input"]).terminal(24, 80).stdin(text);
+        let session = worker.run(spec.build().unwrap()).await;
+        assert!(matches!(settled(&session).await, Settled::Completed(_)));
+        let text = printed(&session).await.0;
+        assert!(text.starts_with(expected), "{text}");
+        assert!(text.ends_with("end\n"), "{text}");
+    }
 }

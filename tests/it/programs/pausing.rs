@@ -3,7 +3,7 @@
 use std::{fs, time::Duration};
 
 use sessionkeeper::{
-    Limit, State,
+    Event, Fact, Limit, State,
     process::{OnPause, OutputFormat, ProcessInput, Stdin},
 };
 
@@ -68,6 +68,54 @@ async fn a_stopped_program_goes_on_with_its_resume_command() {
     assert_eq!(state(&session).await.starts, 1);
     session.resume().await.unwrap();
     has_printed(&session, &format!("going on with agent-7 of {}", session.id())).await;
+}
+
+#[tokio::test]
+async fn an_input_is_given_once_to_a_program_that_is_frozen_over_it() {
+    let worker = Worker::start().await;
+    let spec = trial(&["slow-agent"])
+        .stdin(Stdin::Open)
+        .output(OutputFormat::JsonLines)
+        .on_pause(OnPause::Freeze(Limit::Never));
+    let session = worker.run(spec.build().unwrap()).await;
+    session.send(ProcessInput::Text("a turn".to_owned())).await.unwrap();
+    until("it has begun", async || session.status().await.unwrap().record().external_id.is_some())
+        .await;
+    session.pause().await.unwrap();
+    assert_eq!(session.status().await.unwrap().record().inbox.consumed, 0);
+    session.resume().await.unwrap();
+    turn_done(&session, 1).await;
+    // A second answer would come now.
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    let is_done = |fact: &Fact| matches!(fact, Fact::Work(Event::Completion { .. }));
+    let events = super::kit::events(&session).await;
+    assert_eq!(events.iter().filter(|event| is_done(&event.fact)).count(), 1);
+    session.stop().await.unwrap().ended().await.unwrap();
+    gone(session.id());
+}
+
+#[tokio::test]
+async fn what_an_agent_is_called_is_durable_as_soon_as_it_is_known() {
+    let worker = Worker::start().await;
+    let spec = trial(&["slow-agent"]).stdin(Stdin::Open).output(OutputFormat::JsonLines);
+    let session = worker.run(spec.build().unwrap()).await;
+    session.send(ProcessInput::Text("a turn".to_owned())).await.unwrap();
+    until("it is in the state", async || state(&session).await.external_id.is_some()).await;
+    assert_eq!(session.status().await.unwrap().record().inbox.consumed, 0, "in mid-turn");
+    session.kill().await.unwrap().ended().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_stop_ends_what_is_frozen() {
+    let worker = Worker::start().await;
+    let spec = trial(&["deaf-child"]).on_pause(OnPause::Freeze(Limit::Never)).build().unwrap();
+    let session = worker.run(spec).await;
+    has_printed(&session, "deaf").await;
+    session.pause().await.unwrap();
+    assert!(stands_still(session.id()));
+    session.stop().await.unwrap().ended().await.unwrap();
+    assert_eq!(session.status().await.unwrap().state(), State::Stopped);
+    gone(session.id());
 }
 
 #[tokio::test]

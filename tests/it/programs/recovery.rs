@@ -2,7 +2,11 @@
 
 use std::path::Path;
 
-use sessionkeeper::{SessionId, Supervisor, process::ProcessState, store::SledStore};
+use sessionkeeper::{
+    SessionId, Supervisor,
+    process::{Launcher, ProcessState},
+    store::SledStore,
+};
 
 use super::kit::{
     Handle, Worker, alive, gone, has_printed, once, programs, started, state, told, trial, until,
@@ -70,7 +74,6 @@ async fn what_a_killed_worker_leaves_is_ended_before_the_session_goes_on() {
         if let (Some(before), Some(now)) = (before, launches(id)) {
             assert_eq!((before.len(), now.len()), (1, 1), "{before:?} {now:?}");
             assert_ne!(before, now);
-            assert!(told(&session, "process_left_over").await[0]["killed"].as_u64() > Some(0));
         }
         assert_eq!(state(&session).await.starts, 2);
         session.stop().await.unwrap().ended().await.unwrap();
@@ -90,19 +93,41 @@ fn began(pid: u32) -> u64 {
 async fn a_process_that_got_a_number_anew_is_never_touched() {
     let worker = Worker::start().await;
     let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
-    for (later, boot, is_touched) in
-        [(1, boot.trim(), false), (0, "another", false), (0, boot.trim(), true)]
+    let numbers = std::fs::read_link("/proc/self/ns/pid").unwrap();
+    let realm = format!("{} {}", boot.trim(), numbers.display());
+    for (later, realm, is_touched) in
+        [(1, &*realm, false), (0, "another", false), (0, &*realm, true)]
     {
         let mut other = tokio::process::Command::new("sleep").arg("600").spawn().unwrap();
         let pid = other.id().unwrap();
         let spec = trial(&["say", "done"]).build().unwrap();
         let mut record = serde_json::to_value(ProcessState::from(spec)).unwrap();
         record["launch"] = serde_json::json!({
-            "id": "an earlier one", "boot": boot, "process": { "pid": pid, "began": began(pid) + later }
+            "id": "an earlier one", "realm": realm, "process": { "pid": pid, "began": began(pid) + later }
         });
         let session = started(&worker, serde_json::from_value(record).unwrap()).await;
         super::kit::settled(&session).await;
-        assert_eq!(other.try_wait().unwrap().is_some(), is_touched, "{later} {boot}");
+        assert_eq!(other.try_wait().unwrap().is_some(), is_touched, "{later} {realm}");
         let _ = other.kill().await;
+    }
+}
+
+/// Also those of sessions that do not go on: a worker that begins ends what others have left.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_launcher_ends_what_lost_workers_have_left() {
+    let folder = tempfile::tempdir().unwrap();
+    let mode = Mode::RunPrograms { folder: folder.path().join("store") };
+    let mut child = Child::spawn(&mode, &folder.path().join("stderr"));
+    assert!(child.until(|line| matches!(line, Line::Programs(_))).await, "{:?}", child.lines);
+    let Some(Line::Programs(sessions)) = child.lines.last().cloned() else { unreachable!() };
+    drop(Launcher::new().unwrap());
+    for session in &sessions {
+        assert_ne!(alive(*session), Some(Vec::new()), "what a living worker runs is not touched");
+    }
+    child.kill().await;
+    drop(Launcher::new().unwrap());
+    for session in sessions {
+        until("they are dead", async || alive(session) == Some(Vec::new())).await;
     }
 }

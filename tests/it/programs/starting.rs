@@ -1,11 +1,11 @@
 //! Programs that cannot be started: typed errors, and others run on.
 
 use sessionkeeper::{
-    Settled,
+    Fact, Settled,
     process::{InvalidSpec, ProcessSpec, Value},
 };
 
-use super::kit::{Worker, settled};
+use super::kit::{Worker, events, settled};
 
 /// Runs a program that cannot be started, and gives the reason.
 async fn refused(worker: &Worker, spec: ProcessSpec) -> String {
@@ -13,6 +13,9 @@ async fn refused(worker: &Worker, spec: ProcessSpec) -> String {
     let Settled::Failed(status) = settled(&session).await else { panic!("it failed") };
     let reason = format!("{:?}", status.record());
     assert!(reason.contains(&session.id().to_string()), "{reason}");
+    let told = events(&session).await;
+    let is_end = |fact: &Fact| matches!(fact, Fact::Work(_));
+    assert!(!told.iter().any(|event| is_end(&event.fact)), "it never ran: {told:?}");
     reason
 }
 

@@ -19,6 +19,19 @@ case "$1" in
     daemon)       setsid sh "$0" ignore-term & sleep 0.2; echo left; exit 0 ;;
     # The leader lives on beside it.
     with-daemon)  setsid sh "$0" ignore-term & sleep 600 & wait ;;
+    # The leader exits and leaves a process behind that prints for ever.
+    leave-loud)   (trap '' TERM; while :; do echo loud; sleep 0.01; done) & sleep 0.1; echo left; exit 0 ;;
+    # What the leader leaves has last words, later than it.
+    last-words)   (trap 'sleep 0.8; echo last words; exit 0' TERM; echo ready; while :; do sleep 0.05; done) &
+                  trap 'exit 0' TERM; while :; do sleep 600 & wait; done ;;
+    dots)         while :; do printf .; sleep 0.05; done ;;
+    zeros)        head -c 200000 /dev/zero; echo; echo after ;;
+    foreign-json) printf '{"type":"other","key":"%s"}\n' "$(printf '%s' "$KEY" | sed 's/3/\\u0033/')" ;;
+    big-object)   printf '{"type":"result","result":"'; head -c 200000 /dev/zero | tr '\0' x; printf '"}\n' ;;
+    slow-agent)   while read -r line; do
+                      echo "{\"type\":\"system\",\"session_id\":\"agent-7\"}"; sleep 0.3
+                      echo "{\"type\":\"result\",\"result\":\"did $line\"}"
+                  done ;;
     silent)       sleep "$2" ;;
     ticks)        while :; do echo tick; sleep 0.02; done ;;
     count)        i=0; while [ "$i" -lt "$2" ]; do i=$((i + 1)); echo "line $i"; done ;;

@@ -22,6 +22,8 @@ mod curve;
 mod disk;
 mod floor;
 mod process;
+#[cfg(unix)]
+mod programs;
 mod readings;
 mod report;
 mod row;
@@ -41,7 +43,7 @@ fn main() -> anyhow::Result<ExitCode> {
     match &args.command {
         Command::List => {
             for row in rows::ALL {
-                println!("{:<12} {}", row.name, row.what);
+                println!("{:<13} {}", row.name, row.what);
             }
             Ok(ExitCode::SUCCESS)
         }

@@ -11,6 +11,8 @@ mod events;
 mod expiry;
 mod heartbeat;
 mod large;
+#[cfg(unix)]
+mod lines;
 mod memory;
 mod open;
 mod pause_all;
@@ -18,6 +20,8 @@ mod restart;
 mod resume_all;
 mod start;
 mod status;
+#[cfg(unix)]
+mod stop;
 
 pub(crate) static ALL: &[&Row] = &[
     &start::ROW,
@@ -36,4 +40,8 @@ pub(crate) static ALL: &[&Row] = &[
     &events::ROW,
     &disk::ROW,
     &large::ROW,
+    #[cfg(unix)]
+    &lines::ROW,
+    #[cfg(unix)]
+    &stop::ROW,
 ];

@@ -1,5 +1,7 @@
 //! What a run has noted and no commit holds yet: bounded, in order, drained by every commit.
 
+use std::io;
+
 use crate::model::{
     event::Event,
     ids::ExternalId,
@@ -42,25 +44,19 @@ pub(crate) enum NotTaken {
 }
 
 impl FactBuffer {
-    /// Takes an event if there is room.
+    /// Takes an event of a weight if there is room.
     pub(crate) fn push_event(
         &mut self,
         at: Timestamp,
         input: Option<u64>,
-        event: &Event,
+        weight: Weight,
+        event: impl FnOnce() -> Event,
     ) -> Result<(), NotTaken> {
-        if event.data().is_some_and(|data| !is_nested_within(MAX_NESTING, data)) {
-            return Err(NotTaken::TooDeep);
-        }
-        let bytes = weight(event);
-        if bytes > BUFFER_BYTES {
-            return Err(NotTaken::TooLarge { bytes });
-        }
-        if self.bytes + bytes > BUFFER_BYTES {
+        if self.bytes + weight.0 > BUFFER_BYTES {
             return Err(NotTaken::Full);
         }
-        self.bytes += bytes;
-        self.notes.push(Noted { at, input, note: Note::Event(event.clone()) });
+        self.bytes += weight.0;
+        self.notes.push(Noted { at, input, note: Note::Event(event()) });
         Ok(())
     }
 
@@ -101,7 +97,34 @@ impl FactBuffer {
     }
 }
 
-/// What an event weighs in the buffer: its encoded size.
-fn weight(event: &Event) -> usize {
-    serde_json::to_vec(event).map_or(usize::MAX, |bytes| bytes.len())
+/// What an event weighs in the buffer: its encoded size, which is no more than the buffer's.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Weight(usize);
+
+impl Weight {
+    pub(crate) fn of(event: &Event) -> Result<Self, NotTaken> {
+        if event.data().is_some_and(|data| !is_nested_within(MAX_NESTING, data)) {
+            return Err(NotTaken::TooDeep);
+        }
+        let mut counted = Counted(0);
+        let bytes = serde_json::to_writer(&mut counted, event).map_or(usize::MAX, |()| counted.0);
+        if bytes > BUFFER_BYTES {
+            return Err(NotTaken::TooLarge { bytes });
+        }
+        Ok(Self(bytes))
+    }
+}
+
+/// Keeps nothing of what is written to it but how much that is.
+struct Counted(usize);
+
+impl io::Write for Counted {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 += bytes.len();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }

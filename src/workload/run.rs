@@ -13,7 +13,7 @@ use super::guards::{Asking, AwaitingGuard, BusyGuard};
 use super::line::{Ask, Request, RunParts, YieldRequest};
 use super::{
     error::{EmitError, Lapsed, RunError},
-    facts::{BUFFER_BYTES, FactBuffer, NotTaken},
+    facts::{FactBuffer, Weight},
     hold::{Held, Holding, Resource},
     inbox::{Delivery, Draft},
     signs::{Declaration, Signs},
@@ -97,11 +97,13 @@ impl Run {
     /// # Cancel safety
     /// Dropped before it is ready, the event was not taken.
     pub async fn emit(&self, event: Event) -> Result<(), EmitError> {
+        let weight = Weight::of(&event).map_err(|reason| self.not_taken(reason))?;
+        let mut event = Some(event);
         loop {
             let changed = self.inner.changed.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
-            match self.try_emit(&event) {
+            match self.push(weight, || event.take().expect("it is taken once")) {
                 Err(EmitError::Full { .. }) => {
                     let _waiting = self.awaiting_store();
                     changed.await;
@@ -121,23 +123,8 @@ impl Run {
     /// # Errors
     /// [`EmitError`]; the event was not taken.
     pub fn try_emit(&self, event: &Event) -> Result<(), EmitError> {
-        self.heartbeat();
-        let at = self.inner.parts.clock.wall();
-        let session = self.session();
-        let mut shared = self.lock();
-        if shared.fenced {
-            return Err(EmitError::Fenced { session, run: self.id() });
-        }
-        let input = shared.in_hand;
-        shared.facts.push_event(at, input, event).map_err(|reason| match reason {
-            NotTaken::Full => EmitError::Full { session },
-            NotTaken::TooDeep => EmitError::TooDeep { session },
-            NotTaken::TooLarge { bytes } => {
-                EmitError::TooLarge { session, bytes, limit: BUFFER_BYTES }
-            }
-        })?;
-        self.tell_of_notes(shared);
-        Ok(())
+        let weight = Weight::of(event).map_err(|reason| self.not_taken(reason))?;
+        self.push(weight, || event.clone())
     }
 
     /// Adds to the usage of the session. It is kept as an event is, never waits, and counts as a

@@ -2,10 +2,11 @@
 
 use super::{Run, Shared};
 use crate::{
-    model::time::Timestamp,
+    model::{event::Event, time::Timestamp},
     sync::MutexGuard,
     workload::{
-        facts::{FactBuffer, Noted},
+        error::EmitError,
+        facts::{BUFFER_BYTES, FactBuffer, NotTaken, Noted, Weight},
         line::Request,
     },
 };
@@ -22,6 +23,36 @@ pub(super) enum Told {
 }
 
 impl Run {
+    /// Takes an event, which is made only where there is room for it.
+    pub(super) fn push(
+        &self,
+        weight: Weight,
+        event: impl FnOnce() -> Event,
+    ) -> Result<(), EmitError> {
+        self.heartbeat();
+        let at = self.inner.parts.clock.wall();
+        let mut shared = self.lock();
+        if shared.fenced {
+            return Err(EmitError::Fenced { session: self.session(), run: self.id() });
+        }
+        let input = shared.in_hand;
+        let pushed = shared.facts.push_event(at, input, weight, event);
+        pushed.map_err(|reason| self.not_taken(reason))?;
+        self.tell_of_notes(shared);
+        Ok(())
+    }
+
+    pub(super) fn not_taken(&self, reason: NotTaken) -> EmitError {
+        let session = self.session();
+        match reason {
+            NotTaken::Full => EmitError::Full { session },
+            NotTaken::TooDeep => EmitError::TooDeep { session },
+            NotTaken::TooLarge { bytes } => {
+                EmitError::TooLarge { session, bytes, limit: BUFFER_BYTES }
+            }
+        }
+    }
+
     pub(super) fn note(&self, push: impl FnOnce(&mut FactBuffer, Timestamp, Option<u64>)) {
         let at = self.inner.parts.clock.wall();
         let mut shared = self.lock();

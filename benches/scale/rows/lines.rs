@@ -30,7 +30,8 @@ pub(crate) const ROW: Row = Row {
     run,
 };
 
-const LINE: &str = "a line of forty characters, more or less";
+/// How each line begins. Its number follows, so that a line that is lost or in another place shows.
+const LINE: &str = "a line of forty characters, number ";
 
 /// How much is read at once, as ours does.
 const BUFFER: usize = 32 << 10;
@@ -49,15 +50,15 @@ async fn run(side: Side, scene: &Scene) -> anyhow::Result<Readings> {
     Ok(Readings::of("rate", lines as f64 / took.as_secs_f64()))
 }
 
-/// What the shell is told, so that it prints so many lines.
-fn script(lines: usize) -> String {
-    format!("yes '{LINE}' | head -n {lines}")
+/// What the program is given, so that it prints so many lines.
+fn arguments(lines: usize) -> [String; 3] {
+    ["-f".to_owned(), format!("{LINE}%.0f"), lines.to_string()]
 }
 
 async fn ours(scene: &Scene, lines: usize) -> anyhow::Result<Duration> {
     let folder = tempfile::tempdir_in(&scene.folder)?;
     let supervisor = programs::supervise(folder.path()).await?;
-    let spec = ProcessSpec::builder("sh").arg("-c").arg(script(lines)).build()?;
+    let spec = ProcessSpec::builder("seq").args(arguments(lines)).build()?;
     let state = ProcessState::from(spec);
     let began = Instant::now();
     let session = workloads::start_one::<ProcessWorkload>(&supervisor, state).await?;
@@ -72,7 +73,7 @@ async fn ours(scene: &Scene, lines: usize) -> anyhow::Result<Duration> {
 async fn check(session: &SessionHandle<ProcessWorkload>, lines: usize) -> anyhow::Result<()> {
     let counted = session.snapshot().await?.state.lines;
     ensure!(counted == lines as u64, "{counted} lines are counted, and not {lines}");
-    let (mut next, mut found) = (1, 0);
+    let (mut next, mut found) = (1, 0_usize);
     loop {
         let events = session.events(next..=u64::MAX, PAGE).await?;
         let Some(last) = events.last() else {
@@ -81,8 +82,11 @@ async fn check(session: &SessionHandle<ProcessWorkload>, lines: usize) -> anyhow
         next = last.sequence + 1;
         for event in &events {
             if let Fact::Work(Event::Terminal { output, .. }) = &event.fact {
-                ensure!(output.lines().all(|line| line == LINE), "other lines were kept");
-                found += output.lines().count();
+                for line in output.lines() {
+                    found += 1;
+                    let number = line.strip_prefix(LINE).and_then(|number| number.parse().ok());
+                    ensure!(number == Some(found), "line {found} is {line:?}");
+                }
             }
         }
     }
@@ -92,9 +96,8 @@ async fn check(session: &SessionHandle<ProcessWorkload>, lines: usize) -> anyhow
 
 async fn floor(lines: usize) -> anyhow::Result<Duration> {
     let began = Instant::now();
-    let mut program = Command::new("sh")
-        .arg("-c")
-        .arg(script(lines))
+    let mut program = Command::new("seq")
+        .args(arguments(lines))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .kill_on_drop(true)
@@ -110,6 +113,7 @@ async fn floor(lines: usize) -> anyhow::Result<Duration> {
     let took = began.elapsed();
     ensure!(status.success(), "the program has failed: {status}");
     ensure!(found == lines, "{found} lines were read, and not {lines}");
-    ensure!(bytes == lines * LINE.len(), "{bytes} bytes are in the lines");
+    let digits: usize = (1..=lines).map(|number| number.to_string().len()).sum();
+    ensure!(bytes == lines * LINE.len() + digits, "{bytes} bytes are in the lines");
     Ok(took)
 }

@@ -41,7 +41,7 @@ impl Session {
             }
             let mut draft = Draft::of(&self.record, self.core.moment());
             self.notes.append(&mut self.live.run().take_notes());
-            self.notes_since = None;
+            self.notes_until = None;
             if faults::planted(Bug::LoseNotesOfLastTurn) && self.over {
                 self.notes.clear();
             }

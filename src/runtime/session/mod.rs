@@ -91,8 +91,8 @@ pub(crate) struct Session {
     flight: Option<Box<Flight>>,
     /// Notes taken from the run and not committed yet.
     notes: Vec<Noted>,
-    /// Since when notes wait in the run.
-    notes_since: Option<WorkerTime>,
+    /// When notes that wait in the run are committed at the latest.
+    notes_until: Option<WorkerTime>,
     taken: TakenIds,
     intent: Intent,
     /// Whether a pause was withdrawn that the run may have heard of.
@@ -196,7 +196,7 @@ impl Session {
             queue: VecDeque::new(),
             flight: None,
             notes: Vec::new(),
-            notes_since: None,
+            notes_until: None,
             taken: TakenIds::new(),
             intent: Intent::Run,
             recalled: false,
@@ -306,10 +306,8 @@ impl Session {
             Request::Commit { draft, reply } => {
                 self.queue.push_back(Task::Commit { draft, reply });
             }
-            Request::NotesWaiting => {
-                self.notes_since.get_or_insert(self.core.clock.worker());
-            }
-            Request::NotesPressing => self.queue.push_back(Task::Notes),
+            Request::NotesWaiting => self.commit_notes_within(vigil::NOTES_WAIT),
+            Request::NotesPressing => self.commit_notes_within(vigil::NOTES_WAIT_IF_MANY),
         }
     }
 

@@ -20,7 +20,9 @@ use crate::{
 };
 
 /// How long notes may wait for a commit.
-const NOTES_WAIT: Duration = Duration::from_millis(100);
+pub(super) const NOTES_WAIT: Duration = Duration::from_millis(100);
+/// The same where there are many: a moment, so that who emits without an end does not stop a paused clock.
+pub(super) const NOTES_WAIT_IF_MANY: Duration = Duration::from_millis(1);
 
 impl Session {
     /// Whether signs of life are asked of the run depends on what else was asked of it.
@@ -128,8 +130,14 @@ impl Session {
     pub(super) fn notes_due(&self) -> Option<WorkerTime> {
         match self.flight {
             Some(_) => None,
-            None => self.notes_since.map(|since| since.after(NOTES_WAIT)),
+            None => self.notes_until,
         }
+    }
+
+    /// Notes wait in the run, and are to be committed soon.
+    pub(super) fn commit_notes_within(&mut self, wait: Duration) {
+        let until = self.core.clock.worker().after(wait);
+        self.notes_until = Some(self.notes_until.map_or(until, |before| before.min(until)));
     }
 
     pub(super) fn proven_due(&self) -> Option<WorkerTime> {

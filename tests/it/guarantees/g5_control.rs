@@ -3,15 +3,17 @@
 use std::{sync::Arc, time::Duration};
 
 use sessionkeeper::{
-    Event, Outcome, PauseCause, Policy, RunEnd, SessionError, State, YieldReason,
+    Event, Outcome, PauseCause, Policy, RunEnd, SessionError, SessionHandle, Start, State,
+    Supervisor, YieldReason,
     store::MemoryStore,
+    testing::{Call, Interference},
 };
 use tokio::time::Instant;
 
 use super::kit::{
-    Custom, OwnRuntime, custom, custom_with, millis, run_ends, secs, start_on, until,
+    Custom, OwnRuntime, custom, custom_with, millis, run_ends, secs, start_on, tap, until,
 };
-use crate::support::{BUDGET, Do, Worker, drained};
+use crate::support::{BUDGET, Do, Done, Scripted, Worker, drained};
 
 async fn within<T>(what: &str, limit: Duration, future: impl Future<Output = T>) -> T {
     let began = Instant::now();
@@ -21,13 +23,26 @@ async fn within<T>(what: &str, limit: Duration, future: impl Future<Output = T>)
 }
 
 /// Ways to be busy when somebody wants something, and how such a run ends.
+/// A session with an input, on a store that takes so long for a commit that a flood lasts.
+async fn on_a_slow_store(workload: &Scripted, input: Do) -> (Supervisor, SessionHandle<Scripted>) {
+    let store = tap();
+    store.inject(|call| match call {
+        Call::Commit => Interference::Delay { before: millis(40), after: millis(0) },
+        _ => Interference::None,
+    });
+    let supervisor = start_on(store, workload.clone(), |b| b).await;
+    let start = Start::<Scripted>::new(Done::default()).input(input);
+    let session = supervisor.start(start).await.unwrap().into_handle();
+    (supervisor, session)
+}
+
 fn stuck() -> Vec<(&'static str, Do, RunEnd)> {
     vec![
         ("in an await", Do::Silent(secs(100_000)), RunEnd::Cancelled),
         ("deaf and beating", Do::Deaf(secs(100_000)), RunEnd::Cancelled),
         ("declared busy", Do::Busy { limit: secs(900), takes: secs(900) }, RunEnd::Cancelled),
         ("asking a person", Do::Await(secs(100_000)), RunEnd::Cancelled),
-        ("flooding its log", Do::Emit(200_000), RunEnd::Yielded),
+        ("flooding its log", Do::Emit(400_000), RunEnd::Yielded),
         ("soon done", Do::Deaf(secs(3)), RunEnd::Yielded),
     ]
 }
@@ -35,23 +50,23 @@ fn stuck() -> Vec<(&'static str, Do, RunEnd)> {
 #[tokio::test(start_paused = true)]
 async fn g5_a_stop_is_answered_at_once_and_ends_within_its_graces() {
     for (name, what, end) in stuck() {
-        let worker = Worker::start().await;
-        let session = worker.session_with(|start| start.input(what)).await;
+        let workload = Scripted::default();
+        let (_supervisor, session) = on_a_slow_store(&workload, what).await;
         tokio::time::sleep(secs(1)).await;
         let stop = within(name, millis(100), session.stop()).await.unwrap();
         assert_eq!(session.status().await.unwrap().state(), State::Stopping, "{name}");
         let report = within(name, secs(16), stop.ended()).await.unwrap();
         assert_eq!(report.end, Some(end), "{name}");
         assert_eq!(session.status().await.unwrap().state(), State::Stopped, "{name}");
-        assert_eq!(worker.workload.probe.closed(), 1, "{name}");
+        assert_eq!(workload.probe.closed(), 1, "{name}");
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn g5_a_kill_is_answered_at_once_and_ends_at_once() {
     for (name, what, _) in stuck() {
-        let worker = Worker::start().await;
-        let session = worker.session_with(|start| start.input(what)).await;
+        let workload = Scripted::default();
+        let (_supervisor, session) = on_a_slow_store(&workload, what).await;
         tokio::time::sleep(secs(1)).await;
         let stop = within(name, millis(100), session.kill()).await.unwrap();
         let report = within(name, millis(200), stop.ended()).await.unwrap();
@@ -62,8 +77,7 @@ async fn g5_a_kill_is_answered_at_once_and_ends_at_once() {
 #[tokio::test(start_paused = true)]
 async fn g5_a_pause_ends_within_its_graces() {
     for (name, what, end) in stuck() {
-        let worker = Worker::start().await;
-        let session = worker.session_with(|start| start.input(what)).await;
+        let (_supervisor, session) = on_a_slow_store(&Scripted::default(), what).await;
         tokio::time::sleep(secs(1)).await;
         let pausing = tokio::spawn({
             let session = session.clone();

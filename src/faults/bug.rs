@@ -198,5 +198,35 @@ super::listed! {
         /// A shutdown waits for the store beyond its budget (G10, `runtime/shutdown.rs`).
         /// Noticed by `g10_a_store_that_stalls_or_fails_does_not_hold_a_shutdown_up`; simulation.
         OverrunBudget,
+
+        // Programs.
+
+        /// What has left the group of its program is not looked for (programs end whole, `process/survey.rs`).
+        /// Noticed by `what_left_the_group_is_found_and_ended`.
+        LeaveStrays,
+        /// What does not obey is left alone after the grace (programs end whole, `process/ending.rs`).
+        /// Noticed by `what_ignores_the_request_is_killed_after_its_leader_obeyed`.
+        NeverForce,
+        /// What has a number now is taken for what had it before (no stranger is touched, `process/survey.rs`).
+        /// Noticed by `a_process_that_got_a_number_anew_is_never_touched`.
+        TouchAnyNumber,
+        /// What lost workers have left is not ended (programs end whole, `process/launcher.rs`).
+        /// Noticed by `a_launcher_ends_what_lost_workers_have_left`.
+        LeaveLostPrograms,
+        /// What a program has started runs on while it is frozen (a pause is one, `process/ending.rs`).
+        /// Noticed by `a_stop_ends_what_is_frozen`.
+        FreezeProgramAlone,
+        /// What is printed while a program is ended is not read to its end (G2, `process/running.rs`).
+        /// Noticed by `last_words_are_recorded`.
+        MissLastWords,
+        /// A program that was frozen over an input is given it again (G4, `process/job.rs`).
+        /// Noticed by `an_input_is_given_once_to_a_program_that_is_frozen_over_it`.
+        GiveInputAgain,
+        /// A death by a signal is a success (`process/job.rs`).
+        /// Noticed by `a_death_by_a_signal_is_never_a_success`.
+        TakeDeathForSuccess,
+        /// Secrets are recorded as they were printed (`process/secrets.rs`).
+        /// Noticed by `secrets_are_shown_nowhere`, `secrets_are_replaced_wherever_they_are_split`.
+        ShowSecrets,
     }
 }

@@ -12,6 +12,7 @@ use super::{
     running::Running,
     survey::{Life, Member, Survey, Tree},
 };
+use crate::faults::{self, Bug};
 
 /// How long is waited between two looks where the system tells of no end, and after force.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
@@ -53,7 +54,9 @@ pub(super) async fn end(
             break;
         }
         if Instant::now() >= until {
-            ended.killed += force(launcher, tree, running, alive).await;
+            if !faults::planted(Bug::NeverForce) {
+                ended.killed += force(launcher, tree, running, alive).await;
+            }
             break;
         }
         for one in alive.iter().filter(|one| one.is_stray || had_exited) {
@@ -141,6 +144,9 @@ fn reap(members: &[Member]) {
 
 /// Freezes a tree: again and again until all of it stands still, as what runs may start another.
 pub(super) async fn freeze(launcher: &Launcher, tree: &mut Tree, running: &Running) {
+    if faults::planted(Bug::FreezeProgramAlone) {
+        return os::signal(running.identity, Signal::STOP);
+    }
     running.signal_group(Signal::STOP);
     loop {
         let Ok(survey) = launcher.survey().await else {

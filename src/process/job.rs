@@ -15,7 +15,10 @@ use super::{
     transcript::{Summary, Transcript},
     workload::{ProcessInput, ProcessState},
 };
-use crate::{Event, Held, Input, Resource, Run, RunEnd};
+use crate::{
+    Event, Held, Input, Resource, Run, RunEnd,
+    faults::{self, Bug},
+};
 
 /// A program and what becomes of its output: held by the session's run, and while it is frozen by the session.
 pub(super) struct Job<M> {
@@ -110,7 +113,9 @@ impl<M: MapJson> Job<M> {
         let mut summary = self.summary.clone();
         let turns = summary.borrow().turns;
         let before = *lock(&self.given);
-        let given = match before.filter(|before| before.sequence == sequence) {
+        let is_same =
+            |before: &Given| before.sequence == sequence && !faults::planted(Bug::GiveInputAgain);
+        let given = match before.filter(is_same) {
             Some(before) => before,
             None => {
                 let given = Given { sequence, turns };
@@ -151,6 +156,7 @@ impl<M: MapJson> Job<M> {
     pub(super) fn is_success(&self, end: &ProcessEnd) -> bool {
         match end.cause {
             ExitCause::Exited { code } => self.codes.contains(&code),
+            ExitCause::Signaled { .. } if faults::planted(Bug::TakeDeathForSuccess) => true,
             ExitCause::Signaled { .. }
             | ExitCause::OutOfMemory
             | ExitCause::Stopped { .. }

@@ -21,7 +21,10 @@ use super::{
     os,
     survey::{self, Identity, Life, Survey},
 };
-use crate::RunId;
+use crate::{
+    RunId,
+    faults::{self, Bug},
+};
 
 /// Starts programs. Clones share it; one serves all sessions of a worker.
 ///
@@ -183,6 +186,9 @@ fn sweep(launch: &LaunchId) {
 /// Kills what has the mark of a worker that does not run any more, until there is nothing more or it does
 /// not help.
 fn end_lost(worker: &WorkerMark) -> io::Result<()> {
+    if faults::planted(Bug::LeaveLostPrograms) {
+        return Ok(());
+    }
     for _ in 0..ROUNDS {
         let survey = os::survey()?;
         let runs = |other: &WorkerMark| {

@@ -23,6 +23,7 @@ use super::{
     os,
     survey::{Identity, Tree},
 };
+use crate::faults::{self, Bug};
 
 /// How long what it prints is read after its end. A process that it has left may keep the pipe open for ever.
 const DRAIN: Duration = Duration::from_millis(500);
@@ -99,6 +100,7 @@ impl Running {
             let limit = async {
                 let gone = match now {
                     Phase::Runs => self.seen_exiting().await,
+                    Phase::Ends if faults::planted(Bug::MissLastWords) => self.seen_exiting().await,
                     Phase::Ends => std::future::pending().await,
                     Phase::Gone(when) => when,
                 };

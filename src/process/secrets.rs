@@ -5,6 +5,8 @@ use std::{borrow::Cow, fmt};
 use aho_corasick::{AhoCorasick, MatchKind};
 use serde_json::{Map, Value};
 
+use crate::faults::{self, Bug};
+
 /// What stands in the place of a secret.
 pub(super) const REDACTED: &[u8] = b"[redacted]";
 
@@ -76,7 +78,8 @@ impl Redactor {
     /// The first so many bytes, without the secrets that begin in them.
     pub(super) fn redact<'a>(&self, bytes: &'a [u8], shown: usize) -> Cow<'a, [u8]> {
         let first = bytes.get(..shown).unwrap_or(bytes);
-        let Some(patterns) = &self.patterns else {
+        let Some(patterns) = self.patterns.as_ref().filter(|_| !faults::planted(Bug::ShowSecrets))
+        else {
             return Cow::Borrowed(first);
         };
         let mut redacted = Vec::new();

@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use serde::{Deserialize, Serialize};
 
 use super::mark::{LaunchId, Mark};
+use crate::faults::{self, Bug};
 
 /// A process, and not another that has its number later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -121,7 +122,9 @@ impl Tree {
         let found = survey.descendants(|seen| {
             seen.group == self.leader
                 || self.known.contains(&seen.identity)
-                || seen.mark.as_ref().is_some_and(|mark| mark.is_of_launch(&self.launch))
+                || seen.mark.as_ref().is_some_and(|mark| {
+                    mark.is_of_launch(&self.launch) && !faults::planted(Bug::LeaveStrays)
+                })
         });
         self.known.extend(found.iter().map(|seen| seen.identity));
         found.into_iter().map(|seen| member(seen, self.leader)).collect()
@@ -135,9 +138,12 @@ pub(super) fn left_over(
     leader: Option<Identity>,
     is_marked: impl Fn(&Mark) -> bool,
 ) -> Vec<Member> {
-    let found = survey.descendants(|seen| {
-        Some(seen.identity) == leader || seen.mark.as_ref().is_some_and(&is_marked)
-    });
+    let is_leader = |seen: &Seen| match leader {
+        Some(leader) if faults::planted(Bug::TouchAnyNumber) => seen.identity.pid == leader.pid,
+        leader => Some(seen.identity) == leader,
+    };
+    let found =
+        survey.descendants(|seen| is_leader(seen) || seen.mark.as_ref().is_some_and(&is_marked));
     let group = leader.map_or(0, |leader| leader.pid);
     found.into_iter().map(|seen| member(seen, group)).collect()
 }

@@ -62,7 +62,7 @@ pub(super) fn trial(args: &[&str]) -> ProcessSpecBuilder {
     ProcessSpec::builder("sh")
         .arg(script.to_string_lossy())
         .args(args.iter().copied())
-        .stop_grace(Duration::from_millis(300))
+        .stop_grace(Duration::from_secs(1))
 }
 
 /// Waits until a session has settled.

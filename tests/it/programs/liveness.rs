@@ -9,18 +9,20 @@ use sessionkeeper::{
 
 use super::kit::{Handle, Programs, Worker, alive, once, settled, trial, until};
 
-async fn with_timeout(worker: &Worker, args: &[&str], silence: Silence) -> Handle {
-    let timeout = Duration::from_millis(400);
+/// A session whose program may be silent for so long.
+async fn silent_for(timeout: Duration, worker: &Worker, args: &[&str], silence: Silence) -> Handle {
     let policy = once().to_builder().heartbeat_timeout(timeout).build().unwrap();
     let spec = trial(args).silence(silence).build().unwrap();
     let start = Start::<Programs>::new(ProcessState::from(spec)).policy(policy);
     worker.supervisor.start(start).await.unwrap().into_handle()
 }
 
+const SHORT: Duration = Duration::from_millis(400);
+
 #[tokio::test]
 async fn a_silent_program_is_taken_for_hung_and_ended() {
     let worker = Worker::start().await;
-    let session = with_timeout(&worker, &["ignore-term"], Silence::Counts).await;
+    let session = silent_for(SHORT, &worker, &["ignore-term"], Silence::Counts).await;
     assert!(matches!(settled(&session).await, Settled::Expired(_)));
     // An expiry is durable first, and then the run is ended.
     until("nothing is alive", async || alive(session.id()).is_none_or(|alive| alive.is_empty()))
@@ -30,11 +32,13 @@ async fn a_silent_program_is_taken_for_hung_and_ended() {
 #[tokio::test]
 async fn output_is_a_sign_of_life() {
     let worker = Worker::start().await;
-    // Also where no line ends.
-    for what in ["ticks", "dots"] {
-        let session = with_timeout(&worker, &[what], Silence::Counts).await;
-        tokio::time::sleep(Duration::from_millis(1500)).await;
-        assert_eq!(session.status().await.unwrap().state(), State::Active, "{what}");
+    // Also where no line ends. A machine that does other things may hold up what prints.
+    let timeout = Duration::from_secs(2);
+    let ticks = silent_for(timeout, &worker, &["ticks"], Silence::Counts).await;
+    let dots = silent_for(timeout, &worker, &["dots"], Silence::Counts).await;
+    tokio::time::sleep(timeout * 2).await;
+    for session in [ticks, dots] {
+        assert_eq!(session.status().await.unwrap().state(), State::Active);
         session.stop().await.unwrap().ended().await.unwrap();
     }
 }
@@ -42,6 +46,6 @@ async fn output_is_a_sign_of_life() {
 #[tokio::test]
 async fn a_program_that_is_quiet_by_nature_is_well_while_it_lives() {
     let worker = Worker::start().await;
-    let session = with_timeout(&worker, &["silent", "1"], Silence::Ok).await;
+    let session = silent_for(SHORT, &worker, &["silent", "1"], Silence::Ok).await;
     assert!(matches!(settled(&session).await, Settled::Completed(_)));
 }

@@ -86,7 +86,7 @@ async fn an_input_is_given_once_to_a_program_that_is_frozen_over_it() {
     session.resume().await.unwrap();
     turn_done(&session, 1).await;
     // A second answer would come now.
-    tokio::time::sleep(Duration::from_millis(600)).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
     let is_done = |fact: &Fact| matches!(fact, Fact::Work(Event::Completion { .. }));
     let events = super::kit::events(&session).await;
     assert_eq!(events.iter().filter(|event| is_done(&event.fact)).count(), 1);

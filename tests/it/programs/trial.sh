@@ -29,7 +29,7 @@ case "$1" in
     foreign-json) printf '{"type":"other","key":"%s"}\n' "$(printf '%s' "$KEY" | sed 's/3/\\u0033/')" ;;
     big-object)   printf '{"type":"result","result":"'; head -c 200000 /dev/zero | tr '\0' x; printf '"}\n' ;;
     slow-agent)   while read -r line; do
-                      echo "{\"type\":\"system\",\"session_id\":\"agent-7\"}"; sleep 0.3
+                      echo "{\"type\":\"system\",\"session_id\":\"agent-7\"}"; sleep 1.5
                       echo "{\"type\":\"result\",\"result\":\"did $line\"}"
                   done ;;
     silent)       sleep "$2" ;;

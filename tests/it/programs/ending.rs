@@ -37,8 +37,8 @@ async fn an_exit_code_that_means_no_success_fails_the_session() {
 #[tokio::test]
 async fn a_death_by_a_signal_is_never_a_success() {
     let worker = Worker::start().await;
-    for (name, signal) in
-        [("HUP", 1), ("INT", 2), ("ABRT", 6), ("KILL", KILL), ("SEGV", 11), ("TERM", TERM)]
+    // A worker in the background may ignore others, which its programs inherit.
+    for (name, signal) in [("ABRT", 6), ("KILL", KILL), ("SEGV", 11), ("ALRM", 14), ("TERM", TERM)]
     {
         let spec = trial(&["die", name]).success_codes((0..=255).collect::<Vec<_>>());
         let session = worker.run(spec.build().unwrap()).await;

@@ -210,8 +210,8 @@ super::listed! {
         /// What has a number now is taken for what had it before (no stranger is touched, `process/survey.rs`).
         /// Noticed by `a_process_that_got_a_number_anew_is_never_touched`.
         TouchAnyNumber,
-        /// What lost workers have left is not ended (programs end whole, `process/launcher.rs`).
-        /// Noticed by `a_launcher_ends_what_lost_workers_have_left`.
+        /// What lost workers have left is not ended (programs end whole, `process/survey.rs`).
+        /// Noticed by `what_has_the_mark_of_a_lost_worker_is_found`.
         LeaveLostPrograms,
         /// What a program has started runs on while it is frozen (a pause is one, `process/ending.rs`).
         /// Noticed by `a_stop_ends_what_is_frozen`.

@@ -17,14 +17,11 @@ use rustix::process::Signal;
 
 use super::{
     command::Command,
-    mark::{LaunchId, Mark, WorkerMark},
+    mark::{LaunchId, WorkerMark},
     os,
     survey::{self, Identity, Life, Survey},
 };
-use crate::{
-    RunId,
-    faults::{self, Bug},
-};
+use crate::RunId;
 
 /// Starts programs. Clones share it; one serves all sessions of a worker.
 ///
@@ -186,21 +183,13 @@ fn sweep(launch: &LaunchId) {
 /// Kills what has the mark of a worker that does not run any more, until there is nothing more or it does
 /// not help.
 fn end_lost(worker: &WorkerMark) -> io::Result<()> {
-    if faults::planted(Bug::LeaveLostPrograms) {
-        return Ok(());
-    }
     for _ in 0..ROUNDS {
         let survey = os::survey()?;
-        let runs = |other: &WorkerMark| {
-            let seen = survey.find(other.identity.pid);
-            other.realm != worker.realm || seen.is_some_and(|seen| seen.identity == other.identity)
-        };
-        let is_lost = |mark: &Mark| mark.worker.as_ref().is_some_and(|worker| !runs(worker));
-        let lost: Vec<_> = survey.marked().filter(|(_, mark)| is_lost(mark)).collect();
+        let lost = survey::lost(&survey, worker);
         if lost.is_empty() {
             break;
         }
-        lost.iter().for_each(|(identity, _)| os::signal(*identity, Signal::KILL));
+        lost.into_iter().for_each(|one| os::signal(one, Signal::KILL));
     }
     Ok(())
 }

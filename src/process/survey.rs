@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::mark::{LaunchId, Mark};
+use super::mark::{LaunchId, Mark, WorkerMark};
 use crate::faults::{self, Bug};
 
 /// A process, and not another that has its number later.
@@ -51,11 +51,6 @@ impl Survey {
 
     pub(super) fn find(&self, pid: i32) -> Option<&Seen> {
         self.all.get(*self.places.get(&pid)?)
-    }
-
-    /// What has a mark.
-    pub(super) fn marked(&self) -> impl Iterator<Item = (Identity, &Mark)> {
-        self.all.iter().filter_map(|seen| Some((seen.identity, seen.mark.as_ref()?)))
     }
 
     /// What meets a condition, and everything that descends from it.
@@ -146,6 +141,18 @@ pub(super) fn left_over(
         survey.descendants(|seen| is_leader(seen) || seen.mark.as_ref().is_some_and(&is_marked));
     let group = leader.map_or(0, |leader| leader.pid);
     found.into_iter().map(|seen| member(seen, group)).collect()
+}
+
+/// What has the mark of a worker that does not run any more, where numbers mean the same as for this one.
+pub(super) fn lost(survey: &Survey, this: &WorkerMark) -> Vec<Identity> {
+    let runs = |worker: &WorkerMark| {
+        let seen = survey.find(worker.identity.pid);
+        let is_same = seen.is_some_and(|seen| seen.identity == worker.identity);
+        worker.realm != this.realm || is_same || faults::planted(Bug::LeaveLostPrograms)
+    };
+    let worker = |seen: &Seen| seen.mark.as_ref()?.worker.clone();
+    let is_lost = |seen: &&Seen| worker(seen).is_some_and(|worker| !runs(&worker));
+    survey.all.iter().filter(is_lost).map(|seen| seen.identity).collect()
 }
 
 fn member(seen: &Seen, leader: i32) -> Member {

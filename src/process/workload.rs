@@ -13,7 +13,7 @@ use super::{
     child::Child,
     command::Program,
     error::ProcessError,
-    exit::ProcessEnd,
+    exit::{ExitCause, ProcessEnd},
     job::{Job, Reading},
     json::{KeepJson, MapJson},
     launcher::Launcher,
@@ -135,29 +135,22 @@ impl<M: MapJson> Workload for ProcessWorkload<M> {
             None => self.launch(cx).await?,
         };
         let mut reading = Reading::begin(cx.run(), &job);
-        match self.attend(cx, &job, &mut reading).await? {
-            Left::Exited => {
-                // What it has left behind is not wanted any more, and may print for ever.
-                let grace = cx.state().spec.stop_grace();
-                let (end, read) = tokio::join!(job.child.end(grace), reading.done());
-                read?;
-                self.ended(cx, &job, end).await
-            }
+        let grace = match self.attend(cx, &job, &mut reading).await? {
             Left::Asked(request) if self.freezes(cx, request) => {
                 job.child.freeze().await;
                 // What it reads no more is still in the pipe, or in the job.
                 reading.abort().await;
                 job.note(cx.state_mut());
                 cx.save_progress().await?;
-                Ok(Outcome::Yielded)
+                return Ok(Outcome::Yielded);
             }
-            Left::Asked(request) => {
-                let grace = grace(cx, request);
-                let (end, read) = tokio::join!(job.child.end(grace), reading.done());
-                read?;
-                self.stopped(cx, &job, end).await
-            }
-        }
+            Left::Asked(request) => grace(cx, request),
+            // What it has left behind is not wanted any more, and may print for ever.
+            Left::Exited => cx.state().spec.stop_grace(),
+        };
+        let (end, read) = tokio::join!(job.child.end(grace), reading.done());
+        read?;
+        self.settle(cx, &job, end).await
     }
 }
 
@@ -281,8 +274,8 @@ impl<M: MapJson> ProcessWorkload<M> {
         is_asked && spec.output() == OutputFormat::JsonLines && self.mapper.tells_turns()
     }
 
-    /// The program has exited by itself.
-    async fn ended(
+    /// Records how the program has ended, and says what follows for its session.
+    async fn settle(
         &self,
         cx: &mut Context<Self>,
         job: &Held<Job<M>>,
@@ -298,25 +291,19 @@ impl<M: MapJson> ProcessWorkload<M> {
         if is_success {
             return Ok(Outcome::Completed);
         }
+        // Where an input is in hand, the state is committed without it.
         cx.save_progress().await?;
-        Err(ProcessError::Failed { session, program: job.child.name().to_owned(), cause }.into())
-    }
-
-    /// The program was ended because the run is to yield.
-    async fn stopped(
-        &self,
-        cx: &mut Context<Self>,
-        job: &Held<Job<M>>,
-        end: ProcessEnd,
-    ) -> Result<Outcome, WorkloadError> {
-        job.tell_end(&end).await;
-        job.note(cx.state_mut());
-        let state = cx.state_mut();
-        state.launch = None;
-        state.end = Some(end);
-        // Where an input is in hand, what is in the state is committed without it.
-        cx.save_progress().await?;
-        Ok(Outcome::Yielded)
+        match cause {
+            ExitCause::Stopped { .. } => Ok(Outcome::Yielded),
+            ExitCause::Exited { .. }
+            | ExitCause::Signaled { .. }
+            | ExitCause::OutOfMemory
+            | ExitCause::Unknown
+            | ExitCause::NotStarted => {
+                let program = job.child.name().to_owned();
+                Err(ProcessError::Failed { session, program, cause }.into())
+            }
+        }
     }
 }
 

@@ -1,8 +1,8 @@
 use uuid::Uuid;
 
 use super::super::{
-    mark::{LaunchId, Mark},
-    survey::{Identity, Life, Seen, Survey, Tree, left_over},
+    mark::{LaunchId, Mark, WorkerMark},
+    survey::{Identity, Life, Seen, Survey, Tree, left_over, lost},
 };
 use crate::{RunId, SessionId};
 
@@ -89,6 +89,30 @@ fn what_is_left_over_is_the_same_process_or_has_a_mark() {
     assert_eq!(numbers(Some(Identity { pid: LEADER, began: 100 })), [LEADER, 102]);
     assert_eq!(numbers(Some(Identity { pid: LEADER, began: 99 })), [102]);
     assert_eq!(numbers(None), [102]);
+}
+
+#[test]
+fn what_has_the_mark_of_a_lost_worker_is_found() {
+    let worker = |realm: &str, pid, began| {
+        let identity = Identity { pid, began };
+        WorkerMark { realm: realm.to_owned(), identity }
+    };
+    let of = |pid, worker: WorkerMark| {
+        let text = format!("SESSIONKEEPER_SESSION=a\0SESSIONKEEPER_WORKER={worker}\0");
+        let mark = Mark::read(text.as_bytes());
+        assert_eq!(mark.as_ref().and_then(|mark| mark.worker.as_ref()), Some(&worker));
+        Seen { mark, ..seen(pid, 1, pid) }
+    };
+    let survey = Survey::new(vec![
+        seen(50, 1, 50),
+        of(101, worker("here 1", 50, 50)),
+        of(102, worker("here 1", 50, 49)),
+        of(103, worker("here 1", 60, 60)),
+        of(104, worker("there", 60, 60)),
+        seen(105, 1, 105),
+    ]);
+    let lost = lost(&survey, &worker("here 1", 70, 70));
+    assert_eq!(lost.iter().map(|one| one.pid).collect::<Vec<_>>(), [102, 103]);
 }
 
 #[test]

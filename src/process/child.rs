@@ -167,7 +167,7 @@ impl Child {
     /// [`ProcessError::NoInput`] where it reads nothing.
     ///
     /// # Cancel safety
-    /// Dropped before it is ready, some of it may be written; the next line then follows the rest.
+    /// Dropped before it has begun, nothing is written; after that the line is written to its end.
     pub async fn write_line(&self, line: &str) -> Result<(), ProcessError> {
         let running = self.inner.running.get().ok_or_else(|| self.inner.not_running())?;
         running.input.write_line(line).await.map_err(|source| self.inner.no_input(source))
@@ -217,18 +217,14 @@ impl Child {
     /// Dropped, whatever was sent was sent; a second call begins anew and ends what is left.
     pub async fn end(&self, grace: Duration) -> ProcessEnd {
         let mut stage = self.inner.stage.lock().await;
-        if let Stage::Ready = &*stage {
-            *stage = Stage::Over(ProcessEnd::never_started());
-        }
-        let leader = match &mut *stage {
-            Stage::Over(end) => return end.clone(),
-            Stage::Ready => return ProcessEnd::never_started(),
-            Stage::Started(leader) => leader,
+        let end = match (&mut *stage, self.inner.running.get()) {
+            (Stage::Over(end), _) => return end.clone(),
+            (Stage::Started(leader), Some(running)) => {
+                running.end(&self.inner.launcher, leader, grace).await
+            }
+            // What was started is known to run.
+            (Stage::Ready | Stage::Started(_), _) => ProcessEnd::never_started(),
         };
-        let Some(running) = self.inner.running.get() else {
-            return ProcessEnd::never_started();
-        };
-        let end = running.end(&self.inner.launcher, leader, grace).await;
         *stage = Stage::Over(end.clone());
         end
     }
@@ -259,18 +255,12 @@ impl Inner {
     async fn try_start(&self) -> Result<Leader, ProcessError> {
         let refused = |error| ProcessError::of_start(&self.program, error);
         let worker = self.launcher.worker();
-        let terminal = match self.program.terminal {
+        let (terminal, command) = match self.program.terminal {
             Some(size) => {
                 let refused = |error| ProcessError::of_terminal(&self.program, into_io(error));
                 let (terminal, other) = pty_process::open().map_err(refused)?;
                 let size = pty_process::Size::new(size.rows, size.columns);
                 terminal.resize(size).map_err(refused)?;
-                Some((terminal, other))
-            }
-            None => None,
-        };
-        let (terminal, command) = match terminal {
-            Some((terminal, other)) => {
                 let command = Command::on_terminal(&self.program, &self.launch, worker, other);
                 (Some(terminal), command)
             }

@@ -107,7 +107,7 @@ async fn alive(launcher: &Launcher, tree: &mut Tree, running: &Running) -> Vec<M
     for _ in 0..2 {
         let members = look(launcher, tree, running).await;
         reap(&members);
-        let mut alive = members.into_iter().filter(|one| one.life != Life::Dead).peekable();
+        let mut alive = members.into_iter().filter(Member::is_alive).peekable();
         if alive.peek().is_some() {
             return alive.collect();
         }
@@ -136,7 +136,7 @@ async fn look(launcher: &Launcher, tree: &mut Tree, running: &Running) -> Vec<Me
 /// else's children are touched.
 fn reap(members: &[Member]) {
     let orphans = members.iter().filter(|one| one.is_ours && !one.is_leader);
-    for one in orphans.filter(|one| one.life == Life::Dead) {
+    for one in orphans.filter(|one| !one.is_alive()) {
         // Somebody else who reaps everything may have been faster.
         let _ = waitpid(Pid::from_raw(one.identity.pid), WaitOptions::NOHANG);
     }
@@ -175,5 +175,5 @@ pub(super) async fn thaw(launcher: &Launcher, tree: &mut Tree, running: &Running
 }
 
 fn living(tree: &mut Tree, survey: &Survey) -> impl Iterator<Item = Member> {
-    tree.members(survey).into_iter().filter(|one| one.life != Life::Dead)
+    tree.members(survey).into_iter().filter(Member::is_alive)
 }

@@ -19,7 +19,7 @@ use super::{
     command::Command,
     mark::{LaunchId, WorkerMark},
     os,
-    survey::{self, Identity, Life, Survey},
+    survey::{self, Identity, Member, Survey},
 };
 use crate::RunId;
 
@@ -166,30 +166,28 @@ fn look(asked: &mpsc::Receiver<Look>) {
     }
 }
 
-/// Kills what has the mark of a launch, until there is nothing more or it does not help.
+/// Kills what has the mark of a launch.
 fn sweep(launch: &LaunchId) {
-    for _ in 0..ROUNDS {
-        let Ok(survey) = os::survey() else {
-            return;
-        };
-        let left = survey::left_over(&survey, None, |mark| mark.is_of_launch(launch));
-        if left.iter().all(|one| one.life == Life::Dead) {
-            return;
-        }
-        left.iter().for_each(|one| os::signal(one.identity, Signal::KILL));
-    }
+    // Its group was killed before. Where nothing can be seen, no more can be done.
+    let _ = kill_all(|survey| {
+        let left = survey::left_over(survey, None, |mark| mark.is_of_launch(launch));
+        left.into_iter().filter(Member::is_alive).map(|one| one.identity).collect()
+    });
 }
 
-/// Kills what has the mark of a worker that does not run any more, until there is nothing more or it does
-/// not help.
+/// Kills what has the mark of a worker that does not run any more.
 fn end_lost(worker: &WorkerMark) -> io::Result<()> {
+    kill_all(|survey| survey::lost(survey, worker))
+}
+
+/// Kills what is found, until there is nothing more or it does not help.
+fn kill_all(find: impl Fn(&Survey) -> Vec<Identity>) -> io::Result<()> {
     for _ in 0..ROUNDS {
-        let survey = os::survey()?;
-        let lost = survey::lost(&survey, worker);
-        if lost.is_empty() {
+        let found = find(&os::survey()?);
+        if found.is_empty() {
             break;
         }
-        lost.into_iter().for_each(|one| os::signal(one, Signal::KILL));
+        found.into_iter().for_each(|one| os::signal(one, Signal::KILL));
     }
     Ok(())
 }

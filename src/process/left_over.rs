@@ -12,7 +12,7 @@ use super::{
     launcher::Launcher,
     mark::LaunchId,
     os,
-    survey::{self, Identity, Life},
+    survey::{self, Identity, Member},
 };
 use crate::SessionId;
 
@@ -47,7 +47,7 @@ impl Launch {
         loop {
             let survey = launcher.survey().await?;
             let left = survey::left_over(&survey, process, |mark| mark.is_of_session(session));
-            let alive: Vec<_> = left.into_iter().filter(|one| one.life != Life::Dead).collect();
+            let alive: Vec<_> = left.into_iter().filter(Member::is_alive).collect();
             if alive.is_empty() {
                 return Ok(killed.len());
             }

@@ -14,7 +14,6 @@ pub(super) const PREFIX: &str = "SESSIONKEEPER_";
 pub(super) const SESSION: &str = "SESSIONKEEPER_SESSION";
 /// The launch that a process belongs to.
 pub(super) const LAUNCH: &str = "SESSIONKEEPER_LAUNCH";
-
 /// The worker that a process belongs to.
 pub(super) const WORKER: &str = "SESSIONKEEPER_WORKER";
 

@@ -16,7 +16,7 @@ use super::{
 };
 
 /// How many bytes of a line of text are kept.
-pub(super) const LONGEST_LINE: usize = 64 << 10;
+const LONGEST_LINE: usize = 64 << 10;
 /// How many bytes of a JSON object are.
 const LONGEST_OBJECT: usize = 4 << 20;
 /// How many bytes are read at once, and make a chunk.

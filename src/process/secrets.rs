@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use crate::faults::{self, Bug};
 
 /// What stands in the place of a secret.
-pub(super) const REDACTED: &[u8] = b"[redacted]";
+const REDACTED: &[u8] = b"[redacted]";
 
 /// The shortest part of a secret of several lines that is looked for by itself: what is shorter is
 /// everywhere.
@@ -28,7 +28,7 @@ impl Redactor {
     pub(super) fn new<'a>(secrets: impl IntoIterator<Item = &'a str>) -> Self {
         let mut patterns: Vec<String> = Vec::new();
         for secret in secrets {
-            let json = serde_json::Value::from(secret).to_string();
+            let json = Value::from(secret).to_string();
             patterns.extend(json.get(1..json.len() - 1).map(str::to_owned));
             patterns.push(secret.to_owned());
             let has_one_line = secret.lines().count() == 1;

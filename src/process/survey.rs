@@ -105,6 +105,10 @@ impl Member {
         let life = Life::Running;
         Self { identity, life, is_stray: false, is_leader: true, is_ours: true }
     }
+
+    pub(super) fn is_alive(&self) -> bool {
+        self.life != Life::Dead
+    }
 }
 
 impl Tree {
@@ -150,8 +154,8 @@ pub(super) fn lost(survey: &Survey, this: &WorkerMark) -> Vec<Identity> {
         let is_same = seen.is_some_and(|seen| seen.identity == worker.identity);
         worker.realm != this.realm || is_same || faults::planted(Bug::LeaveLostPrograms)
     };
-    let worker = |seen: &Seen| seen.mark.as_ref()?.worker.clone();
-    let is_lost = |seen: &&Seen| worker(seen).is_some_and(|worker| !runs(&worker));
+    let is_of_lost = |mark: &Mark| mark.worker.as_ref().is_some_and(|worker| !runs(worker));
+    let is_lost = |seen: &&Seen| seen.mark.as_ref().is_some_and(is_of_lost);
     survey.all.iter().filter(is_lost).map(|seen| seen.identity).collect()
 }
 

@@ -226,10 +226,8 @@ impl<M: MapJson> ProcessWorkload<M> {
         let mut turn = pin!(Fuse::terminated());
         loop {
             let is_in_turn = !turn.is_terminated();
-            let _alive = match rests && !is_in_turn {
-                true => Sign::Nothing,
-                false => Sign::working(&run, silence),
-            };
+            let is_at_rest = rests && !is_in_turn;
+            let _alive = if is_at_rest { Sign::Nothing } else { Sign::working(&run, silence) };
             let known = cx.state().external_id.clone();
             let is_news = |now: &Summary| now.external_id.is_some() && now.external_id != known;
             // The sender lives in the job.

@@ -22,7 +22,6 @@ async fn within<T>(what: &str, limit: Duration, future: impl Future<Output = T>)
     out
 }
 
-/// Ways to be busy when somebody wants something, and how such a run ends.
 /// A session with an input, on a store that takes so long for a commit that a flood lasts.
 async fn on_a_slow_store(workload: &Scripted, input: Do) -> (Supervisor, SessionHandle<Scripted>) {
     let store = tap();
@@ -36,6 +35,7 @@ async fn on_a_slow_store(workload: &Scripted, input: Do) -> (Supervisor, Session
     (supervisor, session)
 }
 
+/// Ways to be busy when somebody wants something, and how such a run ends.
 fn stuck() -> Vec<(&'static str, Do, RunEnd)> {
     vec![
         ("in an await", Do::Silent(secs(100_000)), RunEnd::Cancelled),

@@ -71,6 +71,7 @@ pub(super) struct Mark {
 
 impl Mark {
     /// Reads the environment of a process: `NAME=value`, each followed by a NUL.
+    #[cfg(any(target_os = "linux", test))]
     pub(super) fn read(environment: &[u8]) -> Option<Self> {
         let find = |name: &str| {
             environment.split(|byte| *byte == 0).find_map(|variable| {

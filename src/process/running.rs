@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use rustix::process::{Pid, Signal, WaitIdStatus, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::{
     process::Child as Leader,
     sync::{Mutex as AsyncMutex, watch},
@@ -145,7 +145,8 @@ impl Running {
         self.phase.send_replace(Phase::Ends);
         let Ended { killed, strays, took } = ending::end(launcher, &mut tree, self, grace).await;
         let ran_for = self.seen_exiting().await.duration_since(self.began);
-        let status = self.exit.look().ok().flatten();
+        // Where its end cannot be seen, nobody knows how it was.
+        let death = self.exit.look().ok().flatten().unwrap_or(os::Death::Unknown);
         self.phase.send_replace(Phase::Gone(Instant::now()));
         // A terminal that nobody reads may take no more.
         let _ = timeout(DRAIN, self.input.close()).await;
@@ -153,7 +154,7 @@ impl Running {
         let _ = leader.wait().await;
         let asked = self.asked.load(Ordering::Relaxed);
         ProcessEnd {
-            cause: cause(launcher, status.as_ref(), asked),
+            cause: cause(launcher, death, asked),
             ran_for_ms: millis(ran_for),
             ended_in_ms: millis(took),
             killed,
@@ -162,18 +163,18 @@ impl Running {
     }
 }
 
-fn cause(launcher: &Launcher, status: Option<&WaitIdStatus>, asked: bool) -> ExitCause {
-    let code = status.and_then(WaitIdStatus::exit_status);
-    let signal = status.and_then(WaitIdStatus::terminating_signal);
-    match (code, signal, asked) {
-        (Some(code), _, true) => ExitCause::Stopped { by: StoppedBy::Code { code } },
-        (_, Some(signal), true) => ExitCause::Stopped { by: StoppedBy::Signal { signal } },
-        (Some(code), _, false) => ExitCause::Exited { code },
-        (_, Some(signal), false) => {
+fn cause(launcher: &Launcher, death: os::Death, asked: bool) -> ExitCause {
+    match (death, asked) {
+        (os::Death::Code(code), true) => ExitCause::Stopped { by: StoppedBy::Code { code } },
+        (os::Death::Signal(signal), true) => {
+            ExitCause::Stopped { by: StoppedBy::Signal { signal } }
+        }
+        (os::Death::Code(code), false) => ExitCause::Exited { code },
+        (os::Death::Signal(signal), false) => {
             let by_memory = signal == Signal::KILL.as_raw() && launcher.has_memory_kill();
             if by_memory { ExitCause::OutOfMemory } else { ExitCause::Signaled { signal } }
         }
-        (None, None, _) => ExitCause::Unknown,
+        (os::Death::Unknown, _) => ExitCause::Unknown,
     }
 }
 

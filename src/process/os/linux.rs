@@ -12,13 +12,14 @@ use procfs::{
 };
 use rustix::io::Errno;
 use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitIdStatus, getpid, pidfd_open,
-    pidfd_send_signal, set_child_subreaper, waitid,
+    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, getpid, pidfd_open, pidfd_send_signal,
+    set_child_subreaper, waitid,
 };
 use tokio::io::{Interest, unix::AsyncFd};
 
 use crate::process::{
     mark::Mark,
+    os::Death,
     survey::{Identity, Life, Seen, Survey},
 };
 
@@ -155,17 +156,17 @@ impl Exit {
     }
 
     /// How it has exited, if it has.
-    pub(in crate::process) fn look(&self) -> io::Result<Option<WaitIdStatus>> {
+    pub(in crate::process) fn look(&self) -> io::Result<Option<Death>> {
         let how = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
-        Ok(waitid(WaitId::PidFd(self.handle.get_ref().as_fd()), how)?)
+        Ok(waitid(WaitId::PidFd(self.handle.get_ref().as_fd()), how)?.map(Death::from))
     }
 
     /// Waits until it has exited.
-    pub(in crate::process) async fn seen(&self) -> io::Result<WaitIdStatus> {
+    pub(in crate::process) async fn seen(&self) -> io::Result<Death> {
         loop {
             let mut ready = self.handle.readable().await?;
             match self.look()? {
-                Some(status) => return Ok(status),
+                Some(death) => return Ok(death),
                 None => ready.clear_ready(),
             }
         }

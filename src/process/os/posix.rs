@@ -6,13 +6,16 @@
 use std::{io, process::Command, time::Duration};
 
 use chrono::NaiveDateTime;
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, WaitIdStatus, kill_process, waitid};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 use tokio::{
     signal::unix::{SignalKind, signal as stream_of},
     time::sleep,
 };
 
-use crate::process::survey::{Identity, Life, Seen, Survey};
+use crate::process::{
+    os::Death,
+    survey::{Identity, Life, Seen, Survey},
+};
 
 /// How often it is looked whether a process is gone that is no child.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
@@ -112,18 +115,18 @@ impl Exit {
     }
 
     /// How it has exited, if it has.
-    pub(in crate::process) fn look(&self) -> io::Result<Option<WaitIdStatus>> {
+    pub(in crate::process) fn look(&self) -> io::Result<Option<Death>> {
         let how = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
-        Ok(waitid(WaitId::Pid(self.pid), how)?)
+        Ok(waitid(WaitId::Pid(self.pid), how)?.map(Death::from))
     }
 
     /// Waits until it has exited.
-    pub(in crate::process) async fn seen(&self) -> io::Result<WaitIdStatus> {
+    pub(in crate::process) async fn seen(&self) -> io::Result<Death> {
         // Listened to before the first look, so that no exit is missed.
         let mut children = stream_of(SignalKind::child())?;
         loop {
-            if let Some(status) = self.look()? {
-                return Ok(status);
+            if let Some(death) = self.look()? {
+                return Ok(death);
             }
             children.recv().await;
         }

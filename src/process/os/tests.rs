@@ -3,7 +3,7 @@ use std::process::Command as Ps;
 use rustix::process::Signal;
 use tokio::process::Command;
 
-use super::{super::survey::Life, posix};
+use super::{super::survey::Life, Death, posix};
 
 #[test]
 fn what_ps_shows_is_read() {
@@ -35,8 +35,8 @@ macro_rules! sees_and_kills {
         let exit = super::$os::Exit::of(pid).expect("a child");
         super::$os::signal(identity, Signal::KILL);
         super::$os::gone(identity).await;
-        let status = exit.seen().await.expect("it is a child");
-        assert_eq!(status.terminating_signal(), Some(9));
+        let death = exit.seen().await.expect("it is a child");
+        assert_eq!(death, Death::Signal(9));
         let status = child.wait().await.expect("it was left to be reaped");
         assert!(!status.success());
     }};

@@ -5,10 +5,13 @@ use std::sync::Arc;
 
 use super::secrets::Redactor;
 
+/// How many bytes of a line of text are kept.
+pub(super) const LONGEST_LINE: usize = 64 << 10;
+
 /// Splits the bytes of one stream into lines.
 pub(super) struct Lines {
     redactor: Arc<Redactor>,
-    /// How many bytes a line may have; what follows is cut.
+    /// How many bytes a line may have that is kept whole; one that is longer is cut to the length of a line of text.
     longest: usize,
     /// The beginning of the line that has not ended yet.
     begun: Vec<u8>,
@@ -81,17 +84,42 @@ impl Lines {
 
     fn line(&self, line: &[u8], beyond: u64, text: &mut Text) {
         let line = if beyond == 0 { line.strip_suffix(b"\r").unwrap_or(line) } else { line };
-        let shown = line.len().min(self.longest);
+        let is_whole = line.len() <= self.longest && beyond == 0;
+        let most = if is_whole { self.longest } else { self.longest.min(LONGEST_LINE) };
+        let shown = line.len().min(most);
         let cut = (line.len() - shown) as u64 + beyond;
         let redacted = self.redactor.redact(line, shown);
         text.lines += 1;
         text.flaws.replaced += u64::from(push_lossy(&mut text.text, &redacted, cut > 0));
         if cut > 0 {
             text.flaws.cut += 1;
-            text.text.push_str(&format!(" [{cut} bytes cut]"));
+            mark_cut(&mut text.text, cut);
         }
         text.text.push('\n');
     }
+}
+
+/// Appends a line that was kept whole as a line of text, and says whether it had to be cut.
+pub(super) fn push_line(text: &mut String, line: &str) -> bool {
+    if line.len() <= LONGEST_LINE {
+        text.push_str(line);
+        return false;
+    }
+    let shown = first(line, LONGEST_LINE);
+    text.push_str(shown);
+    mark_cut(text, (line.trim_end().len() - shown.len()) as u64);
+    text.push('\n');
+    true
+}
+
+/// The first so many bytes of a text, or some fewer: whole characters.
+pub(super) fn first(text: &str, bytes: usize) -> &str {
+    let mut ends = (0..=text.len().min(bytes)).rev();
+    ends.find_map(|end| text.get(..end)).unwrap_or_default()
+}
+
+fn mark_cut(text: &mut String, bytes: u64) {
+    text.push_str(&format!(" [{bytes} bytes cut]"));
 }
 
 /// Appends bytes as text and says whether some of them are none. Where the end was cut off, a character that

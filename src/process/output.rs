@@ -11,13 +11,11 @@ use tokio::{
 
 use super::{
     command::Program,
-    lines::{Lines, Text},
+    lines::{LONGEST_LINE, Lines, Text},
     spec::OutputFormat,
 };
 
-/// How many bytes of a line of text are kept.
-const LONGEST_LINE: usize = 64 << 10;
-/// How many bytes of a JSON object are.
+/// How many bytes a JSON object may have.
 const LONGEST_OBJECT: usize = 4 << 20;
 /// How many bytes are read at once, and make a chunk.
 const CHUNK: usize = 32 << 10;

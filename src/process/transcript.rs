@@ -9,7 +9,7 @@ use super::{
     command::Program,
     exit::{ExitCause, ProcessEnd},
     json::{MapJson, Mapped},
-    lines::{Flaws, Text},
+    lines::{Flaws, first, push_line},
     output::Chunk,
     secrets::Redactor,
     spec::{OutputFormat, ProcessSpec, WhenBehind},
@@ -92,11 +92,11 @@ impl<M: MapJson> Transcript<M> {
             summary.lines += chunk.out.lines + chunk.err.lines;
             summary.last_line = last.or(summary.last_line.take());
         });
-        let flaws = [chunk.out.flaws, chunk.err.flaws];
+        let mut flaws = [chunk.out.flaws, chunk.err.flaws];
         match self.format {
             OutputFormat::Lines => self.terminal(chunk.out.text, chunk.err.text),
             OutputFormat::JsonLines => {
-                self.objects(&chunk.out);
+                flaws[0].cut += self.objects(&chunk.out.text);
                 self.terminal(String::new(), chunk.err.text);
             }
         }
@@ -121,19 +121,22 @@ impl<M: MapJson> Transcript<M> {
         self.waiting.push_back(Event::Terminal { command, output, error, exit_code: None });
     }
 
-    fn objects(&mut self, text: &Text) {
+    /// Takes lines that may be JSON objects, and says how many were cut that are none.
+    fn objects(&mut self, lines: &str) -> u64 {
         let mut plain = String::new();
-        for line in text.text.split_inclusive('\n') {
+        let mut cut = 0;
+        for line in lines.split_inclusive('\n') {
             match serde_json::from_str::<Map<String, Value>>(line) {
                 Ok(object) => {
                     self.terminal(std::mem::take(&mut plain), String::new());
                     let object = self.redactor.redact_object(object);
                     self.object(object);
                 }
-                Err(_) => plain.push_str(line),
+                Err(_) => cut += u64::from(push_line(&mut plain, line)),
             }
         }
         self.terminal(plain, String::new());
+        cut
     }
 
     fn object(&mut self, object: Map<String, Value>) {
@@ -251,9 +254,7 @@ fn pieces(text: &str) -> impl Iterator<Item = &str> {
         if rest.is_empty() {
             return None;
         }
-        let mut ends = (0..=rest.len().min(PIECE)).rev();
-        let end = ends.find(|end| rest.is_char_boundary(*end)).unwrap_or(rest.len());
-        let first = rest.get(..end).unwrap_or(rest);
+        let first = first(rest, PIECE);
         let at = match first.rfind('\n') {
             Some(line_feed) if first.len() < rest.len() => line_feed + 1,
             Some(_) | None => first.len(),

@@ -117,6 +117,13 @@ async fn objects_are_read_whole_and_without_secrets() {
         _ => false,
     };
     assert!(events(&session).await.iter().any(|event| is_whole(&event.fact)));
+    // What is no object is text, with the limit of a line of text.
+    let plain = trial(&["long-line", "200000"]).output(OutputFormat::JsonLines);
+    let session = worker.run(plain.build().unwrap()).await;
+    settled(&session).await;
+    let kept = "x".repeat(65_536);
+    assert_eq!(printed(&session).await.0, format!("{kept} [134464 bytes cut]\nafter\n"));
+    assert_eq!(told(&session, "output_mended").await[0]["lines_cut"], 1);
     let session = worker.run(json("foreign-json")).await;
     settled(&session).await;
     assert_eq!(told(&session, "other").await[0]["key"], "[redacted]");

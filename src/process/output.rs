@@ -17,8 +17,10 @@ use super::{
 
 /// How many bytes a JSON object may have.
 const LONGEST_OBJECT: usize = 4 << 20;
-/// How many bytes are read at once, and make a chunk.
-const CHUNK: usize = 32 << 10;
+/// How many bytes are read at once. With what lines become in JSON, eight of them fit into the buffer of a run.
+const READ: usize = 30 << 10;
+/// How much text makes a chunk.
+const CHUNK: usize = 16 << 10;
 /// How long a chunk waits for more.
 const LINGER: Duration = Duration::from_millis(20);
 /// How often, and how long each time, is read what is left at the end: more than a pipe holds.
@@ -171,7 +173,7 @@ impl Stream {
         let Some(reader) = &mut self.reader else {
             return std::future::pending().await;
         };
-        self.buffer.reserve(CHUNK);
+        self.buffer.reserve(READ);
         match reader.read_buf(&mut self.buffer).await {
             Ok(0) => self.reader = None,
             Ok(_) => {}

@@ -74,6 +74,7 @@ impl Session {
             }
             let flight = Flight { decided, served, commit: Arc::clone(&commit) };
             self.flight = Some(Box::new(flight));
+            self.took_off = self.core.clock.worker();
             faults::reach(Point::Decided);
             let line = self.live.line().clone();
             let on_answer = move |answer| {

@@ -93,6 +93,8 @@ pub(crate) struct Session {
     notes: Vec<Noted>,
     /// When notes that wait in the run are committed at the latest.
     notes_until: Option<WorkerTime>,
+    /// When the last commit was handed in.
+    took_off: WorkerTime,
     taken: TakenIds,
     intent: Intent,
     /// Whether a pause was withdrawn that the run may have heard of.
@@ -210,6 +212,7 @@ impl Session {
             pausers: Vec::new(),
             alarm: Alarm::new(core.alarms.clone()),
             started,
+            took_off: started,
             settled: None,
             record,
             core: Arc::clone(&core),
@@ -254,6 +257,9 @@ impl Session {
     fn advance(&mut self) {
         if let Some(error) = self.core.checkpointer.health().error() {
             self.refuse_callers(&error);
+        }
+        if self.notes_due().is_some_and(|due| self.core.clock.worker() >= due) {
+            self.queue.push_back(Task::Notes);
         }
         self.take_off();
         if self.settled.is_some() {
@@ -306,8 +312,8 @@ impl Session {
             Request::Commit { draft, reply } => {
                 self.queue.push_back(Task::Commit { draft, reply });
             }
-            Request::NotesWaiting => self.commit_notes_within(vigil::NOTES_WAIT),
-            Request::NotesPressing => self.commit_notes_within(vigil::NOTES_WAIT_IF_MANY),
+            Request::NotesWaiting => self.commit_notes_soon(),
+            Request::NotesPressing => self.commit_notes_now(),
         }
     }
 

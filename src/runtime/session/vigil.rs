@@ -21,8 +21,8 @@ use crate::{
 
 /// How long notes may wait for a commit.
 pub(super) const NOTES_WAIT: Duration = Duration::from_millis(100);
-/// The same where there are many: a moment, so that who emits without an end does not stop a paused clock.
-pub(super) const NOTES_WAIT_IF_MANY: Duration = Duration::from_millis(1);
+/// How far commits of many notes are apart, so that who emits without an end does not stop a paused clock.
+pub(super) const NOTES_APART: Duration = Duration::from_millis(1);
 
 impl Session {
     /// Whether signs of life are asked of the run depends on what else was asked of it.
@@ -40,9 +40,6 @@ impl Session {
     /// Looks at the run, when the alarm rings.
     pub(super) fn look(&mut self, now: WorkerTime) {
         self.heed_alarm();
-        if self.notes_due().is_some_and(|due| now >= due) {
-            self.queue.push_back(Task::Notes);
-        }
         if self.proven_due().is_some_and(|due| now >= due) {
             self.queue.push_back(Task::Prove);
         }
@@ -135,8 +132,16 @@ impl Session {
     }
 
     /// Notes wait in the run, and are to be committed soon.
-    pub(super) fn commit_notes_within(&mut self, wait: Duration) {
-        let until = self.core.clock.worker().after(wait);
+    pub(super) fn commit_notes_soon(&mut self) {
+        self.commit_notes_by(self.core.clock.worker().after(NOTES_WAIT));
+    }
+
+    /// Many notes wait in the run, and are to be committed at once.
+    pub(super) fn commit_notes_now(&mut self) {
+        self.commit_notes_by(self.took_off.after(NOTES_APART));
+    }
+
+    fn commit_notes_by(&mut self, until: WorkerTime) {
         self.notes_until = Some(self.notes_until.map_or(until, |before| before.min(until)));
     }
 

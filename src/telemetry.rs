@@ -9,6 +9,8 @@ use crate::model::{
     ids::{RunId, SessionId},
     record::SessionRecord,
 };
+#[cfg(feature = "process")]
+use crate::workload::Run;
 use crate::workload::{panics::Mishap, threads::CodeOwner};
 
 /// The target of every span and line.
@@ -91,6 +93,19 @@ pub(crate) fn clean_up_failed(owner: &CodeOwner, mishap: Mishap) {
         code = %owner.code(),
         "the clean-up of a run {what}"
     );
+}
+
+/// Says how a program of a run ended, and how many of those that it had started had to be killed.
+#[cfg(feature = "process")]
+pub(crate) fn program_ended(
+    run: &Run,
+    program: &str,
+    cause: impl std::fmt::Display,
+    ended_in_ms: u64,
+    killed: u32,
+) {
+    let (session, run) = (run.session(), run.id());
+    info!(target: TARGET, %session, %run, program, %cause, ended_in_ms, killed, "a program ended");
 }
 
 /// Says that code of a workload does not let go of its thread.

@@ -1,10 +1,14 @@
 //! A program of a session, and what becomes of its output.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::{
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use tokio::{
     sync::{Mutex as AsyncMutex, watch},
     task::{JoinError, JoinHandle},
+    time::timeout,
 };
 
 use super::{
@@ -19,6 +23,10 @@ use crate::{
     Event, Held, Input, Resource, Run, RunEnd,
     faults::{self, Bug},
 };
+
+/// When nothing is read of a frozen program for so long, nothing is left in its pipe. It is longer than a chunk waits for
+/// more.
+const STILL: Duration = Duration::from_millis(30);
 
 /// A program and what becomes of its output: held by the session's run, and while it is frozen by the session.
 pub(super) struct Job<M> {
@@ -106,6 +114,16 @@ impl<M: MapJson> Job<M> {
         transcript.finish().await;
     }
 
+    /// Records what a program had printed when it was frozen.
+    pub(super) async fn read_rest(&self) {
+        let mut transcript = self.transcript.lock().await;
+        transcript.flush().await;
+        while let Ok(Some(chunk)) = timeout(STILL, self.child.read(|| {})).await {
+            transcript.take(chunk);
+            transcript.flush().await;
+        }
+    }
+
     /// Gives the program an input, and waits until it is done with it where it says so. One that it had been given
     /// before it was frozen is not written again.
     pub(super) async fn turn(&self, run: Run, input: Input<ProcessInput>, until_done: bool) {
@@ -173,8 +191,8 @@ impl<M: MapJson> Job<M> {
 }
 
 impl<M: MapJson> Resource for Job<M> {
-    /// The run did not end it: it was cancelled, or is gone. What the program prints meanwhile is recorded as far as
-    /// anything of the run still is; of a program that was frozen, nothing is.
+    /// The run did not end it: it was cancelled, or is gone. What the program prints meanwhile, and how it ends, is
+    /// recorded as long as the run is not settled; that of a program that was frozen is, and the trace alone has its end.
     async fn close(&self, _end: &RunEnd) {
         let (end, ()) = tokio::join!(self.child.end(CLOSE_GRACE), self.read());
         self.tell_end(&end).await;

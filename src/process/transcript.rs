@@ -14,7 +14,7 @@ use super::{
     secrets::Redactor,
     spec::{OutputFormat, ProcessSpec, WhenBehind},
 };
-use crate::{EmitError, Event, ExternalId, Run};
+use crate::{EmitError, Event, ExternalId, Run, telemetry};
 
 /// How much text one event has: however it is written in JSON, it has room in the buffer of its run.
 const PIECE: usize = 32 << 10;
@@ -175,9 +175,11 @@ impl<M: MapJson> Transcript<M> {
         if std::mem::replace(&mut self.has_told_end, true) {
             return;
         }
-        let told = format!("{} {}", self.program, end.cause);
+        let ProcessEnd { cause, ended_in_ms, killed, .. } = *end;
+        telemetry::program_ended(&self.run, &self.program, cause, ended_in_ms, killed);
+        let told = format!("{} {cause}", self.program);
         let stats = serde_json::to_value(end).unwrap_or_default();
-        let event = match end.cause {
+        let event = match cause {
             // Why it was not is the error of its run.
             ExitCause::NotStarted => return,
             ExitCause::Stopped { .. } => Event::custom("process_stopped", stats),

@@ -55,7 +55,8 @@ pub struct ProcessState {
     /// The program's own id of the session, for its resume command.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub external_id: Option<ExternalId>,
-    /// How its last run ended, if it does not run.
+    /// How the program ended, if it does not run. After a run that could not say it, because it was cancelled or its
+    /// session was paused, the session's events have it, or the trace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end: Option<ProcessEnd>,
     /// What may be alive of it.
@@ -138,8 +139,8 @@ impl<M: MapJson> Workload for ProcessWorkload<M> {
         let grace = match self.attend(cx, &job, &mut reading).await? {
             Left::Asked(request) if self.freezes(cx, request) => {
                 job.child.freeze().await;
-                // What it reads no more is still in the pipe, or in the job.
                 reading.abort().await;
+                job.read_rest().await;
                 job.note(cx.state_mut());
                 cx.save_progress().await?;
                 return Ok(Outcome::Yielded);

@@ -36,6 +36,22 @@ async fn a_frozen_program_goes_on_where_it_was() {
     gone(session.id());
 }
 
+/// Also that which lay in the pipe when it was frozen: nobody reads it later where it is ended.
+#[tokio::test]
+async fn what_a_frozen_program_had_printed_is_recorded() {
+    let worker = Worker::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let tally = folder.path().join("tally");
+    let spec = trial(&["tally", tally.to_str().unwrap()]);
+    let session = worker.run(spec.on_pause(OnPause::Freeze(Limit::Never)).build().unwrap()).await;
+    has_printed(&session, "line 100").await;
+    session.pause().await.unwrap();
+    session.stop().await.unwrap().ended().await.unwrap();
+    let said = fs::read_to_string(&tally).unwrap().lines().count();
+    let lines = printed(&session).await.0.lines().count();
+    assert!(lines >= said, "{lines} lines are recorded, and {said} were printed");
+}
+
 #[tokio::test]
 async fn a_program_frozen_for_too_long_is_stopped_and_run_again() {
     let worker = Worker::start().await;

@@ -34,6 +34,8 @@ case "$1" in
                   done ;;
     silent)       sleep "$2" ;;
     ticks)        while :; do echo tick; sleep 0.02; done ;;
+    # Says in a file what it has printed.
+    tally)        i=0; while :; do i=$((i + 1)); echo "line $i"; echo "$i" >>"$2"; done ;;
     count)        i=0; while [ "$i" -lt "$2" ]; do i=$((i + 1)); echo "line $i"; done ;;
     flood)        yes "$2" ;;
     lines)        yes "$3" | head -n "$2" ;;

@@ -65,8 +65,8 @@ pub(super) fn append(
     let follows =
         |start: u64, body: &[u8]| codec::after_events(start, body).is_ok_and(|next| next == first);
     // A row that grows is in no pieces: it is too small for that. Nothing is where a row begins.
-    let (mut start, mut body) = match last_row(plan.engine, session, first)? {
-        Some((start, Ok(body))) if body.len() < FULL && follows(start, &body) => (start, body),
+    let (mut start, mut body) = match small_row(plan.engine, session, first)? {
+        Some((start, Ok(body))) if follows(start, &body) => (start, body),
         // A row that cannot be read stays as it is.
         Some((_, Ok(_) | Err(StoreError::Damaged { .. }))) | None => (first, Vec::new()),
         Some((_, Err(error))) => return Err(error),
@@ -120,14 +120,15 @@ pub(super) fn read(
 
 type LastRow = (u64, Result<Vec<u8>, StoreError>);
 
-/// The last row of a session before this event, with its number and body.
-fn last_row(
+/// The last row of a session before this event, with its number and body, where that may grow.
+fn small_row(
     engine: &Engine,
     session: SessionId,
     before: u64,
 ) -> Result<Option<LastRow>, StoreError> {
     let row = row_before(engine.tree(Table::Events), session, before)?;
-    Ok(row.map(|(key, raw)| {
+    let may_grow = |raw: &[u8]| !value::is_head(raw) && raw.len() < FULL + codec::OVERHEAD;
+    Ok(row.filter(|(_, raw)| may_grow(raw)).map(|(key, raw)| {
         let start = part_number(session, &key).unwrap_or(0);
         (start, value::check(engine, Table::Events, &key, &raw))
     }))

@@ -116,7 +116,7 @@ impl Plan<'_> {
         let Some(raw) = raw else {
             return Ok(Named::none());
         };
-        if codec::claims(Frame::Snapshot, &raw) || codec::claims(Frame::Head, &raw) {
+        if codec::claims(Frame::Snapshot, &raw) || value::is_head(&raw) {
             return Ok(Named::none());
         }
         let mut addresses = HashSet::new();

@@ -130,7 +130,7 @@ fn assemble(
     key: &[u8],
     raw: &[u8],
 ) -> Result<Result<Vec<u8>, Unreadable>, StoreError> {
-    if codec::claims(Frame::Head, raw) {
+    if is_head(raw) {
         return join(table, raw, |number| {
             engine.raw(Table::Pieces, &piece_key(table, key, number))
         });
@@ -142,6 +142,11 @@ fn assemble(
         },
         None => Ok(codec::unseal(table.frame(), raw).map(<[u8]>::to_vec)),
     }
+}
+
+/// Whether a row stands for a value in pieces.
+pub(super) fn is_head(raw: &[u8]) -> bool {
+    codec::claims(Frame::Head, raw)
 }
 
 /// Whether a row stands for a snapshot in chunks.
@@ -165,7 +170,7 @@ pub(super) fn piece_keys(
     key: &[u8],
     raw: &[u8],
 ) -> Result<Vec<Vec<u8>>, StoreError> {
-    if !codec::claims(Frame::Head, raw) {
+    if !is_head(raw) {
         return Ok(Vec::new());
     }
     let mut rows = engine.tree(Table::Pieces).scan_prefix(table.pieces_of(key));

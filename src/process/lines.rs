@@ -43,17 +43,43 @@ impl Lines {
 
     /// Takes what was read, and gives the lines that ended with it.
     pub(super) fn push(&mut self, mut bytes: &[u8], text: &mut Text) {
-        while let Some(end) = memchr::memchr(b'\n', bytes) {
-            let (line, rest) = bytes.split_at(end);
-            bytes = rest.get(1..).unwrap_or_default();
-            if self.begun.is_empty() && line.len() <= self.longest {
+        if !self.begun.is_empty()
+            && let Some((line, rest)) = split_line(bytes)
+        {
+            self.keep(line);
+            self.end_line(text);
+            bytes = rest;
+        }
+        if self.begun.is_empty() {
+            bytes = self.push_plain(bytes, text);
+        }
+        while let Some((line, rest)) = split_line(bytes) {
+            if line.len() <= self.longest {
                 self.line(line, 0, text);
             } else {
                 self.keep(line);
                 self.end_line(text);
             }
+            bytes = rest;
         }
         self.keep(bytes);
+    }
+
+    /// Takes all whole lines at once where nothing has to be done to any of them, as is usual, and gives what is left.
+    fn push_plain<'a>(&self, bytes: &'a [u8], text: &mut Text) -> &'a [u8] {
+        let end = memchr::memrchr(b'\n', bytes).map_or(0, |last| last + 1);
+        let (lines, rest) = bytes.split_at(end);
+        // None of them is too long where all are not.
+        let is_short = lines.len() <= self.longest;
+        if !is_short || !self.redactor.is_empty() || memchr::memchr(b'\r', lines).is_some() {
+            return bytes;
+        }
+        let Ok(plain) = std::str::from_utf8(lines) else {
+            return bytes;
+        };
+        text.text.push_str(plain);
+        text.lines += memchr::memchr_iter(b'\n', lines).count() as u64;
+        rest
     }
 
     /// Gives the last line, which nothing ended.
@@ -97,6 +123,12 @@ impl Lines {
         }
         text.text.push('\n');
     }
+}
+
+/// The first line, without its end, and what follows.
+fn split_line(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (line, rest) = bytes.split_at(memchr::memchr(b'\n', bytes)?);
+    Some((line, rest.get(1..).unwrap_or_default()))
 }
 
 /// Appends a line that was kept whole as a line of text, and says whether it had to be cut.

@@ -50,7 +50,7 @@ impl Redactor {
 
     /// A JSON object without secrets, however they were written there.
     pub(super) fn redact_object(&self, object: Map<String, Value>) -> Map<String, Value> {
-        if self.patterns.is_none() {
+        if self.is_empty() {
             return object;
         }
         let fields = object.into_iter();
@@ -68,6 +68,11 @@ impl Redactor {
 
     fn redact_text(&self, text: &str) -> String {
         String::from_utf8_lossy(&self.redact(text.as_bytes(), text.len())).into_owned()
+    }
+
+    /// Whether there are none.
+    pub(super) const fn is_empty(&self) -> bool {
+        self.patterns.is_none()
     }
 
     /// How long the longest of them is, in bytes.

@@ -29,10 +29,10 @@ async fn real_wait(what: &str, limit: Duration, done: impl Fn() -> bool) -> Dura
 }
 
 /// Says which ignored test is to be executed, in a process of its own.
-const ROLE: &str = "SESSIONKEEPER_TEST_ROLE";
+pub(crate) const ROLE: &str = "SESSIONKEEPER_TEST_ROLE";
 
 /// Whether this process was begun for a test; a test that is to be executed in one returns else.
-fn is_child() -> bool {
+pub(crate) fn is_child() -> bool {
     env::var_os(ROLE).is_some()
 }
 

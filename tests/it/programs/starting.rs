@@ -1,11 +1,13 @@
 //! Programs that cannot be started: typed errors, and others run on.
 
 use sessionkeeper::{
-    Fact, Settled,
+    Fact, Settled, State,
     process::{InvalidSpec, ProcessSpec, Value},
 };
 
-use super::kit::{Worker, events, settled};
+use crate::hostile::{ROLE, is_child};
+
+use super::kit::{Worker, events, gone, printed, settled, until};
 
 /// Runs a program that cannot be started, and gives the reason.
 async fn refused(worker: &Worker, spec: ProcessSpec) -> String {
@@ -50,4 +52,58 @@ fn specs_that_make_no_sense_are_refused() {
     assert!(matches!(spec().resume(["{what}"]), Err(InvalidSpec::Resume(_))));
     assert!(matches!(spec().resume(["}"]), Err(InvalidSpec::Resume(_))));
     assert_eq!(spec().success_codes([256]).build(), Err(InvalidSpec::Code { code: 256 }));
+}
+
+/// In a process of its own, which may have few files open.
+#[test]
+#[ignore = "it is run by the test after it"]
+fn with_few_files() {
+    if !is_child() {
+        return;
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let worker = Worker::start().await;
+        let mut sessions = Vec::new();
+        for _ in 0..30 {
+            sessions.push(worker.trial(&["wait"]).await);
+        }
+        let mut refused = 0;
+        for session in &sessions {
+            let is_known = async || {
+                let status = session.status().await.unwrap();
+                status.state() == State::Failed || printed(session).await.0.contains("waiting")
+            };
+            until("it runs or has failed", is_known).await;
+            let status = session.status().await.unwrap();
+            if status.state() == State::Failed {
+                let reason = format!("{:?}", status.record());
+                assert!(reason.contains("too many open files"), "{reason}");
+                refused += 1;
+            }
+        }
+        assert!((1..30).contains(&refused), "{refused} of 30 were refused");
+        for session in &sessions {
+            if session.status().await.unwrap().state() == State::Active {
+                session.stop().await.unwrap().ended().await.unwrap();
+            }
+            gone(session.id());
+        }
+    });
+}
+
+#[test]
+fn too_many_open_files_fail_those_who_want_more() {
+    let script = "ulimit -n 64; exec \"$0\" \"$@\"";
+    let test = std::env::current_exe().unwrap();
+    let done = std::process::Command::new("sh")
+        .args(["-c", script])
+        .arg(test)
+        .env(ROLE, "with few files")
+        .args(["--exact", "programs::starting::with_few_files", "--ignored", "--nocapture"])
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&done.stderr);
+    assert!(done.status.success(), "{told}");
+    assert!(String::from_utf8_lossy(&done.stdout).contains("1 passed"), "it was run: {told}");
 }

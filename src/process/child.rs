@@ -244,15 +244,6 @@ pub(super) const CLOSE_GRACE: Duration = Duration::from_secs(1);
 
 impl Inner {
     async fn start(&self) -> Result<Leader, ProcessError> {
-        let started = self.try_start().await;
-        if started.is_err() {
-            // It may have been started before something else failed.
-            self.launcher.sweep(&self.launch);
-        }
-        started
-    }
-
-    async fn try_start(&self) -> Result<Leader, ProcessError> {
         let refused = |error| ProcessError::of_start(&self.program, error);
         let worker = self.launcher.worker();
         let (terminal, command) = match self.program.terminal {
@@ -266,7 +257,8 @@ impl Inner {
             }
             None => (None, Command::piped(&self.program, &self.launch, worker)),
         };
-        let mut leader = self.launcher.spawn(command).await.map_err(refused)?;
+        let mut launched = self.launcher.spawn(command, &self.launch).await.map_err(refused)?;
+        let leader = launched.leader();
         let pid = leader.id().and_then(|pid| i32::try_from(pid).ok()).unwrap_or_default();
         let exit = os::Exit::of(pid).map_err(refused)?;
         let identity = os::identity(pid).unwrap_or(Identity { pid, began: 0 });
@@ -287,7 +279,7 @@ impl Inner {
         let running = Running::new(identity, exit, tree, input, has_terminal);
         // Only the one who holds the stage comes here, once.
         let _ = self.running.set(running);
-        Ok(leader)
+        Ok(launched.keep())
     }
 
     fn not_running(&self) -> ProcessError {

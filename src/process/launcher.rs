@@ -43,8 +43,40 @@ struct Inner {
 
 struct Start {
     command: Command,
+    launch: Unheld,
     runtime: Handle,
-    reply: oneshot::Sender<io::Result<Leader>>,
+    reply: oneshot::Sender<io::Result<Launched>>,
+}
+
+/// A program that was started. Dropped before it is kept, it is killed with all that it has started.
+pub(super) struct Launched {
+    /// Dropped first: what it has started is looked for when it is killed.
+    leader: Leader,
+    unheld: Unheld,
+}
+
+impl Launched {
+    pub(super) fn leader(&mut self) -> &mut Leader {
+        &mut self.leader
+    }
+
+    /// From now on somebody else ends it.
+    pub(super) fn keep(mut self) -> Leader {
+        self.unheld.0 = None;
+        self.leader
+    }
+}
+
+/// A launch that nobody holds yet: what there is of it when this is dropped is killed, some time.
+struct Unheld(Option<(mpsc::Sender<Look>, LaunchId)>);
+
+impl Drop for Unheld {
+    fn drop(&mut self) {
+        if let Some((looks, launch)) = self.0.take() {
+            // The thread ends after the last sender.
+            let _ = looks.send(Look::Sweep(launch));
+        }
+    }
 }
 
 /// What is to be done with a look at what runs.
@@ -66,12 +98,12 @@ impl Launcher {
         let (starts, to_start) = mpsc::channel::<Start>();
         let (looks, to_look) = mpsc::channel();
         begin("session-launcher", move || {
-            for Start { command, runtime, reply } in to_start {
+            for Start { command, launch: unheld, runtime, reply } in to_start {
                 // With this thread all programs would end.
                 let started = catch_unwind(AssertUnwindSafe(|| command.spawn(&runtime)));
                 let started = started.unwrap_or_else(|_| Err(io::Error::other("it panicked")));
                 // One that nobody waits for any more is killed as it is dropped.
-                let _ = reply.send(started);
+                let _ = reply.send(started.map(|leader| Launched { leader, unheld }));
             }
         })?;
         begin("session-survey", move || look(&to_look))?;
@@ -82,9 +114,10 @@ impl Launcher {
     }
 
     /// Starts a program, on the thread for that.
-    pub(super) async fn spawn(&self, command: Command) -> io::Result<Leader> {
+    pub(super) async fn spawn(&self, command: Command, launch: &LaunchId) -> io::Result<Launched> {
         let (reply, started) = oneshot::channel();
-        let start = Start { command, runtime: Handle::current(), reply };
+        let launch = Unheld(Some((self.inner.looks.clone(), launch.clone())));
+        let start = Start { command, launch, runtime: Handle::current(), reply };
         self.inner.starts.send(start).map_err(|_| gone())?;
         started.await.map_err(|_| gone())?
     }

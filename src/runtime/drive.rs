@@ -19,7 +19,7 @@ use crate::{
     workload::{
         Run,
         erased::{Driven, ErasedWorkload},
-        panics::{guard_clean_up, guard_future},
+        panics::{guard, guard_clean_up, guard_future},
         threads::{UserCode, Watched},
     },
 };
@@ -39,6 +39,7 @@ pub(super) fn spawn(
     let (runtime, threads) = (core.workloads.clone(), Arc::clone(&core.threads));
     let owner = Arc::clone(run.owner());
     let task = async move {
+        let _dropped = Dropped(run.clone());
         let driving = Arc::clone(&workload).drive(run.clone(), snapshot);
         // Whatever the driving itself did not catch, such as the panic of an error that is shown.
         let driven = guard_future(driving)
@@ -62,6 +63,19 @@ pub(super) fn spawn(
         }
     };
     runtime.spawn(Watched::new(&threads, &owner, task.instrument(span)));
+}
+
+/// Drops what the run still holds where its task is dropped: its runtime is gone, and a resource that has the run in it
+/// would keep itself.
+struct Dropped(Run);
+
+impl Drop for Dropped {
+    fn drop(&mut self) {
+        while let Some(last) = self.0.let_go() {
+            // Nobody is left to hear of a panic.
+            let _ = guard(|| drop(last));
+        }
+    }
 }
 
 /// Calls the workload's own clean-up and closes what the run holds, the last first. Each may take

@@ -155,6 +155,26 @@ async fn a_worker_that_is_dropped_takes_its_programs_with_it() {
     until("nothing is alive", async || alive(id).is_none_or(|alive| alive.is_empty())).await;
 }
 
+/// However far their start has come.
+#[test]
+fn a_runtime_that_is_gone_takes_its_programs_with_it() {
+    let runtime = || tokio::runtime::Runtime::new().unwrap();
+    let mut sessions = Vec::new();
+    for round in 0..60 {
+        let lost = runtime();
+        sessions.push(lost.block_on(async {
+            let worker = Worker::start().await;
+            let session = worker.trial(&["with-daemon"]).await;
+            tokio::time::sleep(Duration::from_micros(round * 200)).await;
+            session.id()
+        }));
+        drop(lost);
+    }
+    runtime().block_on(until("nothing is alive", async || {
+        sessions.iter().all(|session| alive(*session).is_none_or(|alive| alive.is_empty()))
+    }));
+}
+
 #[tokio::test]
 async fn starts_against_stops() {
     let worker = Worker::start().await;

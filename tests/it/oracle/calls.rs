@@ -47,6 +47,8 @@ impl<'a> Call<'a> {
                 }
                 Entry::Listed { .. } | Entry::Run { .. } | Entry::ShutDown { .. } | Entry::Lost => {
                 }
+                #[cfg(unix)]
+                Entry::Program(_) => {}
             }
         }
         calls.into_values().collect()

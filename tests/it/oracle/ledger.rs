@@ -28,6 +28,9 @@ pub(crate) enum Entry {
     ShutDown { budget: Duration, took: Duration, rested: Vec<(SessionId, Sight)> },
     /// A worker is gone, with its calls and its runs.
     Lost,
+    /// Something is seen of programs.
+    #[cfg(unix)]
+    Program(super::programs::Program),
 }
 
 /// What a caller asks for.
@@ -169,6 +172,12 @@ struct Written {
 impl Book {
     pub(crate) fn enter(&self, entry: Entry) {
         self.0.lock().unwrap().ledger.0.push(entry);
+    }
+
+    /// How much was entered.
+    #[cfg(unix)]
+    pub(crate) fn len(&self) -> usize {
+        self.0.lock().unwrap().ledger.0.len()
     }
 
     /// Enters that something is asked, and gives the number of the call.

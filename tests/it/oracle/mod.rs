@@ -16,6 +16,8 @@ use sessionkeeper::{
 mod calls;
 mod inputs;
 pub(crate) mod ledger;
+#[cfg(unix)]
+pub(crate) mod programs;
 mod runs;
 mod sights;
 mod tests;

@@ -56,6 +56,8 @@ fn one_at_a_time(found: &Found, ledger: &Ledger, wrong: &mut Vec<String>) {
             | Entry::Answered { .. }
             | Entry::Listed { .. }
             | Entry::ShutDown { .. } => {}
+            #[cfg(unix)]
+            Entry::Program(_) => {}
         }
     }
 }

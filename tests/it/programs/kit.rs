@@ -15,49 +15,49 @@ use tokio::time::{sleep, timeout};
 /// Nothing here takes so long unless it hangs.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-pub(super) type Programs = ProcessWorkload<StreamJson>;
-pub(super) type Handle = SessionHandle<Programs>;
+pub(crate) type Programs = ProcessWorkload<StreamJson>;
+pub(crate) type Handle = SessionHandle<Programs>;
 
 /// A worker that runs programs.
-pub(super) struct Worker {
-    pub(super) supervisor: Supervisor,
+pub(crate) struct Worker {
+    pub(crate) supervisor: Supervisor,
 }
 
-pub(super) fn programs() -> Programs {
+pub(crate) fn programs() -> Programs {
     let secrets = |name: &str| (name == "key").then(|| SECRET.to_owned());
     ProcessWorkload::new(Launcher::new().unwrap()).secrets(secrets).map_json(StreamJson::default())
 }
 
-pub(super) const SECRET: &str = "s3cr3t-s3cr3t";
+pub(crate) const SECRET: &str = "s3cr3t-s3cr3t";
 
 /// One run, and then it is over.
-pub(super) fn once() -> Policy {
+pub(crate) fn once() -> Policy {
     let restart = RestartPolicy { restart: Restart::Never, ..RestartPolicy::default() };
     Policy::builder().restart(restart).build().unwrap()
 }
 
 impl Worker {
-    pub(super) async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let builder = Supervisor::builder(MemoryStore::new()).workload(programs());
         Self { supervisor: builder.policy(once()).start().await.unwrap() }
     }
 
-    pub(super) async fn run(&self, spec: ProcessSpec) -> Handle {
+    pub(crate) async fn run(&self, spec: ProcessSpec) -> Handle {
         started(self, ProcessState::from(spec)).await
     }
 
     /// Runs the trial program, and gives the session.
-    pub(super) async fn trial(&self, args: &[&str]) -> Handle {
+    pub(crate) async fn trial(&self, args: &[&str]) -> Handle {
         self.run(trial(args).build().unwrap()).await
     }
 }
 
-pub(super) async fn started(worker: &Worker, state: ProcessState) -> Handle {
+pub(crate) async fn started(worker: &Worker, state: ProcessState) -> Handle {
     worker.supervisor.start(Start::<Programs>::new(state)).await.unwrap().into_handle()
 }
 
 /// The trial program with something to do.
-pub(super) fn trial(args: &[&str]) -> ProcessSpecBuilder {
+pub(crate) fn trial(args: &[&str]) -> ProcessSpecBuilder {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/programs/trial.sh");
     ProcessSpec::builder("sh")
         .arg(script.to_string_lossy())
@@ -66,20 +66,20 @@ pub(super) fn trial(args: &[&str]) -> ProcessSpecBuilder {
 }
 
 /// Waits until a session has settled.
-pub(super) async fn settled(session: &Handle) -> Settled {
+pub(crate) async fn settled(session: &Handle) -> Settled {
     timeout(PATIENCE, session.settled()).await.expect("it settles").unwrap()
 }
 
-pub(super) async fn state(session: &Handle) -> ProcessState {
+pub(crate) async fn state(session: &Handle) -> ProcessState {
     session.snapshot().await.unwrap().state
 }
 
-pub(super) async fn events(session: &Handle) -> Vec<EventRecord> {
+pub(crate) async fn events(session: &Handle) -> Vec<EventRecord> {
     session.events(1..=u64::MAX, 100_000).await.unwrap()
 }
 
 /// What a session's program has printed, and what it has printed as errors.
-pub(super) async fn printed(session: &Handle) -> (String, String) {
+pub(crate) async fn printed(session: &Handle) -> (String, String) {
     let mut all = (String::new(), String::new());
     for event in events(session).await {
         if let Fact::Work(Event::Terminal { output, error, .. }) = event.fact {
@@ -91,7 +91,7 @@ pub(super) async fn printed(session: &Handle) -> (String, String) {
 }
 
 /// The data of the events with a name.
-pub(super) async fn told(session: &Handle, wanted: &str) -> Vec<serde_json::Value> {
+pub(crate) async fn told(session: &Handle, wanted: &str) -> Vec<serde_json::Value> {
     let data = |event: EventRecord| match event.fact {
         Fact::Work(Event::Custom { name, data }) if name == wanted => Some(data),
         _ => None,
@@ -100,7 +100,7 @@ pub(super) async fn told(session: &Handle, wanted: &str) -> Vec<serde_json::Valu
 }
 
 /// Waits until something holds.
-pub(super) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+pub(crate) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let waiting = async {
         while !holds().await {
             sleep(Duration::from_millis(5)).await;
@@ -110,12 +110,12 @@ pub(super) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
 }
 
 /// Waits until a session's program has printed something.
-pub(super) async fn has_printed(session: &Handle, text: &str) {
+pub(crate) async fn has_printed(session: &Handle, text: &str) {
     until(text, async || printed(session).await.0.contains(text)).await;
 }
 
 /// Waits until so many inputs are done.
-pub(super) async fn turn_done(session: &Handle, inputs: u64) {
+pub(crate) async fn turn_done(session: &Handle, inputs: u64) {
     until("the turn is done", async || {
         session.status().await.unwrap().record().inbox.consumed == inputs
     })
@@ -123,7 +123,7 @@ pub(super) async fn turn_done(session: &Handle, inputs: u64) {
 }
 
 /// The processes of a session that are alive: those that have its mark. `None` where the system does not tell.
-pub(super) fn alive(session: SessionId) -> Option<Vec<i32>> {
+pub(crate) fn alive(session: SessionId) -> Option<Vec<i32>> {
     let mark = format!("SESSIONKEEPER_SESSION={session}");
     let all = fs::read_dir("/proc").ok()?;
     let pid = |entry: fs::DirEntry| entry.file_name().to_str()?.parse::<i32>().ok();
@@ -135,7 +135,7 @@ pub(super) fn alive(session: SessionId) -> Option<Vec<i32>> {
 }
 
 /// Checks that nothing of a session's program is alive.
-pub(super) fn gone(session: SessionId) {
+pub(crate) fn gone(session: SessionId) {
     if let Some(alive) = alive(session) {
         assert_eq!(alive, [0; 0], "processes of session {session} are alive");
     }

@@ -3,7 +3,7 @@
 
 #![allow(clippy::print_stderr, reason = "a test says what it skipped")]
 
-mod kit;
+pub(crate) mod kit;
 
 pub(crate) mod cycles;
 mod ending;
@@ -12,4 +12,5 @@ mod liveness;
 mod output;
 mod pausing;
 pub(crate) mod recovery;
+pub(crate) mod simulation;
 mod starting;

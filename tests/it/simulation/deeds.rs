@@ -345,7 +345,7 @@ impl<const V: u32> Caller<V> {
 }
 
 /// What an error says about what was done.
-pub(super) fn not_done(error: &SessionError) -> Answer {
+pub(crate) fn not_done(error: &SessionError) -> Answer {
     match error {
         SessionError::Refused(refused) => Answer::Refused(refused.from),
         SessionError::Superseded { .. } => Answer::Superseded,

@@ -23,7 +23,7 @@ use std::{
     time::Duration,
 };
 
-mod deeds;
+pub(crate) mod deeds;
 mod drain;
 mod faults;
 mod known;
@@ -62,7 +62,7 @@ fn count_end(end: usize) {
 }
 
 /// Random numbers for one purpose, which depend on nothing else that happens.
-fn dice(seed: u64, purpose: &str, number: u64) -> fastrand::Rng {
+pub(crate) fn dice(seed: u64, purpose: &str, number: u64) -> fastrand::Rng {
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
     for byte in purpose.bytes().chain(seed.to_le_bytes()).chain(number.to_le_bytes()) {
         hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
@@ -70,7 +70,7 @@ fn dice(seed: u64, purpose: &str, number: u64) -> fastrand::Rng {
     fastrand::Rng::with_seed(hash)
 }
 
-fn weighted<T: Copy>(dice: &mut fastrand::Rng, table: &[(u32, T)]) -> T {
+pub(crate) fn weighted<T: Copy>(dice: &mut fastrand::Rng, table: &[(u32, T)]) -> T {
     let mut left = dice.u32(0..table.iter().map(|(weight, _)| weight).sum());
     for (weight, item) in table {
         match left.checked_sub(*weight) {
@@ -130,13 +130,13 @@ fn check_all(seeds: &[u64]) {
 }
 
 /// Names a seed that does not end.
-struct Ends {
+pub(crate) struct Ends {
     _ended: mpsc::Sender<()>,
 }
 
 impl Ends {
     #[allow(clippy::print_stderr, reason = "it is for people")]
-    fn begin(seed: u64) -> Self {
+    pub(crate) fn begin(seed: u64) -> Self {
         let (sender, ended) = mpsc::channel();
         thread::spawn(move || {
             if ended.recv_timeout(PATIENCE) == Err(mpsc::RecvTimeoutError::Timeout) {

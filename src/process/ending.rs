@@ -10,7 +10,7 @@ use super::{
     launcher::Launcher,
     os,
     running::Running,
-    survey::{Life, Member, Survey, Tree},
+    survey::{Identity, Life, Member, Survey, Tree},
 };
 use crate::faults::{self, Bug};
 
@@ -48,7 +48,7 @@ pub(super) async fn end(
     let mut strays = HashSet::new();
     let mut asked = HashSet::new();
     loop {
-        let alive = alive(launcher, tree, running).await;
+        let alive = alive(launcher, tree, running, None).await;
         strays.extend(alive.iter().filter(|one| one.is_stray).map(|one| one.identity));
         if alive.is_empty() {
             break;
@@ -96,16 +96,21 @@ async fn force(
         let gone = alive.iter().map(|one| os::gone(one.identity));
         let _ = timeout(LOOK_AGAIN, join_all(gone)).await;
         sleep(PAUSE).await;
-        alive = self::alive(launcher, tree, running).await;
+        alive = self::alive(launcher, tree, running, Some(Signal::KILL)).await;
     }
     u32::try_from(killed.len()).unwrap_or(u32::MAX)
 }
 
-/// What of a tree is alive. What is dead and ours to reap is reaped, but for the program itself. That nothing is
-/// alive is seen twice: what starts another and dies may be missed by a look that takes its time.
-async fn alive(launcher: &Launcher, tree: &mut Tree, running: &Running) -> Vec<Member> {
+/// What of a tree is alive, or was before it was sent the signal. What is dead and ours to reap is reaped, but for the program
+/// itself. That nothing is alive is seen twice: what starts another and dies may be missed by a look that takes its time.
+async fn alive(
+    launcher: &Launcher,
+    tree: &mut Tree,
+    running: &Running,
+    signal: Option<Signal>,
+) -> Vec<Member> {
     for _ in 0..2 {
-        let members = look(launcher, tree, running).await;
+        let members = look(launcher, tree, running, signal).await;
         reap(&members);
         let mut alive = members.into_iter().filter(Member::is_alive).peekable();
         if alive.peek().is_some() {
@@ -118,9 +123,18 @@ async fn alive(launcher: &Launcher, tree: &mut Tree, running: &Running) -> Vec<M
 
 /// What a look at the machine shows of a tree. Where nothing can be seen, that is tried for a while, and then there
 /// are the program and its group.
-async fn look(launcher: &Launcher, tree: &mut Tree, running: &Running) -> Vec<Member> {
+async fn look(
+    launcher: &Launcher,
+    tree: &mut Tree,
+    running: &Running,
+    signal: Option<Signal>,
+) -> Vec<Member> {
     for _ in 0..BLIND_LOOKS {
-        if let Ok(survey) = launcher.survey().await {
+        let survey = match signal {
+            Some(signal) => launcher.survey_and_signal(tree.launch(), signal).await,
+            None => launcher.survey().await,
+        };
+        if let Ok(survey) = survey {
             return tree.members(&survey);
         }
         sleep(LOOK_AGAIN).await;
@@ -148,19 +162,31 @@ pub(super) async fn freeze(launcher: &Launcher, tree: &mut Tree, running: &Runni
         return os::signal(running.identity, Signal::STOP);
     }
     running.signal_group(Signal::STOP);
+    let mut told = HashSet::new();
     loop {
-        let Ok(survey) = launcher.survey().await else {
+        let Ok(survey) = launcher.survey_and_signal(tree.launch(), Signal::STOP).await else {
             return;
         };
-        let moving = living(tree, &survey).filter(|one| one.life == Life::Running);
-        let moving: Vec<_> = moving.collect();
+        let moving: Vec<_> = living(tree, &survey).filter(|one| one.moves(&told)).collect();
         if moving.is_empty() {
             return;
         }
         for one in moving {
             os::signal(one.identity, Signal::STOP);
+            told.insert(one.identity);
         }
         sleep(PAUSE).await;
+    }
+}
+
+impl Member {
+    /// Whether it may do something yet. One that is stuck does nothing more, if it was told to stop before.
+    fn moves(&self, told: &HashSet<Identity>) -> bool {
+        match self.life {
+            Life::Running => true,
+            Life::Stuck => !told.contains(&self.identity),
+            Life::Frozen | Life::Dead => false,
+        }
     }
 }
 

@@ -82,6 +82,9 @@ impl Drop for Unheld {
 /// What is to be done with a look at what runs.
 enum Look {
     Tell(oneshot::Sender<io::Result<Arc<Survey>>>),
+    /// The same, and send a signal to what has the mark of a launch, as soon as it is seen: where each process starts another
+    /// and is gone, a moment later is too late.
+    TellAfter(Signal, LaunchId, oneshot::Sender<io::Result<Arc<Survey>>>),
     /// Kill what is left of a launch that nobody holds any more.
     Sweep(LaunchId),
 }
@@ -124,8 +127,24 @@ impl Launcher {
 
     /// What runs at a moment after this was called. Those who ask at the same time share one look.
     pub(super) async fn survey(&self) -> io::Result<Arc<Survey>> {
+        self.look(Look::Tell).await
+    }
+
+    /// The same, while a signal is sent to whatever is seen with the mark of a launch.
+    pub(super) async fn survey_and_signal(
+        &self,
+        launch: &LaunchId,
+        signal: Signal,
+    ) -> io::Result<Arc<Survey>> {
+        self.look(|reply| Look::TellAfter(signal, launch.clone(), reply)).await
+    }
+
+    async fn look(
+        &self,
+        look: impl FnOnce(oneshot::Sender<io::Result<Arc<Survey>>>) -> Look,
+    ) -> io::Result<Arc<Survey>> {
         let (reply, seen) = oneshot::channel();
-        self.inner.looks.send(Look::Tell(reply)).map_err(|_| gone())?;
+        self.inner.looks.send(look(reply)).map_err(|_| gone())?;
         seen.await.map_err(|_| gone())?
     }
 
@@ -182,10 +201,22 @@ fn begin(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
 fn look(asked: &mpsc::Receiver<Look>) {
     while let Ok(first) = asked.recv() {
         let all: Vec<_> = std::iter::once(first).chain(asked.try_iter()).collect();
-        let survey = os::survey().map(Arc::new);
+        let signals = all.iter().filter_map(|look| match look {
+            Look::TellAfter(signal, launch, _) => Some((*signal, launch)),
+            Look::Tell(_) | Look::Sweep(_) => None,
+        });
+        let signals: Vec<_> = signals.collect();
+        let survey = os::survey(|seen| {
+            let is_meant =
+                |launch| seen.mark.as_ref().is_some_and(|mark| mark.is_of_launch(launch));
+            for (signal, _) in signals.iter().filter(|(_, launch)| is_meant(launch)) {
+                os::signal(seen.identity, *signal);
+            }
+        });
+        let survey = survey.map(Arc::new);
         for look in all {
             match look {
-                Look::Tell(reply) => {
+                Look::Tell(reply) | Look::TellAfter(_, _, reply) => {
                     let seen = match &survey {
                         Ok(survey) => Ok(Arc::clone(survey)),
                         Err(error) => Err(io::Error::new(error.kind(), error.to_string())),
@@ -216,7 +247,7 @@ fn end_lost(worker: &WorkerMark) -> io::Result<()> {
 /// Kills what is found, until there is nothing more or it does not help.
 fn kill_all(find: impl Fn(&Survey) -> Vec<Identity>) -> io::Result<()> {
     for _ in 0..ROUNDS {
-        let found = find(&os::survey()?);
+        let found = find(&os::survey(|_| {})?);
         if found.is_empty() {
             break;
         }

@@ -29,6 +29,9 @@ pub(super) struct Seen {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Life {
     Running,
+    /// It waits for something in the system, and no signal reaches it before that: for a disk, or for a child that shares its
+    /// memory to become another program.
+    Stuck,
     /// By SIGSTOP, or by a debugger.
     Frozen,
     /// What is left of it is its exit code.
@@ -114,6 +117,10 @@ impl Member {
 impl Tree {
     pub(super) fn new(leader: i32, launch: LaunchId) -> Self {
         Self { leader, launch, known: HashSet::new() }
+    }
+
+    pub(super) const fn launch(&self) -> &LaunchId {
+        &self.launch
     }
 
     /// What belongs to it: its group, what has its mark, what was known, and what descends from these.

@@ -1,15 +1,13 @@
 //! Linux: `/proc`, and handles of processes.
 
 use std::{
+    collections::HashMap,
     io,
     io::Read as _,
     os::fd::{AsFd, OwnedFd},
 };
 
-use procfs::{
-    ProcError,
-    process::{Process, all_processes},
-};
+use procfs::{ProcError, process::Process};
 use rustix::io::Errno;
 use rustix::process::{
     Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, getpid, pidfd_open, pidfd_send_signal,
@@ -38,17 +36,47 @@ pub(in crate::process) fn become_subreaper() -> io::Result<()> {
     Ok(set_child_subreaper(Some(getpid()))?)
 }
 
-/// Looks at everything that runs.
-pub(in crate::process) fn survey() -> io::Result<Survey> {
-    let mut seen = Vec::new();
-    for process in all_processes().map_err(into_io)? {
-        match process.and_then(|process| look_at(&process)) {
-            Ok(one) => seen.push(one),
-            Err(error) if is_gone(&error) => {}
-            Err(error) => return Err(into_io(error)),
+/// How often what runs is listed at most, and how often one process is looked at that shows no environment.
+const LISTINGS: usize = 20;
+const BARE_LOOKS: u32 = 3;
+
+/// Looks at everything that runs: until a listing shows nobody who was not looked at. Else whatever starts another and is gone
+/// before it is looked at would be missed with all that comes after it. It is told of each as soon as that is seen.
+pub(in crate::process) fn survey(on_look: impl Fn(&Seen)) -> io::Result<Survey> {
+    let mut seen = HashMap::new();
+    // How often those were looked at that show no environment, and are looked at again.
+    let mut bare: HashMap<i32, u32> = HashMap::new();
+    for _ in 0..LISTINGS {
+        let mut pids = listed()?;
+        pids.retain(|pid| !seen.contains_key(pid) || bare.contains_key(pid));
+        if pids.is_empty() {
+            break;
+        }
+        for pid in pids {
+            match Process::new(pid).and_then(|process| look_at(&process)) {
+                Ok((one, is_bare)) => {
+                    on_look(&one);
+                    seen.insert(pid, one);
+                    let looks = bare.remove(&pid).unwrap_or_default() + 1;
+                    if is_bare && looks < BARE_LOOKS {
+                        bare.insert(pid, looks);
+                    }
+                }
+                Err(error) if is_gone(&error) => {}
+                Err(error) => return Err(into_io(error)),
+            }
         }
     }
-    Ok(Survey::new(seen))
+    Ok(Survey::new(seen.into_values().collect()))
+}
+
+/// The numbers of all that runs, read before anybody is looked at: what multiplies would make the list endless.
+fn listed() -> io::Result<Vec<i32>> {
+    let mut pids = Vec::new();
+    for entry in std::fs::read_dir("/proc")? {
+        pids.extend(entry?.file_name().to_str().and_then(|name| name.parse::<i32>().ok()));
+    }
+    Ok(pids)
 }
 
 /// What is gone by the time it is looked at does not run.
@@ -63,29 +91,38 @@ fn is_gone(error: &ProcError) -> bool {
     }
 }
 
-fn look_at(process: &Process) -> Result<Seen, ProcError> {
+/// Looks at a process, and says whether it has no environment to look at, which may be since it is about to become another
+/// program.
+fn look_at(process: &Process) -> Result<(Seen, bool), ProcError> {
     let stat = process.stat()?;
     let life = match stat.state {
         // Its other threads may run on.
         'Z' if stat.num_threads > 1 => Life::Running,
         'Z' | 'X' | 'x' => Life::Dead,
         'T' | 't' => Life::Frozen,
+        'D' => Life::Stuck,
         _ => Life::Running,
     };
-    let mark = match life {
+    let environment = match life {
         Life::Dead => None,
-        Life::Running | Life::Frozen => mark_of(process),
+        Life::Running | Life::Stuck | Life::Frozen => environment(process),
     };
+    let is_of_kernel = stat.flags & KERNEL_THREAD != 0;
+    let is_bare = environment.as_ref().is_some_and(Vec::is_empty) && !is_of_kernel;
+    let mark = environment.and_then(|environment| Mark::read(&environment));
     let identity = Identity { pid: stat.pid, began: stat.starttime };
-    Ok(Seen { identity, parent: stat.ppid, group: stat.pgrp, life, mark })
+    Ok((Seen { identity, parent: stat.ppid, group: stat.pgrp, life, mark }, is_bare))
 }
 
+/// A thread of the system itself, among the flags of a process.
+const KERNEL_THREAD: u32 = 0x0020_0000;
+
 /// That of others cannot be read, and is none of ours.
-fn mark_of(process: &Process) -> Option<Mark> {
+fn environment(process: &Process) -> Option<Vec<u8>> {
     let mut environment = Vec::new();
     let file = process.open_relative("environ").ok()?;
     file.take(ENVIRONMENT).read_to_end(&mut environment).ok()?;
-    Mark::read(&environment)
+    Some(environment)
 }
 
 /// Which process has a number now.

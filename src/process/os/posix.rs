@@ -35,9 +35,11 @@ pub(in crate::process) fn become_subreaper() -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// Looks at everything that runs.
-pub(in crate::process) fn survey() -> io::Result<Survey> {
-    ps(&["-A"]).map(Survey::new)
+/// Looks at everything that runs, and tells of each.
+pub(in crate::process) fn survey(on_look: impl Fn(&Seen)) -> io::Result<Survey> {
+    let all = ps(&["-A"])?;
+    all.iter().for_each(on_look);
+    Ok(Survey::new(all))
 }
 
 /// Which process has a number now.
@@ -65,6 +67,7 @@ pub(super) fn read(line: &str) -> Option<Seen> {
     let life = match words.next()?.chars().next()? {
         'Z' => Life::Dead,
         'T' => Life::Frozen,
+        'D' | 'U' => Life::Stuck,
         _ => Life::Running,
     };
     let began: Vec<&str> = words.collect();

@@ -24,7 +24,7 @@ macro_rules! sees_and_kills {
         let mut child = Command::new("sleep").arg("600").spawn().expect("a child");
         let pid = i32::try_from(child.id().expect("it runs")).expect("a number");
         let identity = super::$os::identity(pid).expect("it is seen");
-        let all = super::$os::survey().expect("a survey");
+        let all = super::$os::survey(|_| {}).expect("a survey");
         let seen = all.find(pid).expect("it is among all");
         assert_eq!(seen.identity, identity);
         assert_eq!(u32::try_from(seen.parent), Ok(std::process::id()));

@@ -100,7 +100,8 @@ fn process(pid: i32, sessions: &BTreeSet<SessionId>) -> Option<Alive> {
     let value = |name| environment.split('\0').find_map(|one| one.strip_prefix(name));
     let session = value("SESSIONKEEPER_SESSION=")?.parse().ok()?;
     let launch = value("SESSIONKEEPER_LAUNCH=")?.to_owned();
-    let runs = !['T', 't'].contains(&state);
+    // What shares its memory with a frozen child waits for that, and nothing reaches it.
+    let runs = !['T', 't', 'D'].contains(&state);
     sessions.contains(&session).then_some(Alive { pid, began, session, launch, runs })
 }
 

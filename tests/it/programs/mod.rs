@@ -7,6 +7,7 @@ pub(crate) mod kit;
 
 pub(crate) mod cycles;
 mod ending;
+mod hostile;
 mod input;
 mod liveness;
 mod output;

@@ -22,7 +22,7 @@ const PAUSE: Duration = Duration::from_millis(1);
 const BLIND_LOOKS: u32 = 50;
 
 /// What it took.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Ended {
     /// How many processes besides the program itself were ended by force.
     pub(super) killed: u32,
@@ -44,18 +44,16 @@ pub(super) async fn end(
     if !had_exited {
         running.ask();
     }
-    let mut ended = Ended::default();
-    let mut strays = HashSet::new();
     let mut asked = HashSet::new();
     loop {
         let alive = alive(launcher, tree, running, None).await;
-        strays.extend(alive.iter().filter(|one| one.is_stray).map(|one| one.identity));
+        tree.strays.extend(alive.iter().filter(|one| one.is_stray).map(|one| one.identity));
         if alive.is_empty() {
             break;
         }
         if Instant::now() >= until {
             if !faults::planted(Bug::NeverForce) {
-                ended.killed += force(launcher, tree, running, alive).await;
+                force(launcher, tree, running, alive).await;
             }
             break;
         }
@@ -70,27 +68,20 @@ pub(super) async fn end(
         let _ = timeout_at(until, join_all(gone)).await;
         sleep(PAUSE).await;
     }
-    ended.strays = u32::try_from(strays.len()).unwrap_or(u32::MAX);
-    let was_needed = !had_exited || !asked.is_empty() || ended.killed > 0;
-    ended.took = if was_needed { began.elapsed() } else { Duration::ZERO };
-    ended
+    let count = |all: &HashSet<Identity>| u32::try_from(all.len()).unwrap_or(u32::MAX);
+    let (killed, strays) = (count(&tree.killed), count(&tree.strays));
+    let was_needed = !had_exited || !asked.is_empty() || killed > 0;
+    Ended { killed, strays, took: if was_needed { began.elapsed() } else { Duration::ZERO } }
 }
 
-/// Kills until nothing is left, and says how many besides the program itself that were. What is killed starts
-/// nothing any more, so this comes to an end even where processes multiply.
-async fn force(
-    launcher: &Launcher,
-    tree: &mut Tree,
-    running: &Running,
-    mut alive: Vec<Member>,
-) -> u32 {
-    let mut killed = HashSet::new();
+/// Kills until nothing is left. What is killed starts nothing any more, so this comes to an end even where processes multiply.
+async fn force(launcher: &Launcher, tree: &mut Tree, running: &Running, mut alive: Vec<Member>) {
     while !alive.is_empty() {
         running.signal_group(Signal::KILL);
         for one in &alive {
             os::signal(one.identity, Signal::KILL);
             if !one.is_leader {
-                killed.insert(one.identity);
+                tree.killed.insert(one.identity);
             }
         }
         let gone = alive.iter().map(|one| os::gone(one.identity));
@@ -98,7 +89,6 @@ async fn force(
         sleep(PAUSE).await;
         alive = self::alive(launcher, tree, running, Some(Signal::KILL)).await;
     }
-    u32::try_from(killed.len()).unwrap_or(u32::MAX)
 }
 
 /// What of a tree is alive, or was before it was sent the signal. What is dead and ours to reap is reaped, but for the program

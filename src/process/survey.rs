@@ -88,6 +88,10 @@ pub(super) struct Tree {
     launch: LaunchId,
     /// What was found before. It belongs to the program even if its parents are gone by now.
     known: HashSet<Identity>,
+    /// What had to be ended by force, besides the program itself; whoever began that may have been interrupted.
+    pub(super) killed: HashSet<Identity>,
+    /// What had to be ended, and had left the group.
+    pub(super) strays: HashSet<Identity>,
 }
 
 /// A process of a tree.
@@ -116,7 +120,8 @@ impl Member {
 
 impl Tree {
     pub(super) fn new(leader: i32, launch: LaunchId) -> Self {
-        Self { leader, launch, known: HashSet::new() }
+        let (known, killed, strays) = Default::default();
+        Self { leader, launch, known, killed, strays }
     }
 
     pub(super) const fn launch(&self) -> &LaunchId {

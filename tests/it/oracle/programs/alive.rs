@@ -96,8 +96,10 @@ fn spans(ledger: &Ledger, calls: &[Call<'_>]) -> Vec<Span> {
                 && over(ledger, call).is_none_or(|over| over > asked)
         };
         let calls = calls.iter().filter(disturbed).map(|call| call.asked);
-        let entries = ledger.0.iter().enumerate().skip(asked);
-        let others = entries.filter(|(_, entry)| is_end(rest, session, entry));
+        let entries = ledger.0.iter().enumerate();
+        let others = entries.filter(|(place, entry)| {
+            is_hurt(rest, session, entry) || *place >= asked && is_end(rest, entry)
+        });
         let end = calls.chain(others.map(|(place, _)| place)).min();
         Span { session, rest, places: place..end.unwrap_or(usize::MAX) }
     };
@@ -131,12 +133,19 @@ fn over(ledger: &Ledger, call: &Call<'_>) -> Option<usize> {
     known.into_iter().chain(lost).min()
 }
 
-/// Whether something else ends a rest: frozen programs are ended with their worker, and the death of one of its processes
-/// may wake the others of a frozen group.
-fn is_end(rest: Rest, of: SessionId, entry: &Entry) -> bool {
+/// Whether a process of a frozen program was sent a signal from outside: it wakes to die, some time, and its death may wake
+/// the others of its group.
+fn is_hurt(rest: Rest, of: SessionId, entry: &Entry) -> bool {
+    match (rest, entry) {
+        (Rest::Frozen, Entry::Program(Program::Signalled { session, .. })) => *session == of,
+        (Rest::Ended | Rest::Frozen | Rest::ShutDown, _) => false,
+    }
+}
+
+/// Whether something else ends a rest: frozen programs are ended with their worker.
+fn is_end(rest: Rest, entry: &Entry) -> bool {
     match (rest, entry) {
         (Rest::Frozen, Entry::Program(Program::Ends) | Entry::Lost) => true,
-        (Rest::Frozen, Entry::Program(Program::Signalled { session, .. })) => *session == of,
         (Rest::ShutDown, Entry::Program(Program::Begins)) => true,
         (Rest::Ended | Rest::Frozen | Rest::ShutDown, _) => false,
     }

@@ -4,7 +4,7 @@
 //! the answers that it gives, `answer 1 to` and what it was asked. Before it exits by itself it says how many that
 //! were: `last 2`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use sessionkeeper::{SessionId, store::Store, testing::audit};
@@ -104,12 +104,12 @@ fn compare(found: &Found, ledger: &Ledger) -> Vec<String> {
     calls::judge(found, ledger, &calls, &mut wrong);
     sights::judge(found, ledger, &calls, &mut wrong);
     alive::judge(ledger, &calls, &mut wrong);
-    let natures = natures(ledger);
+    let (natures, hurt) = (natures(ledger), hurt(ledger));
     for (session, found) in found {
         let Some(nature) = natures.get(session) else { continue };
         let launches = launches::of(found);
         let mut of_session = Vec::new();
-        printed::judge(nature, &launches, &mut of_session);
+        printed::judge(nature, hurt.contains(session), &launches, &mut of_session);
         ends::judge(*session, found, ledger, nature, &launches, &mut of_session);
         wrong.extend(of_session.into_iter().map(|wrong| format!("session {session}: {wrong}")));
     }
@@ -122,4 +122,13 @@ fn natures(ledger: &Ledger) -> BTreeMap<SessionId, Nature> {
         _ => None,
     });
     given.collect()
+}
+
+/// The sessions of which somebody has killed something.
+fn hurt(ledger: &Ledger) -> BTreeSet<SessionId> {
+    let killed = ledger.0.iter().filter_map(|entry| match entry {
+        Entry::Program(Program::Signalled { session, .. }) => Some(*session),
+        _ => None,
+    });
+    killed.collect()
 }

@@ -2,19 +2,21 @@
 
 use std::collections::BTreeSet;
 
-use sessionkeeper::process::ExitCause;
+use sessionkeeper::process::{ExitCause, StoppedBy};
 
 use super::{Fate, Nature, launches::Launch};
 
-pub(super) fn judge(nature: &Nature, launches: &[Launch], wrong: &mut Vec<String>) {
+/// `is_hurt` says whether somebody has killed a part of it.
+pub(super) fn judge(nature: &Nature, is_hurt: bool, launches: &[Launch], wrong: &mut Vec<String>) {
     for launch in launches {
+        let is_whole = has_done_all(launch, nature, is_hurt);
         let lines: Vec<_> = launch.text.lines().collect();
         let of_lines = Numbered::read("line ", lines.iter().copied(), launch.dropped);
         let of_answers = Numbered::read("answer ", launch.answers.iter().map(String::as_str), 0);
         for numbered in [of_lines, of_answers] {
             match numbered {
                 Ok(numbered) => {
-                    let mut found = numbered.judge(launch, nature);
+                    let mut found = numbered.judge(is_whole, nature);
                     wrong.append(&mut found);
                 }
                 Err(odd) => wrong.push(format!("it printed {odd:?}")),
@@ -59,7 +61,7 @@ impl Numbered {
         Ok(numbered)
     }
 
-    fn judge(&self, launch: &Launch, nature: &Nature) -> Vec<String> {
+    fn judge(&self, is_whole: bool, nature: &Nature) -> Vec<String> {
         let mut wrong = Vec::new();
         let mut missing = 0;
         let mut before = 0;
@@ -74,23 +76,29 @@ impl Numbered {
         if self.last.is_some_and(|last| last < before) {
             wrong.push(format!("{before} was recorded of {:?}", self.last));
         }
-        let is_whole = has_ended_by_itself(launch, nature);
         // How many were dropped is told later than what follows them.
         if missing > 0 && (!nature.is_dropped || is_whole && missing > self.dropped) {
             wrong.push(format!("{missing} of {before} are missing, {} were dropped", self.dropped));
         }
         if is_whole && before > 0 && self.last.is_none() && self.dropped == 0 {
-            wrong.push(format!("it ended by itself, and nothing is recorded after {before}"));
+            wrong.push(format!(
+                "it did all that it had to do, and nothing is recorded after {before}"
+            ));
         }
         wrong
     }
 }
 
-/// Whether a program did all that it had to do.
-fn has_ended_by_itself(launch: &Launch, nature: &Nature) -> bool {
-    launch.ends.first().is_some_and(|told| match (told.end.cause, nature.fate) {
-        (ExitCause::Exited { .. }, _) => true,
+/// Whether a program did all that it had to do: it ended by itself, or as it was asked to.
+fn has_done_all(launch: &Launch, nature: &Nature, is_hurt: bool) -> bool {
+    let Some(end) = launch.ends.first().map(|told| &told.end) else { return false };
+    match (end.cause, nature.fate) {
+        (ExitCause::Exited { .. }, Fate::Exits(_)) => true,
+        (ExitCause::Exited { .. }, _) => !is_hurt,
         (ExitCause::Signaled { signal }, Fate::Dies(by)) => signal == by,
+        (ExitCause::Stopped { by: StoppedBy::Code { code } }, _) => {
+            nature.obeys == Some(code) && end.killed == 0 && !is_hurt
+        }
         _ => false,
-    })
+    }
 }

@@ -48,6 +48,7 @@ const KINDS: &[(u32, Kind)] = &[
     (3, kind("ticks", Lives, None, Reads::Nothing)),
     (3, kind("obeys", Lives, Some(0), Reads::Nothing)),
     (2, kind("obeys-ill", Lives, Some(7), Reads::Nothing)),
+    (2, kind("last-words", Lives, Some(0), Reads::Nothing)),
     (3, kind("deaf", Lives, None, Reads::Nothing)),
     (3, kind("daemon", Exits(0), None, Reads::Nothing)),
     (3, kind("with-daemon", Lives, None, Reads::Nothing)),
@@ -98,7 +99,10 @@ pub(super) fn cast(dice: &mut fastrand::Rng, faults: &Faults, folder: &Path) -> 
         })
         .when_behind(if is_dropped { WhenBehind::Drop } else { WhenBehind::Wait })
         .on_pause(on_pause)
-        .stop_grace(Duration::from_millis(dice.u64(50..400)))
+        .stop_grace(match kind.what {
+            "last-words" => Duration::from_secs(5),
+            _ => Duration::from_millis(dice.u64(50..400)),
+        })
         .silence(Silence::Ok)
         .build()
         .unwrap();

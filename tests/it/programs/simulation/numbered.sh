@@ -17,6 +17,8 @@ case "$1" in
     ticks)        ticks ;;
     obeys)        trap 'last; exit 0' TERM; ticks ;;
     obeys-ill)    trap 'last; exit 7' TERM; ticks ;;
+    # Its leader obeys at once, what it has started later.
+    last-words)   (trap 'sleep 0.7; last; exit 0' TERM; ticks) & trap 'exit 0' TERM; idle ;;
     deaf)         trap '' TERM; ticks ;;
     # The leader exits, and leaves something behind that has left the group and keeps the pipe open.
     daemon)       setsid sh "$0" deaf-idle & lines 10; last ;;
@@ -30,7 +32,7 @@ case "$1" in
     endless)      while :; do lines 500; sleep 0.05; done ;;
     reads)        while read -r _; do line; done; last ;;
     agent)        while read -r asked; do
-                      i=$((i + 1)); sleep 0.03
+                      i=$((i + 1)); sleep 0.12
                       echo "{\"type\":\"result\",\"result\":\"answer $i to $asked\"}"
                   done
                   echo "{\"type\":\"result\",\"result\":\"last $i\"}" ;;

@@ -1,11 +1,13 @@
 //! What paused sessions hold outside their memory, until their next run takes it.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, btree_map::Entry},
+    pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use futures::future::join_all;
+use tokio::sync::Notify;
 
 use super::{core::Core, wait::Wait};
 use crate::{
@@ -21,7 +23,18 @@ use crate::{
 
 /// The resources that were left by runs which came to rest.
 #[derive(Default)]
-pub(crate) struct Kept(Mutex<BTreeMap<SessionId, Vec<KeptOne>>>);
+pub(crate) struct Kept {
+    all: Mutex<All>,
+    /// Told whenever a limit was over and what it was for is closed.
+    closed: Notify,
+}
+
+#[derive(Default)]
+struct All {
+    held: BTreeMap<SessionId, Vec<KeptOne>>,
+    /// How often something of a session is being closed, since its limit is over.
+    closing: BTreeMap<SessionId, usize>,
+}
 
 pub(crate) struct KeptOne {
     holding: Holding,
@@ -33,9 +46,10 @@ pub(crate) struct KeptOne {
 }
 
 impl Kept {
-    /// Whether a session holds anything.
+    /// Whether a session holds anything, or it is not closed yet.
     pub(crate) fn has(&self, session: SessionId) -> bool {
-        self.lock().contains_key(&session)
+        let all = self.lock();
+        all.held.contains_key(&session) || all.closing.contains_key(&session)
     }
 
     /// Gives a run what its session holds.
@@ -44,26 +58,63 @@ impl Kept {
     }
 
     fn take_of(&self, session: SessionId) -> Vec<KeptOne> {
-        self.lock().remove(&session).unwrap_or_default()
+        self.lock().held.remove(&session).unwrap_or_default()
     }
 
     fn take_all(&self) -> Vec<KeptOne> {
-        std::mem::take(&mut *self.lock()).into_values().flatten().collect()
+        std::mem::take(&mut self.lock().held).into_values().flatten().collect()
     }
 
-    /// Gives out what a session has held for longer than it may.
-    fn take_due(&self, session: SessionId, now: WorkerTime) -> Vec<KeptOne> {
+    /// Gives out what a session has held for longer than it may, to be closed while the second lives.
+    fn take_due(&self, session: SessionId, now: WorkerTime) -> (Vec<KeptOne>, Closing<'_>) {
         let mut all = self.lock();
-        let kept = all.remove(&session).unwrap_or_default();
+        let kept = all.held.remove(&session).unwrap_or_default();
         let (due, rest): (Vec<_>, Vec<_>) = kept.into_iter().partition(|one| one.until <= now);
         if !rest.is_empty() {
-            all.insert(session, rest);
+            all.held.insert(session, rest);
         }
-        due
+        *all.closing.entry(session).or_default() += 1;
+        (due, Closing { kept: self, session })
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<SessionId, Vec<KeptOne>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Waits until nothing is being closed that a limit was for: of a session, or of any.
+    async fn until_closed(&self, session: Option<SessionId>) {
+        let is_closing = || match session {
+            Some(session) => self.lock().closing.contains_key(&session),
+            None => !self.lock().closing.is_empty(),
+        };
+        loop {
+            let mut closed = pin!(self.closed.notified());
+            closed.as_mut().enable();
+            if !is_closing() {
+                return;
+            }
+            closed.await;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, All> {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Something of a session is being closed, since its limit is over.
+struct Closing<'a> {
+    kept: &'a Kept,
+    session: SessionId,
+}
+
+impl Drop for Closing<'_> {
+    fn drop(&mut self) {
+        let mut all = self.kept.lock();
+        if let Entry::Occupied(mut closing) = all.closing.entry(self.session) {
+            *closing.get_mut() -= 1;
+            if *closing.get() == 0 {
+                closing.remove();
+            }
+        }
+        drop(all);
+        self.kept.closed.notify_waiters();
     }
 }
 
@@ -80,10 +131,11 @@ impl Core {
             let limit = Wait::spawn(&self.runtime, async move {
                 clock.sleep_until(until).await;
                 if let Some(core) = core.upgrade() {
-                    core.close(core.kept.take_due(session, until)).await;
+                    let (due, _closing) = core.kept.take_due(session, until);
+                    core.close(due).await;
                 }
             });
-            kept.entry(session).or_default().push(KeptOne { holding, until, owner, limit });
+            kept.held.entry(session).or_default().push(KeptOne { holding, until, owner, limit });
         }
     }
 
@@ -93,11 +145,13 @@ impl Core {
             return;
         }
         self.close(self.kept.take_of(session)).await;
+        self.kept.until_closed(Some(session)).await;
     }
 
     /// Closes what all sessions hold: their worker ends.
     pub(crate) async fn close_all_held(&self) {
         self.close(self.kept.take_all()).await;
+        self.kept.until_closed(None).await;
     }
 
     /// Lets go of what all sessions hold, without closing it: their worker was lost.

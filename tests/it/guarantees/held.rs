@@ -155,6 +155,17 @@ async fn a_stop_of_a_paused_session_waits_for_what_it_holds() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_stop_waits_also_for_what_is_being_closed_since_its_limit_is_over() {
+    let House { supervisor: _alive, session, log } = house(secs(3)).await;
+    session.pause().await.unwrap();
+    tokio::time::sleep(LIMIT + secs(1)).await;
+    assert_eq!(log.all(), ["cold"], "not closed yet");
+    session.stop().await.unwrap().ended().await.unwrap();
+    assert_eq!(session.status().await.unwrap().state(), State::Stopped);
+    assert_eq!(log.all(), ["cold", "closed"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_hangs_when_it_is_closed_holds_up_no_stop_for_ever() {
     let House { supervisor: _alive, session, log: _ } = house(secs(1_000_000)).await;
     session.pause().await.unwrap();

@@ -133,7 +133,7 @@ fn taken_for_another(found: &FoundSession, told: &ToldEnd) -> Option<String> {
         (_, RunEnd::Cancelled | RunEnd::Abandoned | RunEnd::Interrupted) => true,
         (Told::Success, RunEnd::Completed) => true,
         (Told::Failure, RunEnd::Failed { .. }) => true,
-        (Told::Stop, RunEnd::Yielded) => is_asked(found, told),
+        (_, RunEnd::Yielded) => is_asked(found, told),
         _ => false,
     };
     (!fits).then(|| format!("its run has {how}"))

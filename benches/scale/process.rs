@@ -42,6 +42,7 @@ fn in_a_process(row: &Row, side: Side, round: usize, scene: &Scene) -> anyhow::R
         .args(["--sessions", &scene.sessions.to_string()])
         .arg("--folder")
         .arg(&scene.folder)
+        .envs(row.allocator.variables().iter().copied())
         .stderr(Stdio::inherit())
         .output()?;
     ensure!(output.status.success(), "{who}: {}", output.status);

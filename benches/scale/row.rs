@@ -12,8 +12,32 @@ pub(crate) struct Row {
     /// What the floor is, in one line.
     pub(crate) floor: &'static str,
     pub(crate) figures: &'static [Figure],
+    /// How memory is allocated on both sides.
+    pub(crate) allocator: Allocator,
     /// Measures a side. Fails where what was done was not done well: a check, never a time.
     pub(crate) run: fn(Side, &Scene) -> anyhow::Result<Readings>,
+}
+
+/// How memory is allocated.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Allocator {
+    /// By the allocator of the system, as it is set.
+    AsItIs,
+    /// It keeps what was freed. That of glibc gives large buffers back to the system, and takes them anew, for each commit.
+    KeepsMemory,
+}
+
+impl Allocator {
+    /// What tells that of glibc; others keep memory without being told.
+    pub(crate) const fn variables(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Self::AsItIs => &[],
+            Self::KeepsMemory => &[
+                ("MALLOC_TRIM_THRESHOLD_", "1000000000"),
+                ("MALLOC_MMAP_THRESHOLD_", "1000000000"),
+            ],
+        }
+    }
 }
 
 /// One number of a row.

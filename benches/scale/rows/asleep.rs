@@ -20,7 +20,7 @@ use crate::{
     disk,
     floor::{actors, sled::open},
     readings::Readings,
-    row::{Figure, Reach, Row, Scene, Side, Unit},
+    row::{Allocator, Figure, Reach, Row, Scene, Side, Unit},
     workloads::{self, CALLERS, Idle},
 };
 
@@ -29,6 +29,7 @@ pub(crate) const ROW: Row = Row {
     what: "resident memory that lasts of a paused or completed session",
     floor: "of as many rows in bare sled, whose map of pages is in memory",
     figures: &[Figure { name: "each", unit: Unit::Bytes, reach: Reach::Above(16.0) }],
+    allocator: Allocator::AsItIs,
     run,
 };
 

@@ -11,7 +11,7 @@ use crate::{
         writer::Writer,
     },
     readings::{Readings, Times},
-    row::{Figure, Reach, Row, Scene, Side, Unit},
+    row::{Allocator, Figure, Reach, Row, Scene, Side, Unit},
     workloads::{self, Commits, Rewriting, Signals, Text},
 };
 
@@ -23,6 +23,7 @@ pub(crate) const ROW: Row = Row {
         Figure { name: "1 KiB", unit: Unit::Time, reach: Reach::AtMost(1.3) },
         Figure { name: "64 KiB", unit: Unit::Time, reach: Reach::AtMost(1.3) },
     ],
+    allocator: Allocator::AsItIs,
     run,
 };
 

@@ -18,7 +18,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use crate::{
     floor::actors,
     readings::{Readings, Times},
-    row::{Figure, Reach, Row, Scene, Side, Unit},
+    row::{Allocator, Figure, Reach, Row, Scene, Side, Unit},
     workloads::{self, Idle},
 };
 
@@ -33,6 +33,7 @@ pub(crate) const ROW: Row = Row {
         // How much of the load there was; the floor says how much there was to be.
         Figure { name: "load", unit: Unit::Rate, reach: Reach::AtLeast(0.9) },
     ],
+    allocator: Allocator::AsItIs,
     run,
 };
 

@@ -8,7 +8,7 @@ use super::checkpoint;
 use crate::{
     floor::{sled::Store, writer::Writer},
     readings::{Readings, Times},
-    row::{Figure, Reach, Row, Scene, Side, Unit},
+    row::{Allocator, Figure, Reach, Row, Scene, Side, Unit},
     workloads::{self, Commits, Rewriting, Signals, Text},
 };
 
@@ -22,6 +22,7 @@ pub(crate) const ROW: Row = Row {
         Figure { name: "rate of 1,000", unit: Unit::Rate, reach: Reach::AtLeast(0.85) },
         Figure { name: "p99 of 1,000", unit: Unit::Time, reach: Reach::AtMost(1.5) },
     ],
+    allocator: Allocator::AsItIs,
     run,
 };
 

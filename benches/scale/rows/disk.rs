@@ -12,7 +12,7 @@ use crate::{
         writer::Writer,
     },
     readings::Readings,
-    row::{Figure, Reach, Row, Scene, Side, Unit},
+    row::{Allocator, Figure, Reach, Row, Scene, Side, Unit},
     workloads::{self, Commits, Rewriting, Signals, Text},
 };
 
@@ -26,6 +26,7 @@ pub(crate) const ROW: Row = Row {
         Figure { name: "growth", unit: Unit::Times, reach: Reach::Below(1.1) },
         Figure { name: "beside sled", unit: Unit::Bytes, reach: Reach::AtMost(1.25) },
     ],
+    allocator: Allocator::AsItIs,
     run,
 };
 

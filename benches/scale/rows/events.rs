@@ -16,7 +16,7 @@ use crate::{
         writer::Writer,
     },
     readings::{Readings, Times},
-    row::{Figure, Reach, Row, Scene, Side, Unit},
+    row::{Allocator, Figure, Reach, Row, Scene, Side, Unit},
     workloads::{self, CALLERS, Telling},
 };
 
@@ -29,6 +29,7 @@ pub(crate) const ROW: Row = Row {
         Figure { name: "append", unit: Unit::Rate, reach: Reach::AtLeast(0.8) },
         Figure { name: "read", unit: Unit::Time, reach: Reach::AtMost(1.3) },
     ],
+    allocator: Allocator::AsItIs,
     run,
 };
 

@@ -24,7 +24,7 @@ use tracing::{
 
 use crate::{
     readings::{Readings, Times},
-    row::{Figure, Reach, Row, Scene, Side, Unit},
+    row::{Allocator, Figure, Reach, Row, Scene, Side, Unit},
     workloads::{self, CALLERS},
 };
 
@@ -39,6 +39,7 @@ pub(crate) const ROW: Row = Row {
         Figure { name: "at once p99.9", unit: Unit::Time, reach: Reach::Above(10e6) },
         Figure { name: "at once gone p99", unit: Unit::Time, reach: Reach::Above(1e9) },
     ],
+    allocator: Allocator::AsItIs,
     run,
 };
 

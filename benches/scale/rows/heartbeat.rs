@@ -16,7 +16,7 @@ use tokio::{sync::oneshot, time::Instant};
 
 use crate::{
     readings::{Readings, nanos},
-    row::{Figure, Reach, Row, Scene, Side, Unit},
+    row::{Allocator, Figure, Reach, Row, Scene, Side, Unit},
 };
 
 pub(crate) const ROW: Row = Row {
@@ -27,6 +27,7 @@ pub(crate) const ROW: Row = Row {
         Figure { name: "in the run", unit: Unit::Time, reach: Reach::AtMost(1.3) },
         Figure { name: "by a handle", unit: Unit::Time, reach: Reach::AtMost(2.0) },
     ],
+    allocator: Allocator::AsItIs,
     run,
 };
 

@@ -13,7 +13,7 @@ use crate::{
         writer::Writer,
     },
     readings::{Readings, Times},
-    row::{Figure, Reach, Row, Scene, Side, Unit},
+    row::{Allocator, Figure, Reach, Row, Scene, Side, Unit},
     workloads::{self, Chat, Chatting, Commits, Signals, random_text},
 };
 
@@ -28,6 +28,7 @@ pub(crate) const ROW: Row = Row {
         Figure { name: "written", unit: Unit::Times, reach: Reach::Below(3.0) },
         Figure { name: "turn", unit: Unit::Time, reach: Reach::Any },
     ],
+    allocator: Allocator::AsItIs,
     run,
 };
 

@@ -17,7 +17,7 @@ use tokio::{
 use crate::{
     programs,
     readings::Readings,
-    row::{Figure, Reach, Row, Scene, Side, Unit},
+    row::{Allocator, Figure, Reach, Row, Scene, Side, Unit},
     workloads,
 };
 
@@ -27,6 +27,7 @@ pub(crate) const ROW: Row = Row {
            durable events and it has completed",
     floor: "a task that reads the same pipe by lines, and keeps none of them",
     figures: &[Figure { name: "rate", unit: Unit::Rate, reach: Reach::AtLeast(0.7) }],
+    allocator: Allocator::KeepsMemory,
     run,
 };
 

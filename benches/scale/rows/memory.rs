@@ -4,7 +4,7 @@ use crate::{
     disk,
     floor::actors,
     readings::Readings,
-    row::{Figure, Reach, Row, Scene, Side, Unit},
+    row::{Allocator, Figure, Reach, Row, Scene, Side, Unit},
     workloads::{self, Idle},
 };
 
@@ -13,6 +13,7 @@ pub(crate) const ROW: Row = Row {
     what: "resident memory of an idle active session with an empty state and a live timer",
     floor: "a linked actor, and a task with a channel",
     figures: &[Figure { name: "each", unit: Unit::Bytes, reach: Reach::AtMost(1.25) }],
+    allocator: Allocator::AsItIs,
     run,
 };
 

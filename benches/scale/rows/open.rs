@@ -13,7 +13,7 @@ use uuid::Uuid;
 use crate::{
     floor::sled::{Store, inside},
     readings::{Readings, Times},
-    row::{Figure, Reach, Row, Scene, Side, Unit},
+    row::{Allocator, Figure, Reach, Row, Scene, Side, Unit},
     workloads::{self, RESTING, Resting, Text},
 };
 
@@ -22,6 +22,7 @@ pub(crate) const ROW: Row = Row {
     what: "a store of all sessions and ten events of each, opened for a worker, at the median",
     floor: "the same database opened, and all records read",
     figures: &[Figure { name: "each", unit: Unit::Time, reach: Reach::AtMost(1.2) }],
+    allocator: Allocator::AsItIs,
     run,
 };
 

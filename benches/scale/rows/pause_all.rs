@@ -13,7 +13,7 @@ use crate::{
         writer::Writer,
     },
     readings::Readings,
-    row::{Figure, Reach, Row, Scene, Side, Unit},
+    row::{Allocator, Figure, Reach, Row, Scene, Side, Unit},
     workloads::{self, CALLERS, RESTING, Resting, Text},
 };
 
@@ -22,6 +22,7 @@ pub(crate) const ROW: Row = Row {
     what: "durable pauses of all sessions, with 1 KiB of state each, from 512 callers",
     floor: "the same rows by one thread that writes, and then linked actors stopped",
     figures: &[Figure { name: "all", unit: Unit::Time, reach: Reach::AtMost(1.25) }],
+    allocator: Allocator::AsItIs,
     run,
 };
 

@@ -28,7 +28,7 @@ use crate::{
         writer::{Line, Writer},
     },
     readings::{Readings, Times},
-    row::{Figure, Reach, Row, Scene, Side, Unit},
+    row::{Allocator, Figure, Reach, Row, Scene, Side, Unit},
 };
 
 pub(crate) const ROW: Row = Row {
@@ -36,6 +36,7 @@ pub(crate) const ROW: Row = Row {
     what: "from the panic of a run to the first poll of the next, with one commit in between",
     floor: "a respawn on the supervision event, after the same rows by one thread that writes",
     figures: &[Figure { name: "p50", unit: Unit::Time, reach: Reach::AtMost(1.5) }],
+    allocator: Allocator::AsItIs,
     run,
 };
 

@@ -14,7 +14,7 @@ use crate::{
         writer::Writer,
     },
     readings::Readings,
-    row::{Figure, Reach, Row, Scene, Side, Unit},
+    row::{Allocator, Figure, Reach, Row, Scene, Side, Unit},
     workloads::{self, RESTING, Resting, Text},
 };
 
@@ -25,6 +25,7 @@ pub(crate) const ROW: Row = Row {
     floor: "their rows read and decoded, then linked actors and tasks spawned, then the same rows \
             by one thread that writes",
     figures: &[Figure { name: "all", unit: Unit::Time, reach: Reach::AtMost(1.5) }],
+    allocator: Allocator::AsItIs,
     run,
 };
 

@@ -9,7 +9,7 @@ use crate::{
         writer::Writer,
     },
     readings::Readings,
-    row::{Figure, Reach, Row, Scene, Side, Unit},
+    row::{Allocator, Figure, Reach, Row, Scene, Side, Unit},
     workloads::{self, CALLERS, Idle},
 };
 use sessionkeeper::{Start, State};
@@ -19,6 +19,7 @@ pub(crate) const ROW: Row = Row {
     what: "durable starts of all sessions, from 512 callers",
     floor: "linked actors and tasks spawned, and then the same rows by one thread that writes",
     figures: &[Figure { name: "all", unit: Unit::Time, reach: Reach::AtMost(1.5) }],
+    allocator: Allocator::AsItIs,
     run,
 };
 

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use crate::{
     readings::{Readings, nanos},
-    row::{Figure, Reach, Row, Scene, Side, Unit},
+    row::{Allocator, Figure, Reach, Row, Scene, Side, Unit},
     workloads::{self, Idle},
 };
 
@@ -20,6 +20,7 @@ pub(crate) const ROW: Row = Row {
         Figure { name: "by id", unit: Unit::Time, reach: Reach::AtMost(3.0) },
         Figure { name: "by handle", unit: Unit::Time, reach: Reach::AtMost(3.0) },
     ],
+    allocator: Allocator::AsItIs,
     run,
 };
 

@@ -27,7 +27,7 @@ use crate::{
     },
     programs,
     readings::{Readings, Times},
-    row::{Figure, Reach, Row, Scene, Side, Unit},
+    row::{Allocator, Figure, Reach, Row, Scene, Side, Unit},
     workloads,
 };
 
@@ -40,6 +40,7 @@ pub(crate) const ROW: Row = Row {
         Figure { name: "p50", unit: Unit::Time, reach: Reach::Any },
         Figure { name: "p99", unit: Unit::Time, reach: Reach::Above(5e6) },
     ],
+    allocator: Allocator::AsItIs,
     run,
 };
 

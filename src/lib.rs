@@ -332,6 +332,7 @@ pub use model::{
     state::{InvalidTransition, PauseCause, Phase, Restarting, State, Trigger, transition},
     time::{SupervisedTime, Timestamp, WorkerTime},
     usage::Usage,
+    vocabulary,
 };
 pub use policy::{
     Backoff, InvalidPolicy, Limit, OnExhausted, OnIdle, OnSilence, Policy, PolicyBuilder,

@@ -11,3 +11,4 @@ pub(crate) mod state;
 mod tests;
 pub(crate) mod time;
 pub(crate) mod usage;
+pub mod vocabulary;

@@ -296,6 +296,7 @@ mod faults;
 #[cfg(all(feature = "sled", any(test, fuzzing)))]
 #[doc(hidden)]
 pub mod fuzzing;
+mod groups;
 mod health;
 mod model;
 mod policy;
@@ -317,6 +318,7 @@ pub mod testing;
 mod workload;
 
 pub use builder::{BuildError, Builder};
+pub use groups::GroupReport;
 pub use health::Health;
 pub use model::{
     event::{Cause, Event, EventRecord, Fact, FileAction, Lifecycle, RunEnd},

@@ -65,7 +65,7 @@ impl Supervisor {
         Self { owner: Arc::new(Owner { core, recovered, shutdown }) }
     }
 
-    fn core(&self) -> &Arc<Core> {
+    pub(crate) fn core(&self) -> &Arc<Core> {
         &self.owner.core
     }
 

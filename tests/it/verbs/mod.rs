@@ -14,6 +14,7 @@ mod bad_input;
 mod concurrent;
 mod crowd;
 mod find_list;
+mod groups;
 mod pause;
 mod precedence;
 mod send;

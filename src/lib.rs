@@ -348,6 +348,7 @@ pub use runtime::{
 };
 pub use session::{
     NotRunning, Paused, Receipt, Session, SessionHandle, Snapshot, StopReport, StopTicket,
+    SubscribeError, Update,
 };
 pub use start::{Json, Slot, Start};
 pub use status::{Activity, Settled, Status};

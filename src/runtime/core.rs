@@ -242,7 +242,7 @@ impl Core {
     /// Makes a commit visible.
     pub(crate) fn announce(&self, record: &Arc<SessionRecord>, events: &[EventRecord]) {
         telemetry::committed(record, events);
-        self.hub.publish(record);
+        self.hub.publish(record, events);
         let unheard = faults::planted(Bug::LoseWakeUp) && record.state() == State::Paused;
         if record.ready_since().is_some() && !unheard {
             self.ready.notify_one();

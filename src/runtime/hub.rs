@@ -1,13 +1,16 @@
-//! Who watches which session. A session that nobody watches costs nothing here.
+//! Who watches which session, and who follows its events. A session that nobody watches costs nothing here.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use tokio::sync::Notify;
 
-use crate::model::{ids::SessionId, record::SessionRecord};
+use crate::model::{event::EventRecord, ids::SessionId, record::SessionRecord};
+
+/// How many of the newest events of a session are kept for those who follow it. Who is further behind reads the store.
+const TAIL: usize = 64;
 
 /// The watchers of all sessions.
 #[derive(Debug, Default)]
@@ -29,6 +32,10 @@ struct Shown {
     /// How often something was published.
     count: u64,
     closed: bool,
+    /// How many follow the events.
+    followers: usize,
+    /// The newest events, without gaps.
+    tail: VecDeque<Arc<EventRecord>>,
 }
 
 /// One who watches a session.
@@ -46,9 +53,9 @@ impl Hub {
         Watch { watched, seen }
     }
 
-    /// Shows a committed record to those who watch it; again, if what the session does has
-    /// changed meanwhile.
-    pub(crate) fn publish(&self, record: &Arc<SessionRecord>) {
+    /// Shows a committed record, and the events that it came with, to those who watch it; again, and without events,
+    /// if what the session does has changed meanwhile.
+    pub(crate) fn publish(&self, record: &Arc<SessionRecord>, events: &[EventRecord]) {
         let mut sessions = self.lock();
         let Some(watched) = sessions.get(&record.id) else {
             return;
@@ -61,6 +68,7 @@ impl Hub {
         if shown.record.as_ref().is_none_or(|shown| shown.version <= record.version) {
             shown.record = Some(Arc::clone(record));
             shown.count += 1;
+            shown.remember(events);
             watched.changed.notify_waiters();
         }
     }
@@ -75,6 +83,31 @@ impl Hub {
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<SessionId, Arc<Watched>>> {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Shown {
+    /// Keeps events for those who follow.
+    fn remember(&mut self, events: &[EventRecord]) {
+        if self.followers == 0 {
+            return;
+        }
+        for event in events {
+            if self.tail.back().is_some_and(|last| last.sequence + 1 != event.sequence) {
+                self.tail.clear();
+            }
+            if self.tail.len() == TAIL {
+                self.tail.pop_front();
+            }
+            self.tail.push_back(Arc::new(event.clone()));
+        }
+    }
+
+    /// The events that are kept from this one on, if it is among them.
+    fn tail_from(&self, next: u64) -> Option<VecDeque<Arc<EventRecord>>> {
+        let skipped = next.checked_sub(self.tail.front()?.sequence)?;
+        let skipped = usize::try_from(skipped).ok().filter(|skipped| *skipped < self.tail.len())?;
+        Some(self.tail.iter().skip(skipped).cloned().collect())
     }
 }
 
@@ -109,6 +142,66 @@ impl Watch {
                 return None;
             }
             changed.await;
+        }
+    }
+}
+
+/// One who follows the events of a session.
+#[derive(Debug)]
+pub(crate) struct Follower {
+    watch: Watch,
+    /// The newest event that is known of.
+    newest: u64,
+}
+
+/// What follows an event.
+pub(crate) enum Newer {
+    /// These.
+    Events(VecDeque<Arc<EventRecord>>),
+    /// What is in the store, up to this one.
+    Stored { newest: u64 },
+    /// Nothing more: the worker has ended.
+    Over,
+}
+
+impl Watch {
+    /// Follows the events too, from a record on that was read since the watch began.
+    pub(crate) fn follow(self, record: &SessionRecord) -> Follower {
+        self.watched.lock().followers += 1;
+        Follower { watch: self, newest: record.last_event }
+    }
+}
+
+impl Follower {
+    /// Waits until there is this event, or one after it. Cancel safe.
+    pub(crate) async fn newer(&mut self, next: u64) -> Newer {
+        let watched = Arc::clone(&self.watch.watched);
+        loop {
+            let mut changed = std::pin::pin!(watched.changed.notified());
+            changed.as_mut().enable();
+            {
+                let shown = watched.lock();
+                let shown_last = shown.record.as_ref().map_or(0, |record| record.last_event);
+                self.newest = self.newest.max(shown_last);
+                if self.newest >= next {
+                    let stored = Newer::Stored { newest: self.newest };
+                    return shown.tail_from(next).map_or(stored, Newer::Events);
+                }
+                if shown.closed {
+                    return Newer::Over;
+                }
+            }
+            changed.await;
+        }
+    }
+}
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        let mut shown = self.watch.watched.lock();
+        shown.followers -= 1;
+        if shown.followers == 0 {
+            shown.tail = VecDeque::new();
         }
     }
 }

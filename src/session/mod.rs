@@ -1,10 +1,12 @@
 //! Handles: how callers speak to one session.
 
 mod answers;
+mod subscription;
 mod typed;
 
 pub use self::{
     answers::{NotRunning, Paused, Receipt, Snapshot, StopReport, StopTicket},
+    subscription::{SubscribeError, Update},
     typed::SessionHandle,
 };
 

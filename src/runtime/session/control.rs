@@ -42,7 +42,7 @@ impl Session {
     /// What a session does is seen by its watchers although nothing is committed for it.
     fn show_pausing(&self, pausing: bool) {
         self.live.show_pausing(pausing);
-        self.core.hub.publish(&self.record);
+        self.core.hub.publish(&self.record, &[]);
     }
 
     /// Whether it runs, and nobody has asked it for anything else.

@@ -22,6 +22,7 @@ mod slots;
 mod start;
 mod status;
 mod stop;
+mod subscribe;
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);

@@ -18,7 +18,7 @@ use crate::faults::{self, Bug};
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// How long is waited between two looks at least.
 const PAUSE: Duration = Duration::from_millis(1);
-/// How often a look may fail.
+/// How often a look may fail, or not come to its end.
 const BLIND_LOOKS: u32 = 50;
 
 /// What it took.
@@ -99,41 +99,46 @@ async fn alive(
     running: &Running,
     signal: Option<Signal>,
 ) -> Vec<Member> {
-    for _ in 0..2 {
-        let members = look(launcher, tree, running, signal).await;
+    let mut empty = 0;
+    for _ in 0..BLIND_LOOKS {
+        let (members, is_whole) = look(launcher, tree, running, signal).await;
         reap(&members);
         let mut alive = members.into_iter().filter(Member::is_alive).peekable();
         if alive.peek().is_some() {
             return alive.collect();
+        }
+        empty += u32::from(is_whole);
+        if empty == 2 {
+            break;
         }
     }
     // It may have been started since.
     if running.has_exited() { Vec::new() } else { vec![Member::leader(running.identity)] }
 }
 
-/// What a look at the machine shows of a tree. Where nothing can be seen, that is tried for a while, and then there
-/// are the program and its group.
+/// What a look at the machine shows of a tree, and whether that is all. Where nothing can be seen, that is tried for a while,
+/// and then there are the program and its group.
 async fn look(
     launcher: &Launcher,
     tree: &mut Tree,
     running: &Running,
     signal: Option<Signal>,
-) -> Vec<Member> {
+) -> (Vec<Member>, bool) {
     for _ in 0..BLIND_LOOKS {
         let survey = match signal {
             Some(signal) => launcher.survey_and_signal(tree.launch(), signal).await,
             None => launcher.survey().await,
         };
         if let Ok(survey) = survey {
-            return tree.members(&survey);
+            return (tree.members(&survey), survey.is_whole);
         }
         sleep(LOOK_AGAIN).await;
     }
     if !running.has_exited() {
-        return vec![Member::leader(running.identity)];
+        return (vec![Member::leader(running.identity)], true);
     }
     running.signal_group(Signal::KILL);
-    Vec::new()
+    (Vec::new(), true)
 }
 
 /// Reaps those that became children of this process when their own parents had died. Only ours are: nobody
@@ -153,12 +158,14 @@ pub(super) async fn freeze(launcher: &Launcher, tree: &mut Tree, running: &Runni
     }
     running.signal_group(Signal::STOP);
     let mut told = HashSet::new();
+    let mut unfinished = 0;
     loop {
         let Ok(survey) = launcher.survey_and_signal(tree.launch(), Signal::STOP).await else {
             return;
         };
         let moving: Vec<_> = living(tree, &survey).filter(|one| one.moves(&told)).collect();
-        if moving.is_empty() {
+        unfinished += u32::from(!survey.is_whole);
+        if moving.is_empty() && (survey.is_whole || unfinished > BLIND_LOOKS) {
             return;
         }
         for one in moving {

@@ -48,10 +48,11 @@ impl Launch {
             let survey = launcher.survey().await?;
             let left = survey::left_over(&survey, process, |mark| mark.is_of_session(session));
             let alive: Vec<_> = left.into_iter().filter(Member::is_alive).collect();
-            if alive.is_empty() {
+            let is_late = Instant::now() >= until;
+            if alive.is_empty() && (survey.is_whole || is_late) {
                 return Ok(killed.len());
             }
-            if Instant::now() >= until {
+            if is_late {
                 let numbers: Vec<_> = alive.iter().map(|one| one.identity.pid).collect();
                 let what = format!("processes {numbers:?} of an earlier run cannot be ended");
                 return Err(io::Error::other(what));

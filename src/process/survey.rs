@@ -44,12 +44,19 @@ pub(super) struct Survey {
     all: Vec<Seen>,
     /// Where each is, by its number.
     places: HashMap<i32, usize>,
+    /// Whether nobody is missing who ran at its end.
+    pub(super) is_whole: bool,
 }
 
 impl Survey {
     pub(super) fn new(all: Vec<Seen>) -> Self {
         let places = all.iter().enumerate().map(|(place, seen)| (seen.identity.pid, place));
-        Self { places: places.collect(), all }
+        Self { places: places.collect(), all, is_whole: true }
+    }
+
+    /// One that was given up: there was always somebody new.
+    pub(super) fn unfinished(all: Vec<Seen>) -> Self {
+        Self { is_whole: false, ..Self::new(all) }
     }
 
     pub(super) fn find(&self, pid: i32) -> Option<&Seen> {

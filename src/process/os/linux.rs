@@ -50,9 +50,10 @@ pub(in crate::process) fn survey(on_look: impl Fn(&Seen)) -> io::Result<Survey> 
         let mut pids = listed()?;
         pids.retain(|pid| !seen.contains_key(pid) || bare.contains_key(pid));
         if pids.is_empty() {
-            break;
+            return Ok(Survey::new(seen.into_values().collect()));
         }
-        for pid in pids {
+        // Mostly the newest are the first to be gone.
+        for pid in pids.into_iter().rev() {
             match Process::new(pid).and_then(|process| look_at(&process)) {
                 Ok((one, is_bare)) => {
                     on_look(&one);
@@ -67,7 +68,7 @@ pub(in crate::process) fn survey(on_look: impl Fn(&Seen)) -> io::Result<Survey> 
             }
         }
     }
-    Ok(Survey::new(seen.into_values().collect()))
+    Ok(Survey::unfinished(seen.into_values().collect()))
 }
 
 /// The numbers of all that runs, read before anybody is looked at: what multiplies would make the list endless.

@@ -58,7 +58,7 @@ fn check(seed: u64) -> Option<String> {
 #[test]
 #[allow(clippy::print_stdout, reason = "what happened how often is for people")]
 fn whatever_befalls_programs_every_promise_holds() {
-    let count = number("SESSIONKEEPER_PROGRAM_SEEDS").unwrap_or(12);
+    let count = number("SESSIONKEEPER_PROGRAM_SEEDS").unwrap_or(24);
     let first = number("SESSIONKEEPER_FIRST_PROGRAM_SEED").unwrap_or(0);
     let next = AtomicUsize::new(0);
     let seeds: Vec<u64> = (first..first + count).collect();

@@ -55,6 +55,7 @@ impl Survey {
     }
 
     /// One that was given up: there was always somebody new.
+    #[cfg(target_os = "linux")]
     pub(super) fn unfinished(all: Vec<Seen>) -> Self {
         Self { is_whole: false, ..Self::new(all) }
     }

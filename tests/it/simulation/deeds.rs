@@ -14,6 +14,7 @@ use sessionkeeper::{
 
 use super::{
     player::{Cue, Player, a_play},
+    tables::{Table, table},
     weighted,
 };
 use crate::oracle::ledger::{Answer, Book, Sight, Verb};
@@ -27,20 +28,9 @@ pub(super) const SECOND: Duration = Duration::from_secs(1);
 /// Far beyond everything that a caller may have to wait for, a freeze or two included.
 const HANGS: Duration = Duration::from_secs(24 * 3600);
 
-macro_rules! deeds {
-    ($($name:ident: $weight:literal,)+) => {
-        /// Something that a caller does, or that happens around it.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        pub(super) enum Deed { $($name,)+ }
-
-        impl Deed {
-            pub(super) const ALL: &[Self] = &[$(Self::$name,)+];
-            const TABLE: &[(u32, Self)] = &[$(($weight, Self::$name),)+];
-        }
-    };
-}
-
-deeds! {
+table! {
+    /// Something that a caller does, or that happens around it.
+    Deed by u32 {
     Start: 8,
     StartAgain: 4,
     StartInSlot: 2,
@@ -74,6 +64,7 @@ deeds! {
     JumpTenYears: 1,
     Freeze: 1,
     Outage: 2,
+    }
 }
 
 /// A session that a caller may speak to.
@@ -115,7 +106,7 @@ type Handle<const V: u32> = SessionHandle<Player<V>>;
 impl<const V: u32> Caller<V> {
     /// Does one thing, as the dice say. A caller may lose its patience and drop the question.
     pub(super) async fn step(&mut self) -> Deed {
-        let deed = weighted(&mut self.dice, Deed::TABLE);
+        let deed = weighted(&mut self.dice, Deed::ALL);
         let patience = match self.dice.u8(0..10) {
             0 => Duration::from_millis(self.dice.u64(0..50)),
             _ => HANGS,

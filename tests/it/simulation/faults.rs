@@ -2,33 +2,22 @@
 
 use std::{
     cell::RefCell,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicU64, Ordering},
-    },
+    marker::PhantomData,
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
 use sessionkeeper::testing::{Call, Interference};
 
-use super::dice;
+use super::{
+    TALLY, dice,
+    tables::{Table, Tally, table},
+};
 use crate::oracle::ledger::Book;
 
-macro_rules! faults {
-    ($($name:ident: $chance:literal,)+) => {
-        /// A kind of fault.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        pub(super) enum Fault { $($name,)+ }
-
-        impl Fault {
-            pub(super) const ALL: &[Self] = &[$(Self::$name,)+];
-            /// How likely it is, each time that it could strike, in a seed that has it.
-            const CHANCES: &[f64] = &[$($chance,)+];
-        }
-    };
-}
-
-faults! {
+table! {
+    /// A kind of fault, and how likely it is, each time that it could strike, in a seed that has it.
+    Fault by f64 {
     StoreFails: 0.05,
     StoreLosesAnswer: 0.05,
     StoreYields: 0.3,
@@ -56,21 +45,22 @@ faults! {
     InputDecodePanics: 0.02,
     MigrateInputFails: 0.6,
     MigrateInputPanics: 0.6,
+    }
 }
-
-/// How often each struck, over all seeds.
-pub(super) static STRUCK: [AtomicU64; Fault::ALL.len()] =
-    [const { AtomicU64::new(0) }; Fault::ALL.len()];
 
 /// What goes wrong in one life of a worker. Each kind has random numbers of its own, so that one
 /// that strikes more or less often changes nothing about the others.
 #[derive(Clone)]
-pub(super) struct Faults(Arc<Mutex<Inner>>);
+pub(crate) struct Faults<K = Fault> {
+    inner: Arc<Mutex<Inner>>,
+    kind: PhantomData<fn(K)>,
+}
 
 struct Inner {
     chances: Vec<f64>,
     dice: Vec<fastrand::Rng>,
     book: Book,
+    tally: &'static Tally,
 }
 
 impl Faults {
@@ -78,38 +68,59 @@ impl Faults {
     pub(super) fn new(seed: u64, life: u64, book: Book) -> Self {
         let mut choice = dice(seed, "which faults", 0);
         let level = [0.0, 0.3, 1.0, 1.0, 2.0][choice.usize(0..5)];
-        let mut chances = Fault::CHANCES.to_vec();
-        for chance in &mut chances {
-            let has = choice.u8(0..10) < 4;
-            *chance = if has { (*chance * level).min(0.6) } else { 0.0 };
-        }
+        let levels = Fault::ALL.iter().map(|_| if choice.u8(0..10) < 4 { level } else { 0.0 });
         let of = |kind| dice(seed, "faults", life << 8 | kind);
-        let dice = (0..chances.len() as u64).map(of).collect();
-        Self(Arc::new(Mutex::new(Inner { chances, dice, book })))
+        Self::with(levels.collect(), of, book, &TALLY)
+    }
+}
+
+impl<K: Table<Likelihood = f64>> Faults<K> {
+    /// Faults that are so many times as likely as in their table.
+    pub(crate) fn with(
+        levels: Vec<f64>,
+        dice: impl Fn(u64) -> fastrand::Rng,
+        book: Book,
+        tally: &'static Tally,
+    ) -> Self {
+        let chances = K::ALL.iter().zip(levels);
+        let chances = chances.map(|((chance, _), level)| (chance * level).min(0.6)).collect();
+        let dice = (0..K::ALL.len() as u64).map(dice).collect();
+        let inner = Arc::new(Mutex::new(Inner { chances, dice, book, tally }));
+        Self { inner, kind: PhantomData }
     }
 
     /// No more faults.
-    pub(super) fn end(&self) {
-        self.0.lock().unwrap().chances.fill(0.0);
+    pub(crate) fn end(&self) {
+        self.inner.lock().unwrap().chances.fill(0.0);
     }
 
     /// Whether this fault strikes now.
-    pub(super) fn strikes(&self, fault: Fault) -> bool {
-        let mut inner = self.0.lock().unwrap();
-        let chance = inner.chances[fault as usize];
-        let strikes = inner.dice[fault as usize].f64() < chance;
+    pub(crate) fn strikes(&self, fault: K) -> bool {
+        let mut inner = self.inner.lock().unwrap();
+        let chance = inner.chances[fault.place()];
+        let strikes = inner.dice[fault.place()].f64() < chance;
         if strikes {
-            STRUCK[fault as usize].fetch_add(1, Ordering::Relaxed);
+            inner.tally.count(fault.name());
             inner.book.note(|| format!("{fault:?}"));
         }
         strikes
     }
 
-    /// How long a fault of this kind lasts.
-    pub(super) fn span(&self, fault: Fault, most: u64) -> Duration {
-        Duration::from_millis(self.0.lock().unwrap().dice[fault as usize].u64(1..=most))
+    /// How long a fault of this kind lasts, in milliseconds.
+    pub(crate) fn span(&self, fault: K, most: u64) -> Duration {
+        Duration::from_millis(self.inner.lock().unwrap().dice[fault.place()].u64(1..=most))
     }
 
+    /// Notes what happens to a call of the store.
+    pub(crate) fn note(&self, call: Call, fault: Interference) -> Interference {
+        if fault != Interference::None {
+            self.inner.lock().unwrap().book.note(|| format!("store: {call:?} {fault:?}"));
+        }
+        fault
+    }
+}
+
+impl Faults {
     /// What happens to a call of the store.
     pub(super) fn interfere(&self, call: Call) -> Interference {
         let fault = if self.strikes(Fault::StoreFails) {
@@ -131,10 +142,7 @@ impl Faults {
         } else {
             Interference::None
         };
-        if fault != Interference::None {
-            self.0.lock().unwrap().book.note(|| format!("store: {call:?} {fault:?}"));
-        }
-        fault
+        self.note(call, fault)
     }
 
     /// How late a timer rings.

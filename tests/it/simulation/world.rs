@@ -16,13 +16,14 @@ use sessionkeeper::{
 use tokio::{runtime::Runtime, sync::Notify};
 
 use super::{
-    Judged, count_deed, count_end,
+    Judged, TALLY,
     deeds::{Caller, SECOND, Shared},
     dice,
     faults::{Faults, set_present},
     panics,
     player::Player,
     policies,
+    tables::Table,
 };
 use crate::oracle::{
     self,
@@ -45,14 +46,15 @@ pub(super) enum End {
 }
 
 impl End {
+    /// The names of all that there are.
     pub(super) const NAMES: [&str; 4] = ["Crash", "Drop", "ShutDown", "Drain"];
 
-    const fn index(self) -> usize {
+    const fn name(self) -> &'static str {
         match self {
-            Self::Crash => 0,
-            Self::Drop => 1,
-            Self::ShutDown(_) => 2,
-            Self::Drain => 3,
+            Self::Crash => "Crash",
+            Self::Drop => "Drop",
+            Self::ShutDown(_) => "ShutDown",
+            Self::Drain => "Drain",
         }
     }
 }
@@ -142,7 +144,7 @@ impl World {
                 () = self.go_through::<V>(&mut life, &faults, &crash) => true,
             }
         });
-        count_end(life.end.index());
+        TALLY.count(life.end.name());
         if ended && !matches!(life.end, End::Crash) {
             self.count_leftovers(&runtime);
         }
@@ -330,7 +332,7 @@ async fn act<const V: u32>(mut caller: Caller<V>, steps: usize) {
     for _ in 0..steps {
         // What the store or the workload was told to do may take a caller down.
         if let Ok(deed) = AssertUnwindSafe(caller.step()).catch_unwind().await {
-            count_deed(deed);
+            TALLY.count(deed.name());
         }
     }
 }

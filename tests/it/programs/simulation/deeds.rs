@@ -25,26 +25,19 @@ use crate::{
         programs::{Alive, Program, Rest},
     },
     programs::kit::{Handle, Programs},
-    simulation::{deeds::not_done, weighted},
+    simulation::{
+        deeds::not_done,
+        tables::{Table, table},
+        weighted,
+    },
 };
 
 /// Nothing here takes so long unless it hangs.
 pub(super) const HANGS: Duration = Duration::from_secs(60);
 
-macro_rules! deeds {
-    ($($name:ident: $weight:literal,)+) => {
-        /// Something that a caller does, or that befalls a program.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        pub(super) enum Deed { $($name,)+ }
-
-        impl Deed {
-            pub(super) const ALL: &[Self] = &[$(Self::$name,)+];
-            const TABLE: &[(u32, Self)] = &[$(($weight, Self::$name),)+];
-        }
-    };
-}
-
-deeds! {
+table! {
+    /// Something that a caller does, or that befalls a program.
+    Deed by u32 {
     Start: 16,
     Send: 14,
     SendEndOfFile: 2,
@@ -63,6 +56,7 @@ deeds! {
     HaltLeader: 2,
     KillAny: 4,
     RemoveFolder: 1,
+    }
 }
 
 /// A session that a caller may speak to.
@@ -101,7 +95,7 @@ pub(super) struct Caller {
 impl Caller {
     /// Does one thing, as the dice say. A caller may lose its patience and drop the question.
     pub(super) async fn step(&mut self) -> Deed {
-        let deed = weighted(&mut self.dice, Deed::TABLE);
+        let deed = weighted(&mut self.dice, Deed::ALL);
         let patience = match self.dice.u8(0..10) {
             0 => Duration::from_millis(self.dice.u64(0..50)),
             _ => HANGS,

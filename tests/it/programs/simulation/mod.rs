@@ -17,7 +17,7 @@
 use std::{
     sync::{
         Mutex,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicUsize, Ordering},
     },
     thread,
 };
@@ -31,16 +31,22 @@ mod world;
 
 use self::{
     deeds::Deed,
-    faults::{Fault, STRUCK},
+    faults::Fault,
     world::{End, play},
 };
-use crate::{simulation::Ends, support::number};
+use crate::{
+    simulation::{
+        Ends,
+        tables::{Table, Tally},
+    },
+    support::number,
+};
 
 /// How many seeds each processor plays at a time: they mostly wait.
 const AT_ONCE: usize = 3;
 
-static DONE: [AtomicU64; Deed::ALL.len()] = [const { AtomicU64::new(0) }; Deed::ALL.len()];
-static ENDED: [AtomicU64; End::NAMES.len()] = [const { AtomicU64::new(0) }; End::NAMES.len()];
+/// How often each fault, each deed and each end happened.
+static TALLY: Tally = Tally::new();
 
 /// Plays a seed; what is wrong with it, and what happened.
 fn check(seed: u64) -> Option<String> {
@@ -56,7 +62,6 @@ fn check(seed: u64) -> Option<String> {
 }
 
 #[test]
-#[allow(clippy::print_stdout, reason = "what happened how often is for people")]
 fn whatever_befalls_programs_every_promise_holds() {
     let count = number("SESSIONKEEPER_PROGRAM_SEEDS").unwrap_or(24);
     let first = number("SESSIONKEEPER_FIRST_PROGRAM_SEED").unwrap_or(0);
@@ -85,18 +90,7 @@ fn whatever_befalls_programs_every_promise_holds() {
     if count < 100 {
         return;
     }
-    let faults = Fault::ALL.iter().map(|fault| format!("{fault:?}")).zip(&STRUCK);
-    let deeds = Deed::ALL.iter().map(|deed| format!("{deed:?}")).zip(&DONE);
-    let ends = End::NAMES.iter().map(|end| (*end).to_owned()).zip(&ENDED);
-    let mut never = Vec::new();
-    for (what, times) in faults.chain(deeds).chain(ends) {
-        let times = times.load(Ordering::Relaxed);
-        println!("{what}: {times}");
-        if times == 0 {
-            never.push(what);
-        }
-    }
-    assert!(never.is_empty(), "never happened: {never:?}");
+    TALLY.has_all(Fault::names().chain(Deed::names()).chain(End::NAMES.map(str::to_owned)));
 }
 
 /// Plays one seed and shows what happens.

@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
-    sync::{Arc, Mutex, atomic::Ordering},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -17,7 +17,7 @@ use sessionkeeper::{
 use tokio::{runtime::Runtime, sync::Notify};
 
 use super::{
-    DONE, ENDED,
+    TALLY,
     deeds::{Caller, Shared},
     faults::{Fault, Faults},
     kinds::SECRET,
@@ -29,7 +29,7 @@ use crate::{
         ledger::{Book, Entry, Sight},
         programs::{Alive, Program, Rest, judge},
     },
-    simulation::dice,
+    simulation::{dice, tables::Table},
 };
 
 /// How much longer than its budget a shutdown may take on a machine that does other things.
@@ -50,15 +50,16 @@ pub(super) enum End {
 }
 
 impl End {
+    /// The names of all that there are.
     pub(super) const NAMES: [&str; 5] = ["Lose", "LoseAndWait", "Drop", "ShutDown", "Drain"];
 
-    const fn index(self) -> usize {
+    const fn name(self) -> &'static str {
         match self {
-            Self::Lose => 0,
-            Self::LoseAndWait => 1,
-            Self::Drop => 2,
-            Self::ShutDown(_) => 3,
-            Self::Drain => 4,
+            Self::Lose => "Lose",
+            Self::LoseAndWait => "LoseAndWait",
+            Self::Drop => "Drop",
+            Self::ShutDown(_) => "ShutDown",
+            Self::Drain => "Drain",
         }
     }
 }
@@ -143,7 +144,7 @@ impl World {
                 () = self.go_through(&mut life, &faults, &crash) => {}
             }
         });
-        ENDED[life.end.index()].fetch_add(1, Ordering::Relaxed);
+        TALLY.count(life.end.name());
         self.book.enter(Entry::Program(Program::Ends));
         faults.end();
         drop(runtime);
@@ -316,6 +317,6 @@ async fn start(
 async fn act(mut caller: Caller) {
     loop {
         let deed = caller.step().await;
-        DONE[deed as usize].fetch_add(1, Ordering::Relaxed);
+        TALLY.count(deed.name());
     }
 }

@@ -39,10 +39,10 @@ table! {
     /// Something that a caller does, or that befalls a program.
     Deed by u32 {
     Start: 16,
-    Send: 14,
+    Send: 24,
     SendEndOfFile: 2,
-    Pause: 14,
-    Resume: 16,
+    Pause: 16,
+    Resume: 20,
     Stop: 4,
     StopWithin: 2,
     Kill: 2,
@@ -136,10 +136,10 @@ impl Caller {
         let Some(session) = self.session(&known).await else { return };
         match deed {
             Deed::Send => {
-                let tag = self.tag();
-                let input = ProcessInput::Text(format!("tag {tag}"));
-                if known.reads != Reads::Nothing || self.dice.u8(0..4) == 0 {
-                    self.send(&session, tag, input).await;
+                let reads = known.reads != Reads::Nothing;
+                for _ in 0..if reads { self.dice.u8(1..4) } else { self.dice.u8(0..2) } {
+                    let tag = self.tag();
+                    self.send(&session, tag, ProcessInput::Text(format!("tag {tag}"))).await;
                 }
             }
             Deed::SendEndOfFile => {
@@ -215,8 +215,12 @@ impl Caller {
             });
             shared.known.len() - 1
         };
-        let call = self.book.ask(Some(id), Verb::Start { key: None, tag: None });
-        let start = Start::<Programs>::new(ProcessState::from(cast.spec)).id(id);
+        let mut start = Start::<Programs>::new(ProcessState::from(cast.spec)).id(id);
+        let tag = (cast.reads != Reads::Nothing).then(|| self.tag());
+        if let Some(tag) = tag {
+            start = start.input(ProcessInput::Text(format!("tag {tag}")));
+        }
+        let call = self.book.ask(Some(id), Verb::Start { key: None, tag });
         let answer = match self.supervisor.start(start.policy(cast.policy)).await {
             Ok(_) => {
                 self.shared.lock().unwrap().known[index].acknowledged = true;

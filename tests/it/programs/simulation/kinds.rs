@@ -57,7 +57,7 @@ const KINDS: &[(u32, Kind)] = &[
     (2, kind("flood", Exits(0), None, Reads::Nothing)),
     (1, kind("endless", Lives, None, Reads::Nothing)),
     (4, kind("reads", Exits(0), None, Reads::Lines)),
-    (6, kind("agent", Exits(0), None, Reads::Questions)),
+    (12, kind("agent", Exits(0), None, Reads::Questions)),
 ];
 
 /// The secret that some programs ask for.

@@ -119,7 +119,8 @@ impl World {
                     3 => End::Drop,
                     _ => End::ShutDown(Duration::from_millis([0, 100, 3000][dice.usize(0..3)])),
                 };
-                let span = Duration::from_millis(dice.u64(0..500));
+                let longest = [200, 600, 1500][dice.usize(0..3)];
+                let span = Duration::from_millis(dice.u64(0..longest));
                 self.live(Life { number, dice, span, end, folder: folder.path() });
             }
         }

@@ -17,7 +17,8 @@ use super::{
 
 /// How many bytes a JSON object may have.
 const LONGEST_OBJECT: usize = 4 << 20;
-/// How many bytes are read at once. With what lines become in JSON, eight of them fit into the buffer of a run.
+/// How many bytes are read at once: with what lines become in JSON, an event of them has less than 32 KiB, and is stored in one
+/// row.
 const READ: usize = 30 << 10;
 /// How much text makes a chunk.
 const CHUNK: usize = 16 << 10;

@@ -161,7 +161,7 @@ pub enum EmitError {
         /// The session.
         session: SessionId,
     },
-    /// One event is larger than the whole buffer.
+    /// One event is larger than it may be (256 KiB).
     #[error("session {session}: an event of {bytes} bytes, {limit} are allowed")]
     TooLarge {
         /// The session.

@@ -10,8 +10,12 @@ use crate::model::{
     usage::Usage,
 };
 
-/// The most bytes of notes that may wait.
-pub(crate) const BUFFER_BYTES: usize = 256 << 10;
+/// The most bytes of notes that may wait. What waits goes in one commit: with half of it, a program that prints much is recorded a
+/// tenth slower.
+const BUFFER_BYTES: usize = 512 << 10;
+
+/// The most bytes of one event.
+pub(crate) const EVENT_BYTES: usize = 256 << 10;
 
 /// One note of a run.
 #[derive(Debug, Clone, PartialEq)]
@@ -97,7 +101,7 @@ impl FactBuffer {
     }
 }
 
-/// What an event weighs in the buffer: its encoded size, which is no more than the buffer's.
+/// What an event weighs in the buffer: its encoded size, which is no more than one may have.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Weight(usize);
 
@@ -106,12 +110,50 @@ impl Weight {
         if event.data().is_some_and(|data| !is_nested_within(MAX_NESTING, data)) {
             return Err(NotTaken::TooDeep);
         }
-        let mut counted = Counted(0);
-        let bytes = serde_json::to_writer(&mut counted, event).map_or(usize::MAX, |()| counted.0);
-        if bytes > BUFFER_BYTES {
+        let bytes = match event {
+            // Nothing else is so much: it is counted without being encoded.
+            Event::Terminal { command, output, error, exit_code } => {
+                let errors = error.as_deref().unwrap_or_default();
+                let frame = Event::Terminal {
+                    command: command.clone(),
+                    output: String::new(),
+                    error: error.as_ref().map(|_| String::new()),
+                    exit_code: *exit_code,
+                };
+                encoded(&frame) + encoded_text(output) + encoded_text(errors)
+            }
+            Event::Thinking { .. }
+            | Event::FileChange { .. }
+            | Event::Completion { .. }
+            | Event::Error { .. }
+            | Event::Custom { .. } => encoded(event),
+        };
+        if bytes > EVENT_BYTES {
             return Err(NotTaken::TooLarge { bytes });
         }
         Ok(Self(bytes))
+    }
+}
+
+/// How many bytes an event has as JSON.
+fn encoded(event: &Event) -> usize {
+    let mut counted = Counted(0);
+    serde_json::to_writer(&mut counted, event).map_or(usize::MAX, |()| counted.0)
+}
+
+/// How many bytes a text has in JSON, without its quotes.
+fn encoded_text(text: &str) -> usize {
+    // As many as a byte can count, which is quick.
+    let more = text.as_bytes().chunks(32).map(|some| some.iter().map(more).sum::<u8>());
+    text.len() + more.map(usize::from).sum::<usize>()
+}
+
+/// How many bytes more than itself a byte of a text has in JSON.
+const fn more(byte: &u8) -> u8 {
+    match byte {
+        b'"' | b'\\' | b'\n' | b'\r' | b'\t' | 0x08 | 0x0c => 1,
+        0..0x20 => 5,
+        _ => 0,
     }
 }
 
@@ -126,5 +168,34 @@ impl io::Write for Counted {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Event, encoded, encoded_text};
+
+    #[test]
+    fn what_a_text_has_in_json_is_counted() {
+        let all: String = (0..0x250).filter_map(char::from_u32).collect();
+        let texts =
+            [all.clone(), String::new(), "\n".repeat(1000), "\0".repeat(1000), all.repeat(9)];
+        for text in texts {
+            let json = serde_json::to_string(&text).expect("a text");
+            assert_eq!(encoded_text(&text), json.len() - 2, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn an_event_weighs_what_it_has_as_json() {
+        let errors = [None, Some(String::new()), Some("an \"error\"\n".to_owned())];
+        for error in errors {
+            let (command, output) = ("a\tprogram".to_owned(), "\u{1b}[1mline\u{e9}\n".repeat(500));
+            let event = Event::Terminal { command, output, error, exit_code: Some(3) };
+            assert_eq!(
+                super::Weight::of(&event).ok().map(|weight| weight.0),
+                Some(encoded(&event))
+            );
+        }
     }
 }

@@ -89,7 +89,7 @@ impl Run {
     /// checkpoint or transition, and is kept whatever becomes of the turn. It counts as a sign of
     /// life.
     ///
-    /// Waits only while the buffer of the run (256 KiB) is full.
+    /// Waits only while the buffer of the run (512 KiB) is full.
     ///
     /// # Errors
     /// [`EmitError`]; the event was not taken.

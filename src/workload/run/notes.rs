@@ -6,7 +6,7 @@ use crate::{
     sync::MutexGuard,
     workload::{
         error::EmitError,
-        facts::{BUFFER_BYTES, FactBuffer, NotTaken, Noted, Weight},
+        facts::{EVENT_BYTES, FactBuffer, NotTaken, Noted, Weight},
         line::Request,
     },
 };
@@ -48,7 +48,7 @@ impl Run {
             NotTaken::Full => EmitError::Full { session },
             NotTaken::TooDeep => EmitError::TooDeep { session },
             NotTaken::TooLarge { bytes } => {
-                EmitError::TooLarge { session, bytes, limit: BUFFER_BYTES }
+                EmitError::TooLarge { session, bytes, limit: EVENT_BYTES }
             }
         }
     }

@@ -149,12 +149,12 @@ async fn facts_that_fill_the_buffer_wait_and_are_all_kept() {
     let supervisor = start_on(tap(), workload, |b| b).await;
     let session = custom_with(&supervisor, 1).await;
     tokio::time::sleep(secs(5)).await;
-    assert_eq!(*refused.lock().unwrap(), ["true", "true", "true", "25", "true"]);
+    assert_eq!(*refused.lock().unwrap(), ["true", "true", "true", "50", "true"]);
     let events = log(&session).await;
     assert_eq!(works(&events), (0..100).collect::<Vec<_>>());
     let terminals =
         events.iter().filter(|event| matches!(&event.fact, Fact::Work(Event::Terminal { .. })));
-    assert_eq!(terminals.count(), 25);
+    assert_eq!(terminals.count(), 50);
 }
 
 /// The 100 ms are for few: whoever emits more than the buffer holds waits for a moment each time.

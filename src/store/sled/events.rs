@@ -72,6 +72,12 @@ pub(super) fn append(
         Some((_, Err(error))) => return Err(error),
     };
     for (sequence, event) in new.iter() {
+        if body.is_empty() && event.len() >= FULL {
+            // It fills a row by itself, and need not be copied into one.
+            plan.put(Table::Events, part_key(session, sequence), event);
+            start = sequence.saturating_add(1);
+            continue;
+        }
         let before = body.len();
         body.extend_from_slice(event);
         if before > 0 && body.len() > MOST {

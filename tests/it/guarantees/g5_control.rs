@@ -42,7 +42,7 @@ fn stuck() -> Vec<(&'static str, Do, RunEnd)> {
         ("deaf and beating", Do::Deaf(secs(100_000)), RunEnd::Cancelled),
         ("declared busy", Do::Busy { limit: secs(900), takes: secs(900) }, RunEnd::Cancelled),
         ("asking a person", Do::Await(secs(100_000)), RunEnd::Cancelled),
-        ("flooding its log", Do::Emit(400_000), RunEnd::Yielded),
+        ("flooding its log", Do::Emit(800_000), RunEnd::Yielded),
         ("soon done", Do::Deaf(secs(3)), RunEnd::Yielded),
     ]
 }

@@ -40,10 +40,18 @@ pub(crate) struct FoundSession {
 
 /// Says everything that is wrong, with a store that nobody uses any more and what was seen.
 pub(crate) async fn judge<S: Store + ?Sized>(store: &S, ledger: &Ledger) -> Vec<String> {
+    judge_by(store, |found| compare(found, ledger)).await
+}
+
+/// Says everything that is wrong with a store, by itself and beside what it is compared with.
+async fn judge_by<S: Store + ?Sized>(
+    store: &S,
+    compare: impl FnOnce(&Found) -> Vec<String>,
+) -> Vec<String> {
     let mut wrong: Vec<String> =
         audit(store).await.into_iter().map(|violation| violation.to_string()).collect();
     match find(store).await {
-        Ok(found) => wrong.extend(compare(&found, ledger)),
+        Ok(found) => wrong.extend(compare(&found)),
         Err(error) => wrong.push(format!("the store cannot be read: {error}")),
     }
     wrong

@@ -56,7 +56,7 @@ fn specs_that_make_no_sense_are_refused() {
 
 /// In a process of its own, which may have few files open.
 #[test]
-#[ignore = "it is run by the test after it"]
+#[ignore = "executed by too_many_open_files_fail_those_who_want_more, in a process of its own"]
 fn with_few_files() {
     if !is_child() {
         return;

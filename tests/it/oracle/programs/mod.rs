@@ -7,12 +7,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
-use sessionkeeper::{SessionId, store::Store, testing::audit};
+use sessionkeeper::{SessionId, store::Store};
 
 use super::{
     Found,
     calls::{self, Call},
-    find,
+    judge_by,
     ledger::{Entry, Ledger},
     sights,
 };
@@ -88,13 +88,7 @@ pub(crate) struct Alive {
 
 /// Says everything that is wrong, with a store that nobody uses any more and what was seen.
 pub(crate) async fn judge<S: Store + ?Sized>(store: &S, ledger: &Ledger) -> Vec<String> {
-    let mut wrong: Vec<String> =
-        audit(store).await.into_iter().map(|violation| violation.to_string()).collect();
-    match find(store).await {
-        Ok(found) => wrong.extend(compare(&found, ledger)),
-        Err(error) => wrong.push(format!("the store cannot be read: {error}")),
-    }
-    wrong
+    judge_by(store, |found| compare(found, ledger)).await
 }
 
 /// Compares what is in the store with what was seen.

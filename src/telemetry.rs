@@ -95,6 +95,11 @@ pub(crate) fn clean_up_failed(owner: &CodeOwner, mishap: Mishap) {
     );
 }
 
+/// Says that some of what a closed resource had to say is too large to be recorded.
+pub(crate) fn last_words_lost(session: SessionId, lost: usize) {
+    warn!(target: TARGET, %session, lost, "last words of what a session held are too large");
+}
+
 /// Says how a program of a run ended, and how many of those that it had started had to be killed.
 #[cfg(feature = "process")]
 pub(crate) fn program_ended(

@@ -192,10 +192,16 @@ impl<M: MapJson> Job<M> {
 
 impl<M: MapJson> Resource for Job<M> {
     /// The run did not end it: it was cancelled, or is gone. What the program prints meanwhile, and how it ends, is
-    /// recorded as long as the run is not settled; that of a program that was frozen is, and the trace alone has its end.
+    /// recorded as long as the run is not settled; that of a program that was frozen is, and leaves it as last words.
     async fn close(&self, _end: &RunEnd) {
         let (end, ()) = tokio::join!(self.child.end(CLOSE_GRACE), self.read());
         self.tell_end(&end).await;
+    }
+
+    /// How the program ended, and what it printed before.
+    fn last_words(&self) -> Vec<Event> {
+        // Who holds it may have been interrupted by now, and then there is nothing to say.
+        self.transcript.try_lock().map(|mut told| told.take_unsaid()).unwrap_or_default()
     }
 }
 

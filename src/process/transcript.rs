@@ -18,6 +18,10 @@ use crate::{EmitError, Event, ExternalId, Run, telemetry};
 
 /// How much text one event has: however it is written in JSON, it has room in the buffer of its run.
 const PIECE: usize = 32 << 10;
+
+/// How many events are kept that the run of the program can record no more: with all the text that fits into them they
+/// are as much as its session may record of a program that was frozen.
+const LAST_WORDS: usize = 12;
 /// How much of the last line is kept.
 const LAST_LINE: usize = 200;
 
@@ -33,6 +37,8 @@ pub(super) struct Transcript<M> {
     waiting: VecDeque<Event>,
     dropped: Dropped,
     has_told_end: bool,
+    /// The last of what was to be told when the run could record nothing any more.
+    unsaid: VecDeque<Event>,
     summary: watch::Sender<Summary>,
 }
 
@@ -64,6 +70,7 @@ impl<M: MapJson> Transcript<M> {
             waiting: VecDeque::new(),
             dropped: Dropped::default(),
             has_told_end: false,
+            unsaid: VecDeque::new(),
             summary: watch::Sender::default(),
         }
     }
@@ -204,11 +211,11 @@ impl<M: MapJson> Transcript<M> {
                 Err(EmitError::Full { .. }) => self.run.emit(event.clone()).await,
                 refused => refused,
             };
-            self.waiting.pop_front();
+            let event = self.waiting.pop_front();
             match refused {
                 Ok(()) => self.tell_dropped(),
                 // A run that is fenced records nothing any more.
-                Err(EmitError::Full { .. } | EmitError::Fenced { .. }) => {}
+                Err(EmitError::Full { .. } | EmitError::Fenced { .. }) => self.leave_unsaid(event),
                 Err(error @ (EmitError::TooLarge { .. } | EmitError::TooDeep { .. })) => {
                     let told = format!("something that the program printed is not kept: {error}");
                     self.waiting.push_front(Event::error(told));
@@ -226,10 +233,25 @@ impl<M: MapJson> Transcript<M> {
     }
 
     fn drop_first(&mut self) {
-        if let Some(Event::Terminal { output, error, .. }) = self.waiting.pop_front() {
+        let first = self.waiting.pop_front();
+        self.count_dropped(first);
+    }
+
+    /// Counts what is lost of what the program printed.
+    fn count_dropped(&mut self, event: Option<Event>) {
+        if let Some(Event::Terminal { output, error, .. }) = event {
             let texts = [output, error.unwrap_or_default()];
             self.dropped.lines += texts.iter().map(|text| text.lines().count()).sum::<usize>();
             self.dropped.bytes += texts.iter().map(String::len).sum::<usize>();
+        }
+    }
+
+    /// Keeps what could not be recorded, and counts what is too much of it.
+    fn leave_unsaid(&mut self, event: Option<Event>) {
+        self.unsaid.extend(event);
+        if self.unsaid.len() > LAST_WORDS {
+            let first = self.unsaid.pop_front();
+            self.count_dropped(first);
         }
     }
 
@@ -239,6 +261,11 @@ impl<M: MapJson> Transcript<M> {
             let told = json!({ "lines": lines, "bytes": bytes });
             self.waiting.push_front(Event::custom("output_dropped", told));
         }
+    }
+
+    /// What could not be recorded any more, the last of it.
+    pub(super) fn take_unsaid(&mut self) -> Vec<Event> {
+        std::mem::take(&mut self.unsaid).into()
     }
 
     /// Passes on what waits, and at the end what is to be said of what was dropped.

@@ -56,7 +56,8 @@ pub struct ProcessState {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub external_id: Option<ExternalId>,
     /// How the program ended, if it does not run. After a run that could not say it, because it was cancelled or its
-    /// session was paused, the session's events have it, or the trace.
+    /// session was paused, the session's events have it; of a program that was frozen for too long, or until its
+    /// worker shut down, the trace alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end: Option<ProcessEnd>,
     /// What may be alive of it.

@@ -12,10 +12,14 @@ use tokio::sync::Notify;
 use super::{core::Core, wait::Wait};
 use crate::{
     faults::{self, Bug},
-    model::{event::RunEnd, ids::SessionId, time::WorkerTime},
+    model::{
+        event::{Event, RunEnd},
+        ids::SessionId,
+        time::WorkerTime,
+    },
     telemetry,
     workload::{
-        Holding, Run,
+        Holding, Run, fitting,
         panics::{guard, guard_clean_up},
         threads::{CodeOwner, UserCode, Watched},
     },
@@ -139,13 +143,19 @@ impl Core {
         }
     }
 
-    /// Closes what a session holds that will not run again by itself.
-    pub(crate) async fn close_held(&self, session: SessionId) {
+    /// Closes what a session holds that will not run again by itself, and gives what that has to say.
+    pub(crate) async fn close_held(&self, session: SessionId) -> Vec<Event> {
         if faults::planted(Bug::LeaveKeptOpen) {
-            return;
+            return Vec::new();
         }
-        self.close(self.kept.take_of(session)).await;
+        let words = self.close(self.kept.take_of(session)).await;
         self.kept.until_closed(Some(session)).await;
+        let said = words.len();
+        let words = fitting(words);
+        if words.len() < said {
+            telemetry::last_words_lost(session, said - words.len());
+        }
+        words
     }
 
     /// Closes what all sessions hold: their worker ends.
@@ -164,7 +174,7 @@ impl Core {
     }
 
     /// Closes all at once, where workloads run; what hangs, blocks or panics hinders no other.
-    async fn close(&self, kept: Vec<KeptOne>) {
+    async fn close(&self, kept: Vec<KeptOne>) -> Vec<Event> {
         let grace = self.policy.cancel_grace();
         let mut limits = Vec::new();
         let closing = kept.into_iter().map(|KeptOne { holding, owner, limit, .. }| {
@@ -173,16 +183,22 @@ impl Core {
             let of = Arc::clone(&owner);
             let closing = async move {
                 // What did not close well is dropped, which is all that is left to do.
-                let closing = async move { holding.close(&RunEnd::Yielded).await };
-                if let Err(mishap) = guard_clean_up(grace.mul_f64(0.9), closing).await {
+                let closing = async move {
+                    holding.close(&RunEnd::Yielded).await;
+                    holding.last_words()
+                };
+                let closed = guard_clean_up(grace.mul_f64(0.9), closing).await;
+                closed.unwrap_or_else(|mishap| {
                     telemetry::clean_up_failed(&of, mishap);
-                }
+                    Vec::new()
+                })
             };
             self.workloads.spawn(Watched::new(&self.threads, &owner, closing))
         });
         let closing: Vec<_> = closing.collect();
         // One that blocks its thread goes on without anybody waiting for it.
-        let _ = tokio::time::timeout(grace, join_all(closing)).await;
+        let closed = tokio::time::timeout(grace, join_all(closing)).await.unwrap_or_default();
         drop(limits);
+        closed.into_iter().flatten().flatten().collect()
     }
 }

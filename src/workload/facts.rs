@@ -40,6 +40,17 @@ pub(crate) struct FactBuffer {
     bytes: usize,
 }
 
+/// Those of some events that together have room in a buffer.
+pub(crate) fn fitting(events: Vec<Event>) -> Vec<Event> {
+    let mut room = BUFFER_BYTES;
+    let mut fits = |event: &Event| {
+        let left = Weight::of(event).ok().and_then(|weight| room.checked_sub(weight.0));
+        room = left.unwrap_or(room);
+        left.is_some()
+    };
+    events.into_iter().filter(|event| fits(event)).collect()
+}
+
 /// Why a note was not taken.
 pub(crate) enum NotTaken {
     Full,

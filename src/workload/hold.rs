@@ -2,7 +2,7 @@
 
 use std::{any::Any, fmt, future::Future, ops::Deref, pin::Pin, sync::Arc, time::Duration};
 
-use crate::model::event::RunEnd;
+use crate::model::event::{Event, RunEnd};
 
 /// Something outside the memory of a run that must be let go when the run ends: a child process,
 /// a lock, a lease.
@@ -11,6 +11,16 @@ pub trait Resource: Send + Sync + 'static {
     /// reported paused, stopped or ended; together with what else is left to clean up
     /// it has nine tenths of `cancel_grace`; past that it is dropped half-way, and the log warns.
     fn close(&self, end: &RunEnd) -> impl Future<Output = ()> + Send;
+
+    /// What is to be recorded of its end, where its run cannot: asked once, after
+    /// [`close`](Self::close), of what stayed while its session was paused and is closed because
+    /// that is stopped. The events are of no run, and durable in the commit that settles the
+    /// stop. Together they may be as large as what a run may note at a time (512 KiB, one 256);
+    /// what is larger is left out, and the log warns. Nothing is asked of what is closed for
+    /// another reason: its limit was over, the worker shut down, or its session ended otherwise.
+    fn last_words(&self) -> Vec<Event> {
+        Vec::new()
+    }
 }
 
 /// A [`Resource`] that its run holds. It derefs to the resource, and clones share it.
@@ -47,11 +57,16 @@ impl<T: fmt::Debug> fmt::Debug for Held<T> {
 /// A resource whose type is forgotten.
 trait Closable: Send + Sync {
     fn close<'a>(&'a self, end: &'a RunEnd) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
+    fn last_words(&self) -> Vec<Event>;
 }
 
 impl<T: Resource> Closable for T {
     fn close<'a>(&'a self, end: &'a RunEnd) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
         Box::pin(Resource::close(self, end))
+    }
+
+    fn last_words(&self) -> Vec<Event> {
+        Resource::last_words(self)
     }
 }
 
@@ -84,5 +99,9 @@ impl Holding {
 
     pub(crate) async fn close(&self, end: &RunEnd) {
         self.resource.close(end).await;
+    }
+
+    pub(crate) fn last_words(&self) -> Vec<Event> {
+        self.resource.last_words()
     }
 }

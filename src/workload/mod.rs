@@ -33,7 +33,7 @@ pub use self::{
     threads::UserCode,
 };
 pub(crate) use self::{
-    facts::{Note, Noted},
+    facts::{Note, Noted, fitting},
     hold::Holding,
     inbox::{Delivery, Draft},
     line::{Ask, Port, Request, RunParts},

@@ -54,15 +54,18 @@ pub(crate) enum Mishap {
 }
 
 /// Awaits clean-up of a user's for a while at most. It is gone afterwards, however it went.
-pub(crate) async fn guard_clean_up(
+pub(crate) async fn guard_clean_up<T>(
     limit: Duration,
-    clean_up: impl Future<Output = ()>,
-) -> Result<(), Mishap> {
+    clean_up: impl Future<Output = T>,
+) -> Result<T, Mishap> {
     let mut clean_up = Box::pin(AssertUnwindSafe(clean_up).catch_unwind());
     let ended = tokio::time::timeout(limit, &mut clean_up).await;
     let dropped = guard(|| drop(clean_up));
     match ended {
-        Ok(ended) => ended.map_err(defuse).and(dropped).map_err(|_| Mishap::Panicked),
+        Ok(ended) => {
+            let ended = ended.map_err(|panic| drop(defuse(panic)));
+            dropped.map_err(drop).and(ended).map_err(|()| Mishap::Panicked)
+        }
         Err(_) => Err(Mishap::TookTooLong),
     }
 }

@@ -279,7 +279,7 @@ impl<'a> Desk<'a> {
         let holds = self.core.kept.has(self.session);
         self.with_draft(|draft| match draft.state() {
             State::Paused if holds => draft.stop_held(),
-            // It was resumed a moment ago, and what it held is not taken yet.
+            // It waits between two runs, of which the next has not taken it yet.
             State::Active if holds => draft.stop(RunAlive::Yes),
             State::Stopped => Ok(()),
             State::Stopping => draft.settle_stop(),

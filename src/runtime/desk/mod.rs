@@ -225,11 +225,12 @@ async fn let_go(core: &Core, record: Arc<SessionRecord>) -> Arc<SessionRecord> {
         State::Pending | State::Active | State::Paused => return record,
         State::Stopping | State::Stopped | State::Completed | State::Failed | State::Expired => {}
     }
-    core.close_held(record.id).await;
+    let words = core.close_held(record.id).await;
     if record.state() != State::Stopping {
         return record;
     }
     let mut draft = Draft::of(&record, core.moment());
+    draft.take_last_words(words);
     let settled = draft.settle_stop();
     debug_assert!(settled.is_ok(), "what is stopping can be stopped");
     match commit(core, draft.finish(), Vec::new()).await {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::{
     faults::{self, Bug},
     model::{
-        event::{EventRecord, Fact, Lifecycle},
+        event::{Event, EventRecord, Fact, Lifecycle},
         ids::{RunId, WorkerGeneration},
         record::{SessionRecord, SnapshotRef, StoredInput},
         state::{Phase, State},
@@ -138,6 +138,13 @@ impl Draft {
                 }
             };
             self.push(at, Some(run), input, fact);
+        }
+    }
+
+    /// Takes what a resource has to say that was closed after its run was over.
+    pub(crate) fn take_last_words(&mut self, words: Vec<Event>) {
+        for event in words {
+            self.push(self.moment.wall, None, None, Fact::Work(event));
         }
     }
 

@@ -60,7 +60,11 @@ impl Said {
         about.check(created == (at == 1), Rule::Moves, || format!("event {at} is {event:?}"));
         match &event.fact {
             Fact::Work(_) | Fact::Usage(_) => {
-                about.check(event.run.is_some() && event.run == self.open, Rule::Fencing, || {
+                // What a run left has its last words when no run is open.
+                let is_last_word = matches!(event.fact, Fact::Work(_)) && event.run.is_none();
+                let is_left = is_last_word && self.open.is_none();
+                let is_of_run = event.run.is_some() && event.run == self.open;
+                about.check(is_of_run || is_left, Rule::Fencing, || {
                     format!("event {at} is of {:?}, while {:?} ran", event.run, self.open)
                 });
                 if let Fact::Usage(usage) = &event.fact {

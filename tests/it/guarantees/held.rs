@@ -6,12 +6,15 @@ use std::{
     time::Duration,
 };
 
+use serde_json::json;
 use sessionkeeper::{
-    Context, Fact, Lifecycle, Outcome, Policy, Resource, RunEnd, SessionHandle, Start, State,
-    Supervisor, Workload, WorkloadError, store::MemoryStore,
+    Context, Event, Fact, Lifecycle, Outcome, Policy, Resource, RunEnd, SessionHandle, Start,
+    State, Supervisor, Workload, WorkloadError,
+    store::{MemoryStore, Store},
+    testing::{Call, Interference, audit_log},
 };
 
-use super::kit::{Custom, collect, custom, secs, start_on};
+use super::kit::{Custom, collect, custom, millis, next, secs, start_on, tap};
 use crate::support::BUDGET;
 
 const LIMIT: Duration = Duration::from_secs(600);
@@ -39,6 +42,11 @@ impl Resource for Tool {
     async fn close(&self, _: &RunEnd) {
         tokio::time::sleep(self.closes_in).await;
         self.log.note("closed");
+    }
+
+    fn last_words(&self) -> Vec<Event> {
+        let too_large = Event::error("x".repeat(1 << 20));
+        vec![Event::custom("tool_closed", json!({})), too_large]
     }
 }
 
@@ -77,10 +85,14 @@ struct House {
 }
 
 async fn house(closes_in: Duration) -> House {
+    house_on(MemoryStore::new(), closes_in).await
+}
+
+async fn house_on(store: impl Store, closes_in: Duration) -> House {
     let log = Log::default();
     let warm = Warm { log: log.clone(), closes_in };
     let policy = Policy::builder().idle_timeout(secs(3600)).build().unwrap();
-    let supervisor = start_on(MemoryStore::new(), warm, |builder| builder.policy(policy)).await;
+    let supervisor = start_on(store, warm, |builder| builder.policy(policy)).await;
     let session = supervisor.start(Start::<Warm>::new(0)).await.unwrap().into_handle();
     tokio::time::sleep(secs(1)).await;
     House { supervisor, session, log }
@@ -149,9 +161,36 @@ async fn a_stop_of_a_paused_session_waits_for_what_it_holds() {
     assert_eq!(log.all(), ["cold", "closed"]);
     let way = [(State::Paused, State::Stopping), (State::Stopping, State::Stopped)];
     assert!(moves(&session).await.ends_with(&way));
+    let events = session.events(1..=u64::MAX, usize::MAX).await.unwrap();
+    let [.., words, last] = &events[..] else { panic!("{events:?}") };
+    assert_eq!(
+        (words.run, &words.fact),
+        (None, &Fact::Work(Event::custom("tool_closed", json!({}))))
+    );
+    assert!(matches!(last.fact, Fact::Lifecycle(Lifecycle::StateChanged { .. })), "{last:?}");
+    assert_eq!(audit_log(session.status().await.unwrap().record(), &events), []);
     session.resume().await.unwrap();
     tokio::time::sleep(secs(1)).await;
     assert_eq!(log.all().last(), Some(&"cold"));
+}
+
+/// A pause that is taken back leaves what is held to a run that cannot begin while the store fails.
+#[tokio::test(start_paused = true)]
+async fn a_stop_waits_for_what_is_held_between_two_runs() {
+    let tap = tap();
+    let House { supervisor: _alive, session, log } = house_on(tap.clone(), secs(3)).await;
+    next(&tap, 1, Call::Snapshot, Interference::Fail);
+    let (paused, resumed) = tokio::join!(session.pause(), session.resume());
+    drop(paused);
+    resumed.unwrap();
+    tokio::time::sleep(millis(100)).await;
+    assert_eq!(session.status().await.unwrap().activity().to_string(), "restarting (attempt 0)");
+    let stop = session.stop().await.unwrap();
+    assert_eq!(session.status().await.unwrap().state(), State::Stopping);
+    assert_eq!(log.all(), ["cold"], "not closed yet");
+    stop.ended().await.unwrap();
+    assert_eq!(session.status().await.unwrap().state(), State::Stopped);
+    assert_eq!(log.all(), ["cold", "closed"]);
 }
 
 #[tokio::test(start_paused = true)]

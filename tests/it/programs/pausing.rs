@@ -5,6 +5,7 @@ use std::{fs, time::Duration};
 use sessionkeeper::{
     Event, Fact, Limit, State,
     process::{OnPause, OutputFormat, ProcessInput, Stdin},
+    testing::audit_log,
 };
 
 use super::kit::{Worker, alive, gone, has_printed, printed, state, told, trial, turn_done, until};
@@ -132,6 +133,12 @@ async fn a_stop_ends_what_is_frozen() {
     session.stop().await.unwrap().ended().await.unwrap();
     assert_eq!(session.status().await.unwrap().state(), State::Stopped);
     gone(session.id());
+    let told = told(&session, "process_stopped").await;
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert_eq!(told[0]["cause"], "stopped", "{told:?}");
+    assert!(told[0]["killed"].as_u64() >= Some(1), "{told:?}");
+    let record = session.status().await.unwrap();
+    assert_eq!(audit_log(record.record(), &super::kit::events(&session).await), []);
 }
 
 #[tokio::test]

@@ -309,7 +309,7 @@ impl Sessions {
         if self.core.kept.has(session)
             && record.as_ref().is_some_and(|record| record.state() != State::Paused)
         {
-            // A stop came between the end of its run and the end of its pause.
+            // It was ended between the end of its run and the end of its pause.
             let core = Arc::clone(&self.core);
             tokio::spawn(async move { core.close_held(session).await });
         }
@@ -416,9 +416,9 @@ impl Sessions {
                 left.insert(0, next);
                 self.open_desk_on(session, left, Some(settlement.record));
             }
+            Phase::Stopping { .. } => self.open_desk_on(session, left, Some(settlement.record)),
             Phase::Pending { .. }
             | Phase::Paused { .. }
-            | Phase::Stopping { .. }
             | Phase::Stopped
             | Phase::Completed
             | Phase::Failed

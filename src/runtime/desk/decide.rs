@@ -282,6 +282,7 @@ impl<'a> Desk<'a> {
             // It waits between two runs, of which the next has not taken it yet.
             State::Active if holds => draft.stop(RunAlive::Yes),
             State::Stopped => Ok(()),
+            State::Stopping if holds => Ok(()),
             State::Stopping => draft.settle_stop(),
             State::Pending
             | State::Active

@@ -132,6 +132,7 @@ impl Desk<'_> {
             end: RunEnd::Panicked { message },
             retry: Retry::ByPolicy,
             stored: Stored::Decoded,
+            leaves: self.core.kept.has(record.id),
             intent: Intent::Run,
             recalled: false,
             progressed: false,

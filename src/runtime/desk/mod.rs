@@ -79,6 +79,10 @@ pub(super) async fn serve(
     known: Option<Arc<SessionRecord>>,
 ) -> Report {
     let (mut ops, mut known) = (ops, known);
+    if let Some(record) = known.take() {
+        // A run that came to rest before it was to stop has left what a stop waits for.
+        known = Some(let_go(&core, record).await);
+    }
     let mut taken = TakenIds::new();
     let mut place = None;
     let rest = |place, left| {

@@ -180,6 +180,7 @@ impl Session {
             end: driven.end.clone(),
             retry: driven.retry,
             stored: driven.stored,
+            leaves: self.core.kept.has(self.record.id),
             intent: self.intent,
             recalled: self.recalled,
             progressed: self.progressed,

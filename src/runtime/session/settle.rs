@@ -35,6 +35,8 @@ pub(in crate::runtime) struct Ending {
     pub(in crate::runtime) retry: Retry,
     /// What became of the state that the run was to begin with.
     pub(in crate::runtime) stored: Stored,
+    /// Whether it left what a stop has to wait for.
+    pub(in crate::runtime) leaves: bool,
     pub(in crate::runtime) intent: Intent,
     /// Whether a pause was withdrawn that the run may have heard of.
     pub(in crate::runtime) recalled: bool,
@@ -59,6 +61,8 @@ impl Ending {
             {
                 draft.settle_stop().and_then(|()| draft.complete(Cause::Workload, None))
             }
+            // What it left is closed by the session's next keeper, who settles the stop then.
+            State::Stopping if self.leaves => Ok(()),
             State::Stopping => draft.settle_stop(),
             State::Active => self.settle_active(draft, policy, ran_for),
             // It was ended from outside, or is no matter of this run.

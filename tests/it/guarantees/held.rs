@@ -193,6 +193,30 @@ async fn a_stop_waits_for_what_is_held_between_two_runs() {
     assert_eq!(log.all(), ["cold", "closed"]);
 }
 
+/// The run has come to rest and left what may stay, and a stop is asked for before the pause is durable.
+#[tokio::test(start_paused = true)]
+async fn a_stop_that_overtakes_a_pause_waits_for_what_was_left() {
+    for late in 0..30 {
+        let tap = tap();
+        let House { supervisor: _alive, session, log } = house_on(tap.clone(), secs(3)).await;
+        let slow = Interference::Delay { before: millis(10), after: millis(10) };
+        next(&tap, 2, Call::Commit, slow);
+        let stop = async {
+            tokio::time::sleep(millis(late)).await;
+            session.stop().await.unwrap().ended().await.unwrap();
+            log.note("stopped");
+        };
+        let (_, ()) = tokio::join!(session.pause(), stop);
+        assert_eq!(log.all(), ["cold", "closed", "stopped"], "{late} ms late");
+        assert_eq!(session.status().await.unwrap().state(), State::Stopped);
+        let events = session.events(1..=u64::MAX, usize::MAX).await.unwrap();
+        assert_eq!(audit_log(session.status().await.unwrap().record(), &events), []);
+        session.resume().await.unwrap();
+        tokio::time::sleep(secs(1)).await;
+        assert_eq!(log.all().last(), Some(&"cold"));
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_stop_waits_also_for_what_is_being_closed_since_its_limit_is_over() {
     let House { supervisor: _alive, session, log } = house(secs(3)).await;

@@ -257,7 +257,11 @@ impl Inner {
             }
             None => (None, Command::piped(&self.program, &self.launch, worker)),
         };
-        let mut launched = self.launcher.spawn(command, &self.launch).await.map_err(refused)?;
+        let mut launched = self
+            .launcher
+            .spawn(command, self.program.session, &self.launch)
+            .await
+            .map_err(refused)?;
         let leader = launched.leader();
         let pid = leader.id().and_then(|pid| i32::try_from(pid).ok()).unwrap_or_default();
         let exit = os::Exit::of(pid).map_err(refused)?;

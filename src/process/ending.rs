@@ -107,7 +107,11 @@ async fn alive(
         if alive.peek().is_some() {
             return alive.collect();
         }
-        empty += u32::from(is_whole);
+        if !is_whole {
+            sleep(LOOK_AGAIN).await;
+            continue;
+        }
+        empty += 1;
         if empty == 2 {
             break;
         }

@@ -9,6 +9,7 @@ use std::{
         mpsc,
     },
     thread,
+    time::Duration,
 };
 
 use tokio::{process::Child as Leader, runtime::Handle, sync::oneshot};
@@ -19,9 +20,10 @@ use super::{
     command::Command,
     mark::{LaunchId, WorkerMark},
     os,
-    survey::{self, Identity, Member, Survey},
+    starting::Starting,
+    survey::{self, Bare, Identity, Member, Survey},
 };
-use crate::RunId;
+use crate::{RunId, SessionId};
 
 /// Starts programs. Clones share it; one serves all sessions of a worker.
 ///
@@ -68,13 +70,13 @@ impl Launched {
 }
 
 /// A launch that nobody holds yet: what there is of it when this is dropped is killed, some time.
-struct Unheld(Option<(mpsc::Sender<Look>, LaunchId)>);
+struct Unheld(Option<(mpsc::Sender<Look>, LaunchId, Starting)>);
 
 impl Drop for Unheld {
     fn drop(&mut self) {
-        if let Some((looks, launch)) = self.0.take() {
+        if let Some((looks, launch, starting)) = self.0.take() {
             // The thread ends after the last sender.
-            let _ = looks.send(Look::Sweep(launch));
+            let _ = looks.send(Look::Sweep(launch, Some(starting)));
         }
     }
 }
@@ -85,8 +87,8 @@ enum Look {
     /// The same, and send a signal to what has the mark of a launch, as soon as it is seen: where each process starts another
     /// and is gone, a moment later is too late.
     TellAfter(Signal, LaunchId, oneshot::Sender<io::Result<Arc<Survey>>>),
-    /// Kill what is left of a launch that nobody holds any more.
-    Sweep(LaunchId),
+    /// Kill what is left of a launch that nobody holds any more. With that its start is over.
+    Sweep(LaunchId, Option<Starting>),
 }
 
 impl Launcher {
@@ -97,7 +99,8 @@ impl Launcher {
     /// The system gives no thread, or does not show what runs.
     pub fn new() -> io::Result<Self> {
         let worker = WorkerMark { realm: os::realm()?, identity: this_process()? };
-        end_lost(&worker)?;
+        let mut bare = Bare::default();
+        end_lost(&worker, &mut bare)?;
         let (starts, to_start) = mpsc::channel::<Start>();
         let (looks, to_look) = mpsc::channel();
         begin("session-launcher", move || {
@@ -109,7 +112,7 @@ impl Launcher {
                 let _ = reply.send(started.map(|leader| Launched { leader, unheld }));
             }
         })?;
-        begin("session-survey", move || look(&to_look))?;
+        begin("session-survey", move || look(&to_look, bare))?;
         let launches = AtomicU64::new(1);
         let memory_kills = AtomicU64::new(os::memory_kills().unwrap_or(0));
         let inner = Inner { starts, looks, worker, launches, memory_kills };
@@ -117,9 +120,15 @@ impl Launcher {
     }
 
     /// Starts a program, on the thread for that.
-    pub(super) async fn spawn(&self, command: Command, launch: &LaunchId) -> io::Result<Launched> {
+    pub(super) async fn spawn(
+        &self,
+        command: Command,
+        session: SessionId,
+        launch: &LaunchId,
+    ) -> io::Result<Launched> {
         let (reply, started) = oneshot::channel();
-        let launch = Unheld(Some((self.inner.looks.clone(), launch.clone())));
+        let starting = Starting::begin(session);
+        let launch = Unheld(Some((self.inner.looks.clone(), launch.clone(), starting)));
         let start = Start { command, launch, runtime: Handle::current(), reply };
         self.inner.starts.send(start).map_err(|_| gone())?;
         started.await.map_err(|_| gone())?
@@ -151,7 +160,7 @@ impl Launcher {
     /// Kills what is left of a launch, some time.
     pub(super) fn sweep(&self, launch: &LaunchId) {
         // The thread ends after the last launcher.
-        let _ = self.inner.looks.send(Look::Sweep(launch.clone()));
+        let _ = self.inner.looks.send(Look::Sweep(launch.clone(), None));
     }
 
     /// The mark of this process.
@@ -198,12 +207,12 @@ fn begin(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
     thread::Builder::new().name(name.to_owned()).spawn(work).map(drop)
 }
 
-fn look(asked: &mpsc::Receiver<Look>) {
+fn look(asked: &mpsc::Receiver<Look>, mut bare: Bare) {
     while let Ok(first) = asked.recv() {
         let all: Vec<_> = std::iter::once(first).chain(asked.try_iter()).collect();
         let signals = all.iter().filter_map(|look| match look {
             Look::TellAfter(signal, launch, _) => Some((*signal, launch)),
-            Look::Tell(_) | Look::Sweep(_) => None,
+            Look::Tell(_) | Look::Sweep(..) => None,
         });
         let signals: Vec<_> = signals.collect();
         let survey = os::survey(|seen| {
@@ -213,7 +222,10 @@ fn look(asked: &mpsc::Receiver<Look>) {
                 os::signal(seen.identity, *signal);
             }
         });
-        let survey = survey.map(Arc::new);
+        let survey = survey.map(|mut survey| {
+            bare.look_at(&mut survey);
+            Arc::new(survey)
+        });
         for look in all {
             match look {
                 Look::Tell(reply) | Look::TellAfter(_, _, reply) => {
@@ -224,36 +236,49 @@ fn look(asked: &mpsc::Receiver<Look>) {
                     // Whoever asked may be gone.
                     let _ = reply.send(seen);
                 }
-                Look::Sweep(launch) => sweep(&launch),
+                Look::Sweep(launch, _starting) => sweep(&launch, &mut bare),
             }
         }
     }
 }
 
 /// Kills what has the mark of a launch.
-fn sweep(launch: &LaunchId) {
+fn sweep(launch: &LaunchId, bare: &mut Bare) {
     // Its group was killed before. Where nothing can be seen, no more can be done.
-    let _ = kill_all(|survey| {
+    let _ = kill_all(bare, |survey| {
         let left = survey::left_over(survey, None, |mark| mark.is_of_launch(launch));
         left.into_iter().filter(Member::is_alive).map(|one| one.identity).collect()
     });
 }
 
 /// Kills what has the mark of a worker that does not run any more.
-fn end_lost(worker: &WorkerMark) -> io::Result<()> {
-    kill_all(|survey| survey::lost(survey, worker))
+fn end_lost(worker: &WorkerMark, bare: &mut Bare) -> io::Result<()> {
+    kill_all(bare, |survey| survey::lost(survey, worker))
 }
 
 /// Kills what is found, until there is nothing more or it does not help.
-fn kill_all(find: impl Fn(&Survey) -> Vec<Identity>) -> io::Result<()> {
+fn kill_all(bare: &mut Bare, find: impl Fn(&Survey) -> Vec<Identity>) -> io::Result<()> {
     for _ in 0..ROUNDS {
-        let found = find(&os::survey(|_| {})?);
-        if found.is_empty() {
+        let mut survey = os::survey(|_| {})?;
+        bare.look_at(&mut survey);
+        let found = find(&survey);
+        if found.is_empty() && survey.is_whole {
             break;
+        }
+        if found.is_empty() {
+            wait_for_the_bare();
         }
         found.into_iter().for_each(|one| os::signal(one, Signal::KILL));
     }
     Ok(())
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is a thread of its own, or a start of the worker"
+)]
+fn wait_for_the_bare() {
+    thread::sleep(LOOK_AGAIN);
 }
 
 fn this_process() -> io::Result<Identity> {
@@ -263,7 +288,9 @@ fn this_process() -> io::Result<Identity> {
 
 /// How often what is to be killed is looked for. What is killed starts nothing any more, so few are enough; one that
 /// cannot be killed would be found for ever.
-const ROUNDS: usize = 20;
+const ROUNDS: usize = 40;
+/// How long is waited where it is not known yet whose some are.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 fn gone() -> io::Error {
     io::Error::other("the thread that starts programs is gone")

@@ -5,13 +5,13 @@ use std::{collections::HashSet, io, time::Duration};
 use futures::future::join_all;
 use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{
     child::Child,
     launcher::Launcher,
     mark::LaunchId,
-    os,
+    os, starting,
     survey::{self, Identity, Member},
 };
 use crate::SessionId;
@@ -43,6 +43,8 @@ impl Launch {
         // Numbers mean nothing after a new start of the machine.
         let process = self.process.filter(|_| self.realm == launcher.worker().realm);
         let until = Instant::now() + PATIENCE;
+        // In this process it may not even have been started.
+        let _ = timeout_at(until, starting::none_under_way(session)).await;
         let mut killed: HashSet<Identity> = HashSet::new();
         loop {
             let survey = launcher.survey().await?;

@@ -57,6 +57,7 @@ mod output;
 mod running;
 mod secrets;
 mod spec;
+mod starting;
 mod survey;
 mod template;
 #[cfg(test)]

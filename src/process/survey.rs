@@ -1,8 +1,12 @@
 //! What runs on the machine at one moment, and which of it belongs to a program.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 
 use super::mark::{LaunchId, Mark, WorkerMark};
 use crate::faults::{self, Bug};
@@ -38,20 +42,48 @@ pub(super) enum Life {
     Dead,
 }
 
+/// Processes without an environment, and since when they are known to have none.
+#[derive(Debug, Default)]
+pub(super) struct Bare(HashMap<Identity, Instant>);
+
+/// Who shows no environment for so long has none. To become another program takes a moment, and longer where that has to be
+/// read from a disk, or others have the processors.
+const BARE_FOR: Duration = Duration::from_millis(300);
+
+impl Bare {
+    /// Calls a survey unfinished where it is not known yet whose some are.
+    pub(super) fn look_at(&mut self, survey: &mut Survey) {
+        let now = Instant::now();
+        self.0.retain(|one, _| survey.bare.contains(one));
+        for one in &survey.bare {
+            let since = self.0.entry(*one).or_insert(now);
+            survey.is_whole &= now.duration_since(*since) >= BARE_FOR;
+        }
+    }
+}
+
 /// Everything that runs at one moment, as far as the system shows it.
 #[derive(Debug)]
 pub(super) struct Survey {
     all: Vec<Seen>,
     /// Where each is, by its number.
     places: HashMap<i32, usize>,
-    /// Whether nobody is missing who ran at its end.
+    /// Whether nobody is missing who ran at its end, and all showed whose they are.
     pub(super) is_whole: bool,
+    /// Those without an environment: by nature, or since they are about to become another program.
+    bare: Vec<Identity>,
 }
 
 impl Survey {
     pub(super) fn new(all: Vec<Seen>) -> Self {
         let places = all.iter().enumerate().map(|(place, seen)| (seen.identity.pid, place));
-        Self { places: places.collect(), all, is_whole: true }
+        Self { places: places.collect(), all, is_whole: true, bare: Vec::new() }
+    }
+
+    /// The same, where some showed no environment.
+    #[cfg(target_os = "linux")]
+    pub(super) fn with_bare(self, bare: Vec<Identity>) -> Self {
+        Self { bare, ..self }
     }
 
     /// One that was given up: there was always somebody new.

@@ -46,21 +46,25 @@ pub(in crate::process) fn survey(on_look: impl Fn(&Seen)) -> io::Result<Survey> 
     let mut seen = HashMap::new();
     // How often those were looked at that show no environment, and are looked at again.
     let mut bare: HashMap<i32, u32> = HashMap::new();
+    let mut still_bare = Vec::new();
     for _ in 0..LISTINGS {
         let mut pids = listed()?;
         pids.retain(|pid| !seen.contains_key(pid) || bare.contains_key(pid));
         if pids.is_empty() {
-            return Ok(Survey::new(seen.into_values().collect()));
+            return Ok(Survey::new(seen.into_values().collect()).with_bare(still_bare));
         }
         // Mostly the newest are the first to be gone.
         for pid in pids.into_iter().rev() {
             match Process::new(pid).and_then(|process| look_at(&process)) {
                 Ok((one, is_bare)) => {
+                    let identity = one.identity;
                     on_look(&one);
                     seen.insert(pid, one);
                     let looks = bare.remove(&pid).unwrap_or_default() + 1;
                     if is_bare && looks < BARE_LOOKS {
                         bare.insert(pid, looks);
+                    } else if is_bare {
+                        still_bare.push(identity);
                     }
                 }
                 Err(error) if is_gone(&error) => {}

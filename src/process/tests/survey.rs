@@ -2,7 +2,7 @@ use uuid::Uuid;
 
 use super::super::{
     mark::{LaunchId, Mark, WorkerMark},
-    survey::{Identity, Life, Seen, Survey, Tree, left_over, lost},
+    survey::{Bare, Identity, Life, Seen, Survey, Tree, left_over, lost},
 };
 use crate::{RunId, SessionId};
 
@@ -123,4 +123,26 @@ fn a_mark_is_read_from_an_environment() {
     assert!(mark.is_of_session(session()) && mark.is_of_launch(&launch()));
     let other = LaunchId::new(RunId::from_uuid(Uuid::nil()), 2);
     assert!(!mark.is_of_launch(&other));
+}
+
+/// What is about to become another program shows no environment for a moment.
+#[cfg(target_os = "linux")]
+#[tokio::test(start_paused = true)]
+async fn nobody_is_passed_over_before_it_is_known_whose_it_is() {
+    let mut bare = Bare::default();
+    let mut is_whole = |without: &[i32]| {
+        let without = without.iter().map(|pid| seen(*pid, 1, *pid).identity).collect();
+        let mut survey = Survey::new(Vec::new()).with_bare(without);
+        bare.look_at(&mut survey);
+        survey.is_whole
+    };
+    assert!(is_whole(&[]));
+    assert!(!is_whole(&[7]));
+    tokio::time::advance(std::time::Duration::from_millis(299)).await;
+    assert!(!is_whole(&[7, 8]));
+    tokio::time::advance(std::time::Duration::from_millis(1)).await;
+    assert!(!is_whole(&[7, 8]), "of one of them it is known");
+    assert!(is_whole(&[7]));
+    assert!(is_whole(&[]));
+    assert!(!is_whole(&[7]), "it had one meanwhile");
 }

@@ -68,7 +68,12 @@ impl Disk {
     /// Gives it power again, when nobody has it open any more.
     pub(crate) fn restore(&self) {
         self.inner.unmount().unwrap();
-        self.outer.unmount().unwrap();
+        // The system lets go of the image in it a moment later.
+        let mut tries = 0;
+        while let Err(error) = self.outer.unmount() {
+            tries += 1;
+            assert!(error.contains("busy") && tries < 5_000, "{error}");
+        }
         self.outer.mount().unwrap();
         self.inner.mount().unwrap();
     }

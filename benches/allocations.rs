@@ -16,7 +16,8 @@ use sessionkeeper::{
     SessionRecord, Start, StoredInput, SupervisedTime, Supervisor, WorkerGeneration, Workload,
     WorkloadError,
     store::{
-        AcceptedInput, Batch, Damage, Due, Key, Opened, Page, Query, Refusal, Store, StoreFuture,
+        AcceptedInput, Batch, Damage, Due, Key, LogPage, LogQuery, Opened, Page, Query, Refusal,
+        Store, StoreFuture,
     },
 };
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, Stats, StatsAlloc};
@@ -254,6 +255,10 @@ impl Store for KeepsNothing {
         _: RangeInclusive<u64>,
         _: usize,
     ) -> StoreFuture<'_, Vec<EventRecord>> {
+        nothing()
+    }
+
+    fn log(&self, _: LogQuery) -> StoreFuture<'_, LogPage> {
         nothing()
     }
 

@@ -298,6 +298,7 @@ mod faults;
 pub mod fuzzing;
 mod groups;
 mod health;
+mod log;
 mod model;
 mod policy;
 #[cfg(feature = "process")]
@@ -320,12 +321,15 @@ mod workload;
 pub use builder::{BuildError, Builder};
 pub use groups::GroupReport;
 pub use health::Health;
+pub use log::{LogError, LogFilter, LogFrom, LogUpdate};
 pub use model::{
     event::{Cause, Event, EventRecord, Fact, FileAction, Lifecycle, RunEnd},
+    event_type::{EventType, EventTypes, UnknownEventType},
     ids::{
         ExternalId, InputId, InvalidName, Kind, Name, RunId, SessionId, StartKey, WorkerGeneration,
     },
     labels::{InvalidLabels, Labels, MAX_NESTING, Metadata},
+    log_cursor::{InvalidCursor, LogCursor},
     record::{
         EndedRun, Failures, InHand, Inbox, Lane, Runs, SessionRecord, SnapshotRef, StartRequest,
         StoredInput, Transition,
@@ -347,8 +351,8 @@ pub use runtime::{
     watchdog::BlockedThread,
 };
 pub use session::{
-    NotRunning, Paused, Receipt, Session, SessionHandle, Snapshot, StopReport, StopTicket,
-    SubscribeError, Update,
+    EventPage, EventQuery, NotRunning, Paused, Receipt, Session, SessionHandle, Snapshot,
+    StopReport, StopTicket, SubscribeError, Update,
 };
 pub use start::{Json, Slot, Start};
 pub use status::{Activity, Settled, Status};

@@ -1,9 +1,11 @@
 //! Pure data and decisions: no clock, no tasks, no randomness.
 
 pub(crate) mod event;
+pub(crate) mod event_type;
 pub(crate) mod ids;
 pub(crate) mod json;
 pub(crate) mod labels;
+pub(crate) mod log_cursor;
 pub(crate) mod record;
 pub(crate) mod snapshot;
 pub(crate) mod state;

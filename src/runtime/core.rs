@@ -21,6 +21,7 @@ use super::{
     op::Op,
     store_cell::StoreCell,
     supervisor,
+    tail::Tail,
     watchdog::Watchdog,
 };
 use crate::{
@@ -52,6 +53,7 @@ pub(crate) struct Core {
     pub(crate) directory: Directory,
     pub(crate) alarms: Alarms,
     pub(crate) hub: Hub,
+    pub(crate) tail: Tail,
     pub(crate) kept: Kept,
     /// The places under `max_active`.
     pub(crate) places: Arc<Semaphore>,
@@ -126,6 +128,7 @@ impl Core {
             directory: Directory::default(),
             alarms: Alarms::default(),
             hub: Hub::default(),
+            tail: Tail::default(),
             kept: Kept::default(),
             places: Arc::new(Semaphore::new(parts.max_active.min(Semaphore::MAX_PERMITS))),
             ready: Notify::new(),
@@ -243,6 +246,9 @@ impl Core {
     pub(crate) fn announce(&self, record: &Arc<SessionRecord>, events: &[EventRecord]) {
         telemetry::committed(record, events);
         self.hub.publish(record, events);
+        if !events.is_empty() {
+            self.tail.told();
+        }
         let unheard = faults::planted(Bug::LoseWakeUp) && record.state() == State::Paused;
         if record.ready_since().is_some() && !unheard {
             self.ready.notify_one();
@@ -316,6 +322,7 @@ impl Core {
         self.directory.pin().clear();
         self.drop_all_held();
         self.hub.close();
+        self.tail.close();
         self.watchdog.stop();
         // Not closed, only let go of: with the tasks that end now, its last user is gone. A store
         // that lives on elsewhere may have its next user already.

@@ -18,5 +18,6 @@ mod session;
 pub(crate) mod shutdown;
 pub(crate) mod store_cell;
 pub(crate) mod supervisor;
+pub(crate) mod tail;
 mod wait;
 pub(crate) mod watchdog;

@@ -87,6 +87,8 @@ pub(crate) async fn shut_down(core: Arc<Core>, budget: Duration) -> Vec<Drained>
         let _ = letting_go.await;
         core.close_all_held().await;
         core.checkpointer.flush().await;
+        // Whoever follows the log can see how it ended.
+        core.read_log().await;
         if let Some(store) = core.release_store() {
             // Everything acknowledged is durable already; the next open shows any trouble.
             let _ = store.close().await;

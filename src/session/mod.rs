@@ -1,11 +1,13 @@
 //! Handles: how callers speak to one session.
 
 mod answers;
+mod queries;
 mod subscription;
 mod typed;
 
 pub use self::{
     answers::{NotRunning, Paused, Receipt, Snapshot, StopReport, StopTicket},
+    queries::{EventPage, EventQuery},
     subscription::{SubscribeError, Update},
     typed::SessionHandle,
 };

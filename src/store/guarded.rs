@@ -5,8 +5,8 @@ use std::{future::Future, ops::RangeInclusive, panic::AssertUnwindSafe, sync::Ar
 use futures::FutureExt;
 
 use super::{
-    AcceptedInput, Batch, Damage, Due, Key, Opened, Page, Query, Refusal, Store, StoreError,
-    StoreFuture,
+    AcceptedInput, Batch, Damage, Due, Key, LogPage, LogQuery, Opened, Page, Query, Refusal, Store,
+    StoreError, StoreFuture,
 };
 use crate::model::{
     event::EventRecord,
@@ -78,6 +78,10 @@ impl Store for Guarded {
         limit: usize,
     ) -> StoreFuture<'_, Vec<EventRecord>> {
         guard(async move { self.0.events(session, range, limit).await })
+    }
+
+    fn log(&self, query: LogQuery) -> StoreFuture<'_, LogPage> {
+        guard(async move { self.0.log(query).await })
     }
 
     fn damaged(&self) -> StoreFuture<'_, Vec<Damage>> {

@@ -48,6 +48,8 @@ pub(super) trait Index: Lookup {
     fn below(&self, bound: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
     /// The smallest key above `bound`.
     fn above(&self, bound: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
+    /// The value of a key, where that can be read.
+    fn sound(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
 }
 
 /// What of a record its rows follow from.

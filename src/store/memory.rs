@@ -12,10 +12,11 @@ use tokio::sync::watch;
 use self::fault::Faults;
 pub use self::fault::{Fault, Part, Stall};
 use super::{
-    AcceptedInput, Batch, Commit, Damage, Due, Key, Opened, Page, Query, Refusal, Store,
-    StoreError, StoreFuture,
+    AcceptedInput, Batch, Commit, Damage, Due, Key, LogEnd, LogPage, LogQuery, Opened, Page, Query,
+    Refusal, Store, StoreError, StoreFuture,
     admit::{Verdict, admit},
     index::{self, Index, Lookup, Rows},
+    journal::{self, Entry},
 };
 use crate::model::{
     event::EventRecord,
@@ -60,6 +61,9 @@ pub struct MemoryStore {
 struct Data {
     sessions: HashMap<SessionId, Session>,
     index: Rows,
+    log: LogEnd,
+    /// The events of the batch that is being done.
+    logged: Vec<Entry>,
     supervised: SupervisedTime,
     generation: Option<WorkerGeneration>,
     closed: bool,
@@ -127,6 +131,7 @@ impl Store for MemoryStore {
             let mut data = self.data();
             data.closed = false;
             data.generation = Some(generation);
+            data.log.begin(generation);
             Ok(Opened::new(data.supervised, Vec::new()))
         })
     }
@@ -239,6 +244,16 @@ impl Store for MemoryStore {
         })
     }
 
+    fn log(&self, query: LogQuery) -> StoreFuture<'_, LogPage> {
+        Box::pin(async move {
+            let data = self.open()?;
+            journal::page(&data.index, data.log, &query, |session, range| {
+                let entry = data.sessions.get(&session);
+                Ok(entry.map(|entry| entry.readable_events(range)).unwrap_or_default())
+            })
+        })
+    }
+
     fn damaged(&self) -> StoreFuture<'_, Vec<Damage>> {
         Box::pin(async move { Ok(self.open()?.damaged()) })
     }
@@ -276,7 +291,14 @@ impl Data {
         }
         self.supervised = self.supervised.max(batch.supervised);
         let commits = batch.commits.iter();
-        commits.map(|commit| self.apply_one(commit)).collect()
+        let answers: Vec<_> =
+            commits.map(|commit| self.apply_one(commit)).collect::<Result<_, _>>()?;
+        let entries = std::mem::take(&mut self.logged);
+        if !entries.is_empty() {
+            self.index.extend(journal::rows(self.log.last + 1, &entries));
+            self.log.last += entries.iter().map(Entry::count).sum::<u64>();
+        }
+        Ok(answers)
     }
 
     fn apply_one(&mut self, commit: &Commit) -> Result<Result<(), Refusal>, StoreError> {
@@ -303,6 +325,7 @@ impl Data {
             .entry(id)
             .or_insert_with(|| Session::new(Arc::clone(&commit.record)))
             .take(commit);
+        self.logged.extend(Entry::of(id, &commit.events));
         Ok(Ok(()))
     }
 
@@ -363,6 +386,13 @@ impl Session {
         self.record = Arc::clone(record);
     }
 
+    /// The events that can be read.
+    fn readable_events(&self, range: RangeInclusive<u64>) -> Vec<EventRecord> {
+        let found = self.events.range(range);
+        let sound = found.filter(|(sequence, _)| self.readable(Part::Event(**sequence)).is_ok());
+        sound.map(|(_, event)| event.clone()).collect()
+    }
+
     fn readable(&self, part: Part) -> Result<(), StoreError> {
         if !self.damaged.contains(&part) {
             return Ok(());
@@ -386,6 +416,10 @@ impl Index for Rows {
         let range = (Bound::Unbounded, Bound::Excluded(bound));
         let found = self.range::<[u8], _>(range).next_back();
         Ok(found.map(|(key, _)| key.clone()))
+    }
+
+    fn sound(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.value(key)
     }
 
     fn above(&self, bound: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {

@@ -32,7 +32,10 @@
 //! 10. **Generations.** Commits of a worker that did not begin, or was ended by one that began
 //!     later, are refused.
 //! 11. **Supervised time** only grows: the largest that was given with a batch is kept.
-//! 12. **Healing and closing.** Healing a store that is well does nothing. After `close` every
+//! 12. **One log.** Every event has a position in the log of all sessions: commits have theirs in the
+//!     order in which they were done, without gaps, and an event keeps its own for ever. Reading the log
+//!     never fails because of one session: what cannot be read is a [`LogItem::Gap`].
+//! 13. **Healing and closing.** Healing a store that is well does nothing. After `close` every
 //!     other call fails with [`StoreError::Closed`] (a store may let a worker begin again), and
 //!     another may open it.
 //!
@@ -60,6 +63,7 @@ mod codec;
 pub(crate) mod fuzzing;
 mod guarded;
 mod index;
+mod journal;
 mod memory;
 #[cfg(feature = "sled")]
 mod sled;
@@ -72,6 +76,7 @@ use self::sled::{rebuild, salvage};
 #[cfg(feature = "sled")]
 pub use self::archive::{ArchiveError, Salvaged, export, import, repair};
 pub(crate) use self::guarded::Guarded;
+pub use self::journal::{LogEnd, LogItem, LogPage, LogQuery, Logged, Order};
 pub use self::memory::{Fault, MemoryStore, Part, Stall};
 #[cfg(feature = "sled")]
 pub use self::sled::{Durability, OnDamage, SledOptions, SledStore};
@@ -127,6 +132,10 @@ pub trait Store: Send + Sync + 'static {
         range: RangeInclusive<u64>,
         limit: usize,
     ) -> StoreFuture<'_, Vec<EventRecord>>;
+
+    /// The log of all sessions: their events in the order in which they were committed, a page at
+    /// a time.
+    fn log(&self, query: LogQuery) -> StoreFuture<'_, LogPage>;
 
     /// What could not be read, as far as it is known.
     fn damaged(&self) -> StoreFuture<'_, Vec<Damage>>;

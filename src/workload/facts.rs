@@ -117,6 +117,11 @@ impl FactBuffer {
 pub(crate) struct Weight(usize);
 
 impl Weight {
+    /// In bytes.
+    pub(crate) const fn bytes(self) -> usize {
+        self.0
+    }
+
     pub(crate) fn of(event: &Event) -> Result<Self, NotTaken> {
         if event.data().is_some_and(|data| !is_nested_within(MAX_NESTING, data)) {
             return Err(NotTaken::TooDeep);

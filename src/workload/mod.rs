@@ -33,7 +33,7 @@ pub use self::{
     threads::UserCode,
 };
 pub(crate) use self::{
-    facts::{Note, Noted, fitting},
+    facts::{Note, Noted, Weight, fitting},
     hold::Holding,
     inbox::{Delivery, Draft},
     line::{Ask, Port, Request, RunParts},

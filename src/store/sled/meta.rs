@@ -8,7 +8,7 @@ use super::{
 use crate::{
     model::{ids::WorkerGeneration, time::SupervisedTime},
     store::{
-        StoreError,
+        LogEnd, StoreError,
         codec::{self, FORMAT, Frame, Reader, Unreadable},
     },
 };
@@ -21,6 +21,8 @@ pub(super) struct Meta {
     pub(super) supervised: SupervisedTime,
     /// The worker that began last.
     pub(super) generation: Option<WorkerGeneration>,
+    /// Where the log of all sessions ends. `None`: it was not kept yet when this was written.
+    pub(super) log: Option<LogEnd>,
 }
 
 impl Meta {
@@ -39,20 +41,30 @@ impl Meta {
         let mut body = self.commit.to_le_bytes().to_vec();
         body.extend_from_slice(&self.supervised.as_millis().to_le_bytes());
         body.extend_from_slice(&generation);
+        if let Some(LogEnd { log, last }) = self.log {
+            body.extend_from_slice(&log.to_le_bytes());
+            body.extend_from_slice(&last.to_le_bytes());
+        }
         body
     }
 
-    const LENGTH: usize = codec::OVERHEAD + 8 + 8 + 16;
+    /// How long its row is, and was before it had the end of the log.
+    const LENGTHS: [usize; 2] = [codec::OVERHEAD + 48, codec::OVERHEAD + 32];
 
     pub(super) fn decode(body: &[u8]) -> Result<Self, Unreadable> {
         let mut reader = Reader(body);
         let commit = reader.u64()?;
         let supervised = SupervisedTime::from_millis(reader.u64()?);
         let generation = uuid::Uuid::from_bytes(reader.array()?);
+        let log = match reader.0.is_empty() {
+            true => None,
+            false => Some(LogEnd { log: reader.u64()?, last: reader.u64()? }),
+        };
         Ok(Self {
             commit,
             supervised,
             generation: Some(generation).filter(|id| !id.is_nil()).map(WorkerGeneration::from_uuid),
+            log,
         })
     }
 }
@@ -61,7 +73,11 @@ impl Meta {
 pub(super) fn commits_in(bytes: &[u8]) -> impl Iterator<Item = u64> {
     // Whole logs are searched so, hence not byte by byte.
     memchr::memmem::find_iter(bytes, &[Frame::Meta as u8, FORMAT])
-        .filter_map(|at| bytes.get(at..at + Meta::LENGTH))
-        .filter_map(|row| Meta::decode(codec::unseal(Frame::Meta, row).ok()?).ok())
+        .filter_map(|at| {
+            let rows = Meta::LENGTHS.into_iter().filter_map(|length| bytes.get(at..at + length));
+            let mut read =
+                rows.filter_map(|row| Meta::decode(codec::unseal(Frame::Meta, row).ok()?).ok());
+            read.next()
+        })
         .map(|meta| meta.commit)
 }

@@ -8,6 +8,7 @@
 //! | `queue` | how that thread waits |
 //! | `shared`, `read` | how reads see only what is durable |
 //! | `table`, `value`, `slots`, `chunks`, `events`, `meta` | what is in the trees |
+//! | `logged` | the log of all sessions, where it is not kept yet |
 //! | `salvage`, `rebuild` | a store taken apart and put together, for archives and repairs |
 //! | `mark`, `reserve`, `collector`, `damage` | what guards against loss, full disks and damage |
 //! | `engine`, `log` | sled itself, and a look at its log before it is opened |
@@ -23,10 +24,10 @@ use std::{
 use tokio::sync::{mpsc, oneshot};
 
 pub use self::options::{Durability, OnDamage, SledOptions};
-use self::{prepared::Prepared, shared::Shared, visible::Health, writer::Job};
+use self::{meta::Meta, prepared::Prepared, shared::Shared, visible::Health, writer::Job};
 use super::{
-    AcceptedInput, Batch, Damage, Due, Key, Opened, Page, Query, Refusal, Store, StoreError,
-    StoreFuture, index,
+    AcceptedInput, Batch, Damage, Due, Key, LogPage, LogQuery, Opened, Page, Query, Refusal, Store,
+    StoreError, StoreFuture, index, journal,
 };
 use crate::model::{
     event::EventRecord,
@@ -45,6 +46,7 @@ pub(crate) mod fuzzing;
 mod known;
 mod layout;
 mod log;
+mod logged;
 mod mark;
 mod meta;
 mod open;
@@ -245,6 +247,15 @@ impl Store for SledStore {
         limit: usize,
     ) -> StoreFuture<'_, Vec<EventRecord>> {
         Box::pin(self.shared.read(move |engine| events::read(engine, session, &range, limit)))
+    }
+
+    fn log(&self, query: LogQuery) -> StoreFuture<'_, LogPage> {
+        Box::pin(self.shared.read(move |engine| {
+            let end = Meta::read(engine)?.and_then(|meta| meta.log).unwrap_or_default();
+            journal::page(engine, end, &query, |session, range| {
+                events::read_sound(engine, session, range)
+            })
+        }))
     }
 
     fn damaged(&self) -> StoreFuture<'_, Vec<Damage>> {

@@ -12,6 +12,7 @@ use super::{
     engine::{Engine, OpenError},
     layout::{self, Layout},
     log::{self, Log},
+    logged,
     mark::{Found, MarkFile},
     meta::Meta,
     options::{OnDamage, SledOptions},
@@ -43,7 +44,7 @@ pub(super) fn open(options: &SledOptions) -> Result<Opened, StoreError> {
     let damages = Arc::new(Damages::default());
 
     let sound = check(&layout, &mut mark, found, options.cache_capacity, &damages)?;
-    let (engine, meta) = match (sound, options.on_damage) {
+    let (engine, mut meta) = match (sound, options.on_damage) {
         (Ok(sound), _) => sound,
         (Err(damaged), OnDamage::Refuse) => return Err(damaged.error(&layout)),
         (Err(damaged), OnDamage::StartFresh) => {
@@ -65,6 +66,7 @@ pub(super) fn open(options: &SledOptions) -> Result<Opened, StoreError> {
             (engine, Meta::default())
         }
     };
+    logged::place(&engine, &mut meta)?;
     let has_reserve = reserve::make(&layout.reserve())
         .map_err(|error| layout.refused("reserve some space", error))?;
     layout::sync_folder(&layout.root).map_err(|error| layout.refused("sync the folder", error))?;

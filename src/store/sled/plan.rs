@@ -28,6 +28,7 @@ use crate::{
         admit::{Verdict, admit},
         codec,
         index::{self, Lookup},
+        journal::{self, Entry},
     },
 };
 
@@ -39,6 +40,8 @@ pub(super) struct Plan<'a> {
     /// What is planned for the index, by its keys.
     index: HashMap<Vec<u8>, Option<Vec<u8>>>,
     sessions: HashSet<SessionId>,
+    /// The events of its commits, in the order in which they are done.
+    logged: Vec<Entry>,
     bytes: usize,
     dead: usize,
 }
@@ -51,6 +54,7 @@ impl<'a> Plan<'a> {
             writes: BTreeMap::new(),
             index: HashMap::new(),
             sessions: HashSet::new(),
+            logged: Vec::new(),
             bytes: 0,
             dead: 0,
         }
@@ -75,8 +79,25 @@ impl<'a> Plan<'a> {
         self.sessions.contains(&session)
     }
 
-    /// Writes the plan, wholly or not at all.
+    /// How many events its commits have.
+    pub(super) fn logged(&self) -> u64 {
+        self.logged.iter().map(Entry::count).sum()
+    }
+
+    /// Plans the places of some events in the log of all sessions.
+    pub(super) fn log(&mut self, position: u64, entries: &[Entry]) {
+        for (key, value) in journal::rows(position, entries) {
+            self.put(Table::Index, key, &value);
+        }
+    }
+
+    /// Writes the plan, wholly or not at all. The log ends with its events.
     pub(super) fn apply(mut self, meta: &Meta) -> Result<(), StoreError> {
+        if let (Some(end), false) = (meta.log, self.logged.is_empty()) {
+            let logged = std::mem::take(&mut self.logged);
+            let count: u64 = logged.iter().map(Entry::count).sum();
+            self.log(end.last + 1 - count, &logged);
+        }
         self.put(Table::Meta, META.to_vec(), &meta.encode());
         self.engine.apply(self.writes.into_iter().collect())
     }
@@ -112,6 +133,7 @@ impl<'a> Plan<'a> {
                 let snapshots = self.snapshots(&commit, cut.as_ref(), old.as_ref())?;
                 self.inputs(&commit, old.as_ref())?;
                 events::append(self, session, &events)?;
+                self.logged.extend(Entry::of(session, &commit.events));
                 let in_pieces = matches!(record, Value::InPieces(_));
                 self.record(&commit.record, record, old.as_ref())?;
                 cache.put(Known::written(&commit.record, in_pieces, snapshots));

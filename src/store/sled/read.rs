@@ -82,6 +82,12 @@ impl Index for Engine {
         Ok(row.map(|(key, _)| key.to_vec()))
     }
 
+    fn sound(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        let Some(raw) = self.raw(Table::Index, key)? else { return Ok(None) };
+        // Its damage is noted.
+        Ok(value::check(self, Table::Index, key, &raw).ok())
+    }
+
     fn above(&self, bound: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         let row = reading(|| self.tree(Table::Index).get_gt(bound))?;
         Ok(row.map(|(key, _)| key.to_vec()))

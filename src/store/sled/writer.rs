@@ -257,6 +257,9 @@ impl Writer {
     fn apply<'a>(&mut self, plan: Plan<'a>) -> Result<Plan<'a>, StoreError> {
         let engine = plan.engine;
         self.meta.commit = plan.number;
+        if let Some(end) = &mut self.meta.log {
+            end.last += plan.logged();
+        }
         self.shared.applying(plan.number);
         #[cfg(test)]
         self.shared.count(plan.bytes());
@@ -317,6 +320,7 @@ impl Writer {
         faults::reach(Point::BeforeBegin);
         self.attempt(|writer, engine| {
             writer.meta.generation = Some(generation);
+            writer.meta.log.get_or_insert_default().begin(generation);
             let plan = Plan::new(engine, writer.meta.commit + 1);
             writer.apply(plan)?;
             faults::reach(Point::BeginPut);

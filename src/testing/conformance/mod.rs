@@ -47,10 +47,11 @@ mod commits;
 mod damage;
 mod keys;
 mod listing;
+mod log;
 #[expect(clippy::indexing_slicing, reason = "a claim that fails may panic")]
 mod parts;
 
-pub use self::{cancelled::*, commits::*, damage::*, keys::*, listing::*, parts::*};
+pub use self::{cancelled::*, commits::*, damage::*, keys::*, listing::*, log::*, parts::*};
 
 /// The longest that a claim may take, in real time.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -109,6 +110,9 @@ macro_rules! __conformance {
             a_listing_follows_its_records,
             lanes_give_what_is_due_earliest_first,
             lanes_follow_their_records,
+            the_log_has_all_events_in_the_order_of_their_commits,
+            the_log_is_read_by_type_and_by_session,
+            a_repeated_commit_is_in_the_log_once,
             an_unharmed_store_reports_no_damage,
             healing_an_unharmed_store_does_nothing,
             a_closed_store_says_so,
@@ -123,6 +127,7 @@ macro_rules! __conformance {
         $crate::__conformance!($place:
             a_damaged_record_is_reported_and_never_replaced,
             a_damaged_record_harms_no_other_session,
+            the_log_is_read_past_a_damaged_session,
         );
     };
     ($place:ty: $($claim:ident),* $(,)?) => {

@@ -19,8 +19,8 @@ use crate::{
         time::SupervisedTime,
     },
     store::{
-        AcceptedInput, Batch, Damage, Due, Key, Opened, Page, Query, Refusal, Store, StoreError,
-        StoreFuture,
+        AcceptedInput, Batch, Damage, Due, Key, LogPage, LogQuery, Opened, Page, Query, Refusal,
+        Store, StoreError, StoreFuture,
     },
 };
 
@@ -265,6 +265,11 @@ impl<S: Store> Store for FaultyStore<S> {
     ) -> StoreFuture<'_, Vec<EventRecord>> {
         let work = async move { self.inner().events(session, range, limit).await };
         Box::pin(self.interfere(Call::Events, 0, work))
+    }
+
+    fn log(&self, query: LogQuery) -> StoreFuture<'_, LogPage> {
+        let work = async move { self.inner().log(query).await };
+        Box::pin(self.interfere(Call::Log, 0, work))
     }
 
     fn damaged(&self) -> StoreFuture<'_, Vec<Damage>> {

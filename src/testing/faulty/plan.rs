@@ -21,6 +21,7 @@ pub enum Call {
     Inputs,
     Accepted,
     Events,
+    Log,
     Damaged,
     Heal,
     Close,
@@ -28,7 +29,7 @@ pub enum Call {
 
 impl Call {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Begin,
         Self::Commit,
         Self::Load,
@@ -39,6 +40,7 @@ impl Call {
         Self::Inputs,
         Self::Accepted,
         Self::Events,
+        Self::Log,
         Self::Damaged,
         Self::Heal,
         Self::Close,

@@ -16,7 +16,7 @@ use futures::FutureExt;
 use sessionkeeper::{
     BuildError, ExternalId, FindError, InputId, Labels, SendError, Session, SessionError,
     SessionHandle, Start, StartError, StartKey, State, Supervisor,
-    store::{Key, MemoryStore, Query, StoreError},
+    store::{Key, LogQuery, MemoryStore, Query, StoreError},
     testing::{Call, FaultyStore, Interference},
 };
 use tokio::time::sleep;
@@ -149,6 +149,9 @@ async fn read(supervisor: &Supervisor, session: &SessionHandle<Scripted>, key: &
     let numbers: Vec<_> = events.iter().map(|event| event.sequence).collect();
     assert_eq!(numbers, (1..=numbers.len() as u64).collect::<Vec<_>>());
     insist(supervisor, "snapshot", async || session.snapshot().await).await;
+    let query = LogQuery { session: Some(session.id()), limit: 999, ..LogQuery::default() };
+    let logged = insist(supervisor, "log", async || supervisor.log(query).await).await;
+    assert_eq!(logged.items.len(), numbers.len());
 }
 
 /// Waits until all inputs are worked off, over errors of the store.

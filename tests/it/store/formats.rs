@@ -5,7 +5,10 @@ use std::{fmt::Write, fs, path::Path};
 
 use sessionkeeper::{
     Lane, PauseCause, Phase, SessionRecord, StartRequest,
-    store::{Commit, Key, Query, Refusal, SledStore, Store, StoreError, export, repair},
+    store::{
+        Commit, Key, LogItem, LogQuery, Order, Query, Refusal, SledStore, Store, StoreError,
+        export, repair,
+    },
 };
 
 use super::{
@@ -149,6 +152,11 @@ async fn a_store_of_format_1_is_read() {
         assert_eq!(page.records, std::slice::from_ref(expected), "{query:?}");
     }
     assert_eq!(second.created_at, at(2));
+    assert_eq!(
+        logged(&store).await,
+        [vec![1; 40], vec![2; 2]].concat(),
+        "by their time, then by session"
+    );
 
     // And it goes on from there.
     let commit = with_events(next(&first, |_| ()), ["after"]);
@@ -157,6 +165,22 @@ async fn a_store_of_format_1_is_read() {
     assert_eq!(store.commit(batch).await.expect("answers"), [Ok(())]);
     let events = store.events(session(1), 40..=99, 99).await.expect("events");
     assert_eq!(messages(&events), [(40, "event 39".to_owned()), (41, "after".to_owned())]);
+    store.close().await.expect("close");
+    drop(store);
+    let store = place.open().await;
+    store.begin(worker(3)).await.expect("begin");
+    assert_eq!(logged(&store).await, [vec![1; 40], vec![2; 2], vec![1]].concat());
+}
+
+/// Whose the events are in the log of all sessions.
+async fn logged(store: &SledStore) -> Vec<u128> {
+    let query = LogQuery { from: 1, order: Order::OldestFirst, limit: 99, ..LogQuery::default() };
+    let items = store.log(query).await.expect("a page").items.into_iter().zip(1..);
+    let whose = items.map(|(item, position)| match item {
+        LogItem::Event(logged) if logged.position == position => logged.session.as_uuid().as_u128(),
+        item => panic!("{item:?} at {position}"),
+    });
+    whose.collect()
 }
 
 /// Writes the fixture anew. To be used only where a new format gets a fixture of its own.

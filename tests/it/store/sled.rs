@@ -3,8 +3,11 @@
 use std::{fs, path::Path};
 
 use sessionkeeper::{
-    SessionId,
-    store::{Durability, OnDamage, Query, Refusal, SledStore, Store, StoreError},
+    EventType, EventTypes, SessionId,
+    store::{
+        Durability, LogItem, LogQuery, OnDamage, Order, Query, Refusal, SledStore, Store,
+        StoreError,
+    },
     testing::conformance,
 };
 use tempfile::TempDir;
@@ -306,6 +309,41 @@ async fn a_damaged_row_of_events_does_not_stop_the_log() {
     let events = store.events(session(1), 2..=9, 9).await.expect("events");
     assert_eq!(messages(&events), [(2, "kept".to_owned())]);
     assert_eq!(store.damaged().await.expect("damaged").len(), 1);
+}
+
+#[tokio::test]
+async fn a_damaged_row_of_the_log_of_all_sessions_is_a_gap_in_it() {
+    let (place, store) = opened::<Folder>().await;
+    for number in 1..=3 {
+        put(&store, with_events(record(number), ["one", "two"])).await;
+    }
+    drop(store);
+    raw(place.path(), |db| {
+        let tree = db.open_tree("index").expect("a tree");
+        let key = [b"j".as_slice(), &3_u64.to_be_bytes()].concat();
+        let spoiled = tree.insert(key, b"X\x01 spoiled".as_slice()).expect("insert");
+        assert!(spoiled.is_some());
+    });
+    let store = place.open().await;
+    store.begin(worker(1)).await.expect("begin");
+    for types in [EventTypes::ALL, EventType::Completion.into()] {
+        for from in 1..=6 {
+            let order = Order::OldestFirst;
+            let query = LogQuery { from, order, types, ..LogQuery::default() };
+            let page = store.log(query).await.expect("a page");
+            let found = page.items.iter().map(|item| match item {
+                LogItem::Event(logged) => (logged.position, logged.position),
+                LogItem::Gap { from, to } => (*from, *to),
+            });
+            let found: Vec<_> = found.collect();
+            let all = [(1, 1), (2, 2), (3.max(from), 4), (5, 5), (6, 6)];
+            let wanted = all.into_iter().filter(|(_, to)| *to >= from);
+            assert_eq!(found, wanted.collect::<Vec<_>>(), "{types:?} from {from}");
+            let newest =
+                store.log(LogQuery { types, ..LogQuery::default() }).await.expect("a page");
+            assert_eq!(newest.items.len(), 4);
+        }
+    }
 }
 
 #[tokio::test]

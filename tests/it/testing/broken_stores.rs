@@ -13,8 +13,8 @@ use sessionkeeper::{
     EventRecord, InputId, Lane, SessionId, SessionRecord, StoredInput, SupervisedTime,
     WorkerGeneration,
     store::{
-        AcceptedInput, Batch, Damage, Due, Key, MemoryStore, Opened, Page, Query, Refusal, Store,
-        StoreError, StoreFuture,
+        AcceptedInput, Batch, Damage, Due, Key, LogPage, LogQuery, MemoryStore, Opened, Page,
+        Query, Refusal, Store, StoreError, StoreFuture,
     },
     testing::{Damageable, Place, conformance},
 };
@@ -259,6 +259,10 @@ impl Store for Bent {
     ) -> StoreFuture<'_, Vec<EventRecord>> {
         let end = if self.is(Wrong::IgnoresTheEndOfARange) { u64::MAX } else { *range.end() };
         self.inner.events(session, *range.start()..=end, limit)
+    }
+
+    fn log(&self, query: LogQuery) -> StoreFuture<'_, LogPage> {
+        self.inner.log(query)
     }
 
     fn damaged(&self) -> StoreFuture<'_, Vec<Damage>> {

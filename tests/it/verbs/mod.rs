@@ -15,6 +15,7 @@ mod concurrent;
 mod crowd;
 mod find_list;
 mod groups;
+mod log;
 mod pause;
 mod precedence;
 mod send;

@@ -1,0 +1,111 @@
+//! The events of a session, a page at a time, either way.
+
+use super::{Session, status};
+use crate::{
+    model::{
+        event::EventRecord,
+        event_type::{EventType, EventTypes},
+    },
+    runtime::error::SessionError,
+    store::Order,
+};
+
+/// How many events are read from the store at once, and how often for one page: what is not found in
+/// them is looked for in the next.
+const PART: u64 = 256;
+const PARTS: usize = 16;
+
+/// Which events of a session are wanted.
+///
+/// By default the newest 100, of all types.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EventQuery {
+    /// The number to begin at, itself included.
+    pub from: u64,
+    /// Which way.
+    pub order: Order,
+    /// Only events of these types.
+    pub types: EventTypes,
+    /// How many at most; 0 counts as 1.
+    pub limit: usize,
+}
+
+impl Default for EventQuery {
+    fn default() -> Self {
+        Self { from: u64::MAX, order: Order::NewestFirst, types: EventTypes::ALL, limit: 100 }
+    }
+}
+
+/// Some events of a session.
+#[derive(Debug, Clone, PartialEq, Default)]
+#[non_exhaustive]
+pub struct EventPage {
+    /// The events, in the order that was asked for.
+    pub events: Vec<EventRecord>,
+    /// The number to go on at, if there may be more.
+    pub next: Option<u64>,
+}
+
+impl Session {
+    /// Events of the session, the newest first unless asked for otherwise. The store leads to them by
+    /// their number; those of other types are passed over, so a page may have few of them and still
+    /// not be the last.
+    ///
+    /// ```no_run
+    /// # use sessionkeeper::{EventQuery, EventType, Session};
+    /// # async fn example(session: Session) -> Result<(), Box<dyn std::error::Error>> {
+    /// let errors = EventQuery { types: EventType::Error.into(), ..EventQuery::default() };
+    /// for event in session.query_events(errors).await?.events {
+    ///     println!("{} {:?}", event.at, event.fact);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`SessionError::NotFound`], or a store that fails.
+    ///
+    /// # Cancel safety
+    /// Wholly.
+    pub async fn query_events(&self, query: EventQuery) -> Result<EventPage, SessionError> {
+        let last = status(&self.core, self.id).await?.into_record().last_event;
+        let limit = query.limit.max(1);
+        let mut page = EventPage::default();
+        let mut at = match query.order {
+            Order::OldestFirst => query.from.max(1),
+            Order::NewestFirst => query.from.min(last),
+        };
+        for _ in 0..PARTS {
+            if at == 0 || at > last {
+                return Ok(page);
+            }
+            let (range, beyond) = match query.order {
+                Order::OldestFirst => {
+                    let end = at.saturating_add(PART - 1).min(last);
+                    (at..=end, end.saturating_add(1))
+                }
+                Order::NewestFirst => {
+                    let begin = at.saturating_sub(PART - 1).max(1);
+                    (begin..=at, begin - 1)
+                }
+            };
+            let mut events = self.events(range, usize::MAX).await?;
+            if query.order == Order::NewestFirst {
+                events.reverse();
+            }
+            for event in events {
+                if !query.types.admits(EventType::of(&event.fact)) {
+                    continue;
+                }
+                if page.events.len() == limit {
+                    page.next = Some(event.sequence);
+                    return Ok(page);
+                }
+                page.events.push(event);
+            }
+            at = beyond;
+        }
+        page.next = Some(at).filter(|at| (1..=last).contains(at));
+        Ok(page)
+    }
+}

@@ -13,8 +13,8 @@ use std::{
 use anyhow::{Context as _, ensure};
 use sessionkeeper::{
     Context, Event, EventRecord, InputId, Lane, Outcome, Run, SessionHandle, SessionId,
-    SessionRecord, Start, StoredInput, SupervisedTime, Supervisor, WorkerGeneration, Workload,
-    WorkloadError,
+    SessionRecord, Start, StoredInput, StoredStep, SupervisedTime, Supervisor, Turn,
+    WorkerGeneration, Workload, WorkloadError,
     store::{
         AcceptedInput, Batch, Damage, Due, Key, LogPage, LogQuery, Opened, Page, Query, Refusal,
         Store, StoreFuture,
@@ -242,6 +242,10 @@ impl Store for KeepsNothing {
     }
 
     fn inputs(&self, _: SessionId, _: u64, _: usize) -> StoreFuture<'_, Vec<StoredInput>> {
+        nothing()
+    }
+
+    fn steps(&self, _: SessionId, _: Turn) -> StoreFuture<'_, Vec<StoredStep>> {
         nothing()
     }
 

@@ -326,7 +326,8 @@ pub use model::{
     event::{Cause, Event, EventRecord, Fact, FileAction, Lifecycle, RunEnd},
     event_type::{EventType, EventTypes, UnknownEventType},
     ids::{
-        ExternalId, InputId, InvalidName, Kind, Name, RunId, SessionId, StartKey, WorkerGeneration,
+        ExternalId, InputId, InvalidName, Kind, Name, RunId, SessionId, StartKey, StepKey,
+        WorkerGeneration,
     },
     labels::{InvalidLabels, Labels, MAX_NESTING, Metadata},
     log_cursor::{InvalidCursor, LogCursor},
@@ -336,6 +337,7 @@ pub use model::{
     },
     snapshot::{Codec, SNAPSHOT_FORMAT, SnapshotEnvelope, SnapshotError, SnapshotHeader},
     state::{InvalidTransition, PauseCause, Phase, Restarting, State, Trigger, transition},
+    step::{StepProgress, StoredStep, Turn},
     time::{SupervisedTime, Timestamp, WorkerTime},
     usage::Usage,
     vocabulary,
@@ -358,8 +360,9 @@ pub use start::{Json, Slot, Start};
 pub use status::{Activity, Settled, Status};
 pub use supervisor::{FindError, Origin, ShuttingDown, StartedSession, Supervisor};
 pub use workload::{
-    AwaitingGuard, BusyGuard, Context, EmitError, Held, Input, Lapsed, Outcome, Resource, Run,
-    RunError, UnsupportedVersion, UserCode, Workload, WorkloadError, YieldReason, YieldRequest,
+    AwaitingGuard, BusyGuard, Context, EmitError, FailedStep, Held, IdempotencyKey, Input,
+    Interrupted, Lapsed, Outcome, Resource, Run, RunError, StepError, UnsupportedVersion, UserCode,
+    Workload, WorkloadError, YieldReason, YieldRequest,
 };
 
 /// The code in the README compiles.

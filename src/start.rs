@@ -208,6 +208,7 @@ impl<W> Start<W> {
             last_event: 0,
             inbox: Inbox::default(),
             snapshots: Vec::new(),
+            steps: None,
             usage: Usage::default(),
             runs: Runs::default(),
             failures: Failures::default(),

@@ -102,6 +102,15 @@ super::listed! {
         /// A refused commit takes the notes along that it carried (G4, `runtime/session/flight.rs`).
         /// Noticed by `facts_outlive_a_commit_that_is_refused`; simulation.
         LoseNotesOfRefusedCommit,
+        /// The result of a step is not recorded (G4, `workload/steps/mod.rs`).
+        /// Noticed by `g4_a_crash_at_any_commit_repeats_no_step_unasked`.
+        ForgetStepResult,
+        /// A step is called before its intent is recorded (G4, `workload/steps/mod.rs`).
+        /// Noticed by `g4_a_crash_at_any_commit_repeats_no_step_unasked`.
+        CallBeforeIntent,
+        /// Steps go when the newest snapshot covers them, not the older (G4, `model/record.rs`).
+        /// Noticed by `g4_a_fallback_to_the_older_snapshot_finds_the_results_of_steps`, `steps_are_kept_until_the_older_kept_snapshot_covers_their_turn`.
+        DropStepsOfOlderSnapshot,
         /// A start key that comes with another request gives the old session (G4, `runtime/op.rs`).
         /// Noticed by `a_key_that_comes_with_another_request_is_refused`; model.
         IgnoreStartDigest,

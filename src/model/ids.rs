@@ -164,6 +164,11 @@ text_id! {
     InputId, 256
 }
 
+text_id! {
+    /// The key of a step, unique within its turn.
+    StepKey, 256
+}
+
 /// A text that cannot serve as a name or id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("invalid {what} {text:?}: {why}")]

@@ -9,6 +9,7 @@ pub(crate) mod log_cursor;
 pub(crate) mod record;
 pub(crate) mod snapshot;
 pub(crate) mod state;
+pub(crate) mod step;
 #[cfg(test)]
 mod tests;
 pub(crate) mod time;

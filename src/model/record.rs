@@ -1,4 +1,4 @@
-//! The record of a session: everything about it but its snapshots, inputs and events.
+//! The record of a session: everything about it but its snapshots, inputs, steps and events.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -9,6 +9,7 @@ use super::{
     ids::{ExternalId, Kind, Name, RunId, SessionId, StartKey, WorkerGeneration},
     labels::{Labels, Metadata},
     state::{Phase, State},
+    step::Turn,
     time::{SupervisedTime, Timestamp, serialize_timestamp},
     usage::Usage,
 };
@@ -62,6 +63,9 @@ pub struct SessionRecord {
     /// Its kept snapshots, newest first; at most [`SessionRecord::KEPT_SNAPSHOTS`].
     #[serde(default)]
     pub snapshots: Vec<SnapshotRef>,
+    /// The latest turn of which steps are kept; none where no steps are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub steps: Option<Turn>,
     /// Everything it used.
     #[serde(default, skip_serializing_if = "is_default")]
     pub usage: Usage,
@@ -110,6 +114,15 @@ impl SessionRecord {
             return self.snapshot().map_or(0, |newest| newest.consumed);
         }
         self.snapshots.iter().map(|kept| kept.consumed).min().unwrap_or(0)
+    }
+
+    /// Steps of turns up to and including this one are not needed any more: every kept snapshot
+    /// covers them.
+    pub fn steps_covered(&self) -> Turn {
+        if faults::planted(Bug::DropStepsOfOlderSnapshot) {
+            return self.snapshot().map_or_else(Turn::default, SnapshotRef::turn);
+        }
+        self.snapshots.iter().map(SnapshotRef::turn).min().unwrap_or_default()
     }
 
     /// Since when the session could run, if there were a place for it: its due time in
@@ -211,11 +224,21 @@ pub struct SnapshotRef {
     pub sequence: u64,
     /// The last input that had its effect on it.
     pub consumed: u64,
+    /// How many turns without an input have ended since that input was consumed.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub interlude: u64,
     /// Its size in bytes.
     pub bytes: u64,
     /// When it was taken.
     #[serde(serialize_with = "serialize_timestamp")]
     pub at: Timestamp,
+}
+
+impl SnapshotRef {
+    /// The last turn whose whole work is in it.
+    pub const fn turn(&self) -> Turn {
+        Turn { input: self.consumed, interlude: self.interlude }
+    }
 }
 
 /// The runs of a session, counted and summed.

@@ -24,7 +24,7 @@ use super::store_cell::StoreCell;
 use crate::{
     clock::Clock,
     faults::{self, Bug, Point},
-    model::ids::WorkerGeneration,
+    model::{ids::WorkerGeneration, step::StoredStep},
     store::{Batch, Commit, Refusal, StoreError},
     telemetry,
 };
@@ -33,7 +33,7 @@ use crate::{
 const MAX_BATCH: usize = 1024;
 /// No batch is smaller than this while more waits.
 const MIN_BATCH: usize = 64;
-/// The most bytes of snapshots and inputs of one batch, unless a single commit has more.
+/// The most bytes of snapshots, inputs and steps of one batch, unless a single commit has more.
 const MAX_BATCH_BYTES: usize = 8 << 20;
 /// How many batches the store may have at once.
 const UNDER_WAY: usize = 4;
@@ -162,7 +162,7 @@ struct Task {
 struct Group {
     jobs: Vec<Job>,
     flushes: Vec<oneshot::Sender<()>>,
-    /// Of snapshots and inputs.
+    /// Of snapshots, inputs and steps.
     bytes: usize,
 }
 
@@ -363,13 +363,14 @@ impl Group {
 }
 
 impl Message {
-    /// The bytes of its snapshot and inputs.
+    /// The bytes of its snapshot, inputs and steps.
     fn bytes(&self) -> usize {
         match self {
             Self::Commit(Job { commit, .. }) => {
                 let snapshot = commit.snapshot.as_ref().map_or(0, |snapshot| snapshot.len());
                 let inputs = commit.inputs.iter().map(|input| input.payload.len()).sum::<usize>();
-                snapshot + inputs
+                let steps = commit.steps.iter().map(StoredStep::bytes).sum::<usize>();
+                snapshot + inputs + steps
             }
             Self::Flush(_) => 0,
         }

@@ -22,8 +22,9 @@ use crate::{
     faults::{self, Bug},
     model::{
         ids::SessionId,
-        record::SessionRecord,
+        record::{SessionRecord, SnapshotRef},
         state::{Phase, Restarting, State},
+        step::Turn,
     },
     workload::{Run, RunParts},
 };
@@ -337,12 +338,12 @@ impl Sessions {
     }
 
     fn launch(&mut self, session: SessionId, launch: desk::Prepared, ops: Vec<Op>) {
-        let desk::Prepared { record, workload, snapshot, inputs } = launch;
+        let desk::Prepared { record, workload, snapshot, inputs, steps } = launch;
         let Some(run) = record.phase.run() else {
             return self.at_rest(session, Some(record), ops);
         };
         let line = ActorLine::default();
-        let run = Run::new(RunParts {
+        let parts = RunParts {
             session,
             run,
             kind: record.kind.clone(),
@@ -350,7 +351,9 @@ impl Sessions {
             port: Box::new(line.clone()),
             threads: Arc::clone(&self.core.threads),
             max_snapshot_bytes: self.core.policy_of(&record).max_snapshot_bytes(),
-        });
+        };
+        let over = record.snapshot().map_or_else(Turn::default, SnapshotRef::turn);
+        let run = Run::new(parts, over, steps);
         run.receive(self.core.kept.take(session));
         let live = Arc::new(Live::new(run, line.clone(), record));
         // Before its first commit: whoever reads the store and then finds nothing here has read

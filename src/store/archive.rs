@@ -2,7 +2,7 @@
 //! holds.
 //!
 //! The first line names the format, the last one counts the lines between. A session is its
-//! `record` line, followed by its snapshots, inputs, used input ids and events; bytes are
+//! `record` line, followed by its snapshots, inputs, used input ids, steps and events; bytes are
 //! hexadecimal. What could not be read has `damage` lines, with its bytes.
 //!
 //! ```json
@@ -25,8 +25,9 @@ use serde::{Deserialize, Serialize};
 use super::{Damage, StoreError, codec, rebuild, salvage};
 use crate::model::{
     event::EventRecord,
-    ids::{InputId, SessionId},
+    ids::{InputId, RunId, SessionId, StepKey},
     record::{SessionRecord, StoredInput},
+    step::{StepProgress, StoredStep, Turn},
     time::{SupervisedTime, Timestamp},
 };
 
@@ -94,6 +95,8 @@ pub struct Salvaged {
     pub snapshots: u64,
     /// Inputs.
     pub inputs: u64,
+    /// Steps.
+    pub steps: u64,
     /// Events.
     pub events: u64,
     /// What could not be read or has lost its session, as far as it is known.
@@ -108,6 +111,7 @@ impl Salvaged {
             Item::Record(_) => self.sessions += 1,
             Item::Snapshot { .. } => self.snapshots += 1,
             Item::Input { .. } => self.inputs += 1,
+            Item::Step { .. } => self.steps += 1,
             Item::Event { .. } => self.events += 1,
             Item::Damage(damage) => self.lost.push(damage.clone()),
             Item::Store { .. } | Item::InputId { .. } => {}
@@ -155,6 +159,7 @@ pub(super) enum Item {
     Snapshot { session: SessionId, sequence: u64, bytes: Vec<u8> },
     Input { session: SessionId, input: StoredInput },
     InputId { session: SessionId, id: InputId, sequence: u64, checksum: u32 },
+    Step { session: SessionId, step: StoredStep },
     Event { session: SessionId, event: Box<EventRecord> },
     Damage(Damage),
 }
@@ -190,6 +195,16 @@ pub(super) enum Line {
         sequence: u64,
         checksum: u32,
     },
+    Step {
+        session: SessionId,
+        turn: Turn,
+        key: StepKey,
+        run: RunId,
+        at: Timestamp,
+        progress: Progress,
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        result: String,
+    },
     Event {
         session: SessionId,
         event: Box<EventRecord>,
@@ -203,6 +218,15 @@ pub(super) enum Line {
     End {
         lines: u64,
     },
+}
+
+/// How far a step came, without its result.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Progress {
+    Begun,
+    Failed,
+    Finished,
 }
 
 impl From<Item> for Line {
@@ -223,6 +247,15 @@ impl From<Item> for Line {
             },
             Item::InputId { session, id, sequence, checksum } => {
                 Self::InputId { session, id, sequence, checksum }
+            }
+            Item::Step { session, step } => {
+                let StoredStep { turn, key, run, at, progress } = step;
+                let (progress, result) = match progress {
+                    StepProgress::Begun => (Progress::Begun, String::new()),
+                    StepProgress::Failed => (Progress::Failed, String::new()),
+                    StepProgress::Finished(result) => (Progress::Finished, to_hex(&result)),
+                };
+                Self::Step { session, turn, key, run, at, progress, result }
             }
             Item::Event { session, event } => Self::Event { session, event },
             Item::Damage(damage) => Self::Damage {
@@ -260,6 +293,14 @@ impl TryFrom<Line> for Item {
             },
             Line::InputId { session, id, sequence, checksum } => {
                 Self::InputId { session, id, sequence, checksum }
+            }
+            Line::Step { session, turn, key, run, at, progress, result } => {
+                let progress = match progress {
+                    Progress::Begun => StepProgress::Begun,
+                    Progress::Failed => StepProgress::Failed,
+                    Progress::Finished => StepProgress::Finished(from_hex(&result)?.into()),
+                };
+                Self::Step { session, step: StoredStep { turn, key, run, at, progress } }
             }
             Line::Event { event, .. } if event.sequence == u64::MAX => {
                 return Err("it has a number that nothing reaches".to_owned());

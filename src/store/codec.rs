@@ -8,19 +8,22 @@
 //!
 //! The format is looked at before the checksum, so that a value of a newer version of the library
 //! is told apart from a damaged one; neither is ever guessed at. Records and events are JSON,
-//! inputs have a binary header. Numbers in bodies are little-endian.
+//! inputs and steps have a binary header. Numbers in bodies are little-endian.
 
 use std::sync::Arc;
 
 use chrono::DateTime;
+use uuid::Uuid;
 
 use super::BoxError;
 use crate::{
     faults::{self, Bug},
     model::{
         event::EventRecord,
-        ids::{InputId, SessionId},
+        ids::{InputId, RunId, SessionId, StepKey},
         record::{Inbox, SessionRecord, StoredInput},
+        step::{StepProgress, StoredStep, Turn},
+        time::Timestamp,
     },
 };
 
@@ -50,6 +53,7 @@ pub(super) enum Frame {
     Piece = b'P',
     Record = b'R',
     Snapshot = b'S',
+    Step = b'T',
     IndexRow = b'X',
 }
 
@@ -133,11 +137,18 @@ pub(super) fn check_record(record: &SessionRecord) -> Result<(), &'static str> {
     let snapshots = || record.snapshots.iter();
     let rules = [
         (counts.into_iter().any(|count| count > MOST), "it has a count that nothing reaches"),
-        (snapshots().any(|kept| kept.sequence > MOST), "it has a snapshot that nothing reaches"),
+        (
+            snapshots().any(|kept| kept.sequence.max(kept.interlude) > MOST),
+            "it has a snapshot that nothing reaches",
+        ),
         (consumed > accepted, "it consumed more inputs than it accepted"),
         (
             snapshots().any(|kept| kept.consumed > accepted),
             "it has a snapshot of more inputs than it accepted",
+        ),
+        (
+            record.steps.is_some_and(|last| last.input > accepted || last.interlude > MOST),
+            "it has steps of a turn that nothing reaches",
         ),
     ];
     match rules.into_iter().find(|(broken, _)| *broken) {
@@ -186,9 +197,62 @@ pub(super) fn read_input(sequence: u64, body: &[u8]) -> Result<StoredInput, Unre
             Some(InputId::new(text).map_err(content)?)
         }
     };
-    let at = DateTime::from_timestamp(seconds, nanos)
-        .ok_or_else(|| Unreadable::Content("no such time".into()))?;
+    let at = time(seconds, nanos)?;
     Ok(StoredInput { sequence, id, at, state_version, payload: Arc::from(reader.0) })
+}
+
+/// The body of a step.
+///
+/// ```text
+/// input: u64 | interlude: u64 | seconds: i64 | nanoseconds: u32 | run: 16 bytes | key length: u16 | key
+///     | progress: u8 (0 begun, 1 failed, 2 finished) | result
+/// ```
+pub(super) fn step(step: &StoredStep) -> Vec<u8> {
+    let key = step.key.as_str();
+    let length = u16::try_from(key.len()).expect("a step key is at most 256 bytes long");
+    let mut body = Vec::with_capacity(47 + key.len() + step.bytes());
+    body.extend_from_slice(&step.turn.input.to_le_bytes());
+    body.extend_from_slice(&step.turn.interlude.to_le_bytes());
+    body.extend_from_slice(&step.at.timestamp().to_le_bytes());
+    body.extend_from_slice(&step.at.timestamp_subsec_nanos().to_le_bytes());
+    body.extend_from_slice(step.run.as_uuid().as_bytes());
+    body.extend_from_slice(&length.to_le_bytes());
+    body.extend_from_slice(key.as_bytes());
+    match &step.progress {
+        StepProgress::Begun => body.push(0),
+        StepProgress::Failed => body.push(1),
+        StepProgress::Finished(result) => {
+            body.push(2);
+            body.extend_from_slice(result);
+        }
+    }
+    body
+}
+
+/// Reads what [`step`] wrote of this step.
+pub(super) fn read_step(turn: Turn, key: &StepKey, body: &[u8]) -> Result<StoredStep, Unreadable> {
+    let mut reader = Reader(body);
+    let found = Turn { input: reader.u64()?, interlude: reader.u64()? };
+    let seconds = i64::from_le_bytes(reader.array()?);
+    let nanos = reader.u32()?;
+    let run = RunId::from_uuid(Uuid::from_bytes(reader.array()?));
+    let length = u16::from_le_bytes(reader.array()?);
+    let text = reader.take(usize::from(length))?;
+    let [progress] = reader.array()?;
+    if found != turn || text != key.as_str().as_bytes() {
+        return Err(Unreadable::Misplaced);
+    }
+    let progress = match (progress, reader.0) {
+        (0, []) => StepProgress::Begun,
+        (1, []) => StepProgress::Failed,
+        (2, result) => StepProgress::Finished(result.into()),
+        _ => return Err(content("no such progress")),
+    };
+    Ok(StoredStep { turn, key: key.clone(), run, at: time(seconds, nanos)?, progress })
+}
+
+fn time(seconds: i64, nanos: u32) -> Result<Timestamp, Unreadable> {
+    DateTime::from_timestamp(seconds, nanos).ok_or_else(|| content("no such time"))
 }
 
 /// The body of what is known of an input id: the number of its input and the checksum of its

@@ -18,7 +18,7 @@ use crate::model::{
     time::SupervisedTime,
 };
 
-const FRAMES: [Frame; 11] = [
+const FRAMES: [Frame; 12] = [
     Frame::Chunk,
     Frame::Events,
     Frame::Head,
@@ -29,6 +29,7 @@ const FRAMES: [Frame; 11] = [
     Frame::Piece,
     Frame::Record,
     Frame::Snapshot,
+    Frame::Step,
     Frame::IndexRow,
 ];
 

@@ -12,6 +12,7 @@ use crate::model::{
     event::EventRecord,
     ids::{InputId, SessionId, WorkerGeneration},
     record::{Lane, SessionRecord, StoredInput},
+    step::{StoredStep, Turn},
     time::SupervisedTime,
 };
 
@@ -65,6 +66,10 @@ impl Store for Guarded {
         limit: usize,
     ) -> StoreFuture<'_, Vec<StoredInput>> {
         guard(async move { self.0.inputs(session, after, limit).await })
+    }
+
+    fn steps(&self, session: SessionId, after: Turn) -> StoreFuture<'_, Vec<StoredStep>> {
+        guard(async move { self.0.steps(session, after).await })
     }
 
     fn accepted(&self, session: SessionId, id: InputId) -> StoreFuture<'_, Option<AcceptedInput>> {

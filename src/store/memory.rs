@@ -20,8 +20,9 @@ use super::{
 };
 use crate::model::{
     event::EventRecord,
-    ids::{InputId, SessionId, WorkerGeneration},
+    ids::{InputId, SessionId, StepKey, WorkerGeneration},
     record::{Lane, SessionRecord, StoredInput},
+    step::{StoredStep, Turn},
     time::SupervisedTime,
 };
 
@@ -75,6 +76,7 @@ struct Session {
     snapshots: BTreeMap<u64, Arc<[u8]>>,
     inputs: BTreeMap<u64, StoredInput>,
     input_ids: HashMap<InputId, (u64, u32)>,
+    steps: BTreeMap<(Turn, StepKey), StoredStep>,
     events: BTreeMap<u64, EventRecord>,
     damaged: BTreeSet<Part>,
 }
@@ -218,6 +220,22 @@ impl Store for MemoryStore {
         })
     }
 
+    fn steps(&self, session: SessionId, after: Turn) -> StoreFuture<'_, Vec<StoredStep>> {
+        Box::pin(async move {
+            let data = self.open()?;
+            let Some(entry) = data.sessions.get(&session) else {
+                return Ok(Vec::new());
+            };
+            let wanted = entry.steps.values().filter(|step| step.turn > after);
+            wanted
+                .map(|step| {
+                    entry.readable(Part::Steps(step.turn))?;
+                    Ok(step.clone())
+                })
+                .collect()
+        })
+    }
+
     fn events(
         &self,
         session: SessionId,
@@ -353,6 +371,7 @@ impl Session {
             snapshots: BTreeMap::new(),
             inputs: BTreeMap::new(),
             input_ids: HashMap::new(),
+            steps: BTreeMap::new(),
             events: BTreeMap::new(),
             damaged: BTreeSet::new(),
         }
@@ -375,9 +394,15 @@ impl Session {
         }
         let covered = record.inputs_covered();
         self.inputs.retain(|sequence, _| *sequence > covered);
+        let ended = record.steps_covered();
+        for step in &commit.steps {
+            self.steps.insert((step.turn, step.key.clone()), step.clone());
+        }
+        self.steps.retain(|(turn, _), _| *turn > ended);
         self.damaged.retain(|part| match part {
             Part::Snapshot(sequence) => named(*sequence),
             Part::Input(sequence) => *sequence > covered,
+            Part::Steps(turn) => *turn > ended,
             Part::Record | Part::Event(_) => true,
         });
         for event in &commit.events {

@@ -1,7 +1,7 @@
 //! Where sessions are kept: the [`Store`] contract and the stores that come with the library.
 //!
-//! A store keeps, for each session, one [`SessionRecord`], its kept snapshots, the inputs that a
-//! snapshot may still need, and its events. All indexes follow from the record, so that a commit
+//! A store keeps, for each session, one [`SessionRecord`], its kept snapshots, the inputs and steps
+//! that a snapshot may still need, and its events. All indexes follow from the record, so that a commit
 //! says *what is*, never *how to index it*.
 //!
 //! # The contract
@@ -22,7 +22,8 @@
 //! 6. **Cancel safety.** Dropping a future of a read is harmless. Dropping one of `commit`
 //!    withdraws nothing: the outcome is unknown, see 4.
 //! 7. **Kept as named.** The store keeps exactly the snapshots that the record names, the inputs
-//!    above [`SessionRecord::inputs_covered`], all events, and the ids of all inputs. All of it
+//!    above [`SessionRecord::inputs_covered`], the steps of turns after
+//!    [`SessionRecord::steps_covered`], all events, and the ids of all inputs. All of it
 //!    comes back byte for byte, whatever its size.
 //! 8. **Unique.** A name has one holder that has not ended, a start key belongs to one session for
 //!    ever, and an input id to one input of its session. A commit that breaks this is refused, and
@@ -51,6 +52,7 @@ use crate::model::{
     ids::{ExternalId, InputId, Kind, Name, SessionId, StartKey, WorkerGeneration},
     record::{Lane, SessionRecord, StoredInput},
     state::State,
+    step::{StoredStep, Turn},
     time::{SupervisedTime, Timestamp},
 };
 
@@ -121,6 +123,9 @@ pub trait Store: Send + Sync + 'static {
         limit: usize,
     ) -> StoreFuture<'_, Vec<StoredInput>>;
 
+    /// The kept steps of a session in the turns after one, by their turns and keys.
+    fn steps(&self, session: SessionId, after: Turn) -> StoreFuture<'_, Vec<StoredStep>>;
+
     /// The input that was accepted under a caller's id, or `None`. It is known as long as the
     /// session, also after the input itself is gone.
     fn accepted(&self, session: SessionId, id: InputId) -> StoreFuture<'_, Option<AcceptedInput>>;
@@ -184,13 +189,17 @@ pub struct Commit {
     /// The record as it is to be. It must replace version `record.version - 1`; with version 1
     /// the session must not exist.
     ///
-    /// The store keeps exactly the snapshots that the record names, and exactly the inputs above
-    /// [`SessionRecord::inputs_covered`].
+    /// The store keeps exactly the snapshots that the record names, exactly the inputs above
+    /// [`SessionRecord::inputs_covered`], and exactly the steps of turns after
+    /// [`SessionRecord::steps_covered`].
     pub record: Arc<SessionRecord>,
     /// New events. Their sequences continue the log and end at `record.last_event`.
     pub events: Vec<EventRecord>,
     /// New inputs. Their sequences continue the inbox and end at `record.inbox.accepted`.
     pub inputs: Vec<StoredInput>,
+    /// How far steps came, in turns after [`SessionRecord::steps_covered`], each once. A step that
+    /// is kept under the same turn and key is replaced.
+    pub steps: Vec<StoredStep>,
     /// The bytes of a new snapshot: that of `record.snapshots[0]`.
     pub snapshot: Option<Arc<[u8]>>,
 }

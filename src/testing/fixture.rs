@@ -11,8 +11,8 @@ use uuid::Uuid;
 
 use crate::{
     Event, EventRecord, Fact, Failures, Inbox, InputId, Kind, Labels, Metadata, PauseCause, Phase,
-    RunId, Runs, SessionId, SessionRecord, SnapshotRef, StoredInput, SupervisedTime, Timestamp,
-    Usage, WorkerGeneration,
+    RunId, Runs, SessionId, SessionRecord, SnapshotRef, StepProgress, StoredInput, StoredStep,
+    SupervisedTime, Timestamp, Turn, Usage, WorkerGeneration,
     store::{Batch, Commit, Refusal, Store},
     testing::Place,
 };
@@ -78,6 +78,7 @@ pub fn record(number: u128) -> SessionRecord {
         last_event: 0,
         inbox: Inbox::default(),
         snapshots: Vec::new(),
+        steps: None,
         usage: Usage::default(),
         runs: Runs::default(),
         failures: Failures::default(),
@@ -130,7 +131,13 @@ pub fn next(record: &SessionRecord, change: impl FnOnce(&mut SessionRecord)) -> 
 
 /// A commit of a record and nothing else.
 pub fn only(record: SessionRecord) -> Commit {
-    Commit { record: Arc::new(record), events: Vec::new(), inputs: Vec::new(), snapshot: None }
+    Commit {
+        record: Arc::new(record),
+        events: Vec::new(),
+        inputs: Vec::new(),
+        steps: Vec::new(),
+        snapshot: None,
+    }
 }
 
 /// A commit with inputs that continue the inbox.
@@ -178,11 +185,28 @@ pub fn with_events<'a>(
 pub fn with_snapshot(mut record: SessionRecord, consumed: u64, bytes: &[u8]) -> Commit {
     let sequence = record.snapshot().map_or(1, |newest| newest.sequence + 1);
     record.inbox.consumed = consumed;
-    record
-        .snapshots
-        .insert(0, SnapshotRef { sequence, consumed, bytes: bytes.len() as u64, at: at(9) });
+    record.snapshots.insert(
+        0,
+        SnapshotRef { sequence, consumed, interlude: 0, bytes: bytes.len() as u64, at: at(9) },
+    );
     record.snapshots.truncate(SessionRecord::KEPT_SNAPSHOTS);
     Commit { snapshot: Some(bytes.into()), ..only(record) }
+}
+
+/// A commit of how far steps came, each with its turn, its key, and its result if it has one.
+pub fn with_steps(mut record: SessionRecord, steps: &[(Turn, &str, Option<&[u8]>)]) -> Commit {
+    let mut stored = Vec::new();
+    for (turn, key, result) in steps {
+        record.steps = record.steps.max(Some(*turn));
+        stored.push(StoredStep {
+            turn: *turn,
+            key: key.parse().expect("a step key"),
+            run: RunId::from_uuid(Uuid::from_u128(9)),
+            at: at(6),
+            progress: result.map_or(StepProgress::Begun, |it| StepProgress::Finished(it.into())),
+        });
+    }
+    Commit { steps: stored, ..only(record) }
 }
 
 /// A batch of a worker, at no supervised time.

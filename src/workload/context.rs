@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 use super::{
     Workload,
     error::RunError,
-    inbox::{Delivery, Draft},
+    inbox::{Covers, Delivery, Draft},
     line::Request,
     run::Run,
     threads::UserCode,
@@ -113,11 +113,7 @@ impl<W: Workload> Context<W> {
     /// # Cancel safety
     /// Dropping it does not withdraw the commit.
     pub async fn checkpoint(&mut self) -> Result<SnapshotRef, RunError> {
-        let covers = self.in_hand;
-        let snapshot = self.commit(covers).await?;
-        self.in_hand = None;
-        self.run.put_in_hand(None);
-        Ok(snapshot)
+        self.commit(Covers::turn_of(self.in_hand)).await
     }
 
     /// Commits the state in the middle of a turn; the input stays in hand. Durable on return.
@@ -131,12 +127,16 @@ impl<W: Workload> Context<W> {
     /// # Cancel safety
     /// Dropping it does not withdraw the commit.
     pub async fn save_progress(&mut self) -> Result<SnapshotRef, RunError> {
-        self.commit(None).await
+        self.commit(Covers::Nothing).await
     }
 
-    async fn commit(&mut self, covers: Option<u64>) -> Result<SnapshotRef, RunError> {
+    async fn commit(&mut self, covers: Covers) -> Result<SnapshotRef, RunError> {
         self.run.heartbeat();
         let draft = Draft { payload: self.encode()?, covers };
+        match covers {
+            Covers::Input(_) | Covers::Interlude => self.end_turn(),
+            Covers::Nothing => {}
+        }
         let (reply, answer) = oneshot::channel();
         self.run.request(Request::Commit { draft, reply });
         let _waiting = self.run.awaiting_store();
@@ -149,7 +149,7 @@ impl<W: Workload> Context<W> {
     /// Asks for the next input, unless that was done before. Not part of what waits for it: an
     /// idle run has no room for what was asked.
     fn ask_for_next(&mut self) -> Result<(), RunError> {
-        let asked = self.asked && self.in_hand.is_none() && !self.touched;
+        let asked = self.asked && !self.has_turn();
         if !asked && !self.run.has_delivery() {
             let draft = self.draft_of_turn()?;
             self.run.ask_for_next(draft);
@@ -160,14 +160,27 @@ impl<W: Workload> Context<W> {
 
     /// What must be committed before another input may be given out.
     fn draft_of_turn(&mut self) -> Result<Option<Draft>, RunError> {
-        if self.in_hand.is_none() && !self.touched {
+        if !self.has_turn() {
             return Ok(None);
         }
-        let draft = Draft { payload: self.encode()?, covers: self.in_hand };
-        self.ending = self.in_hand.take();
-        self.run.put_in_hand(None);
+        let covers = Covers::turn_of(self.in_hand);
+        let draft = Draft { payload: self.encode()?, covers };
+        self.ending = self.in_hand;
+        self.end_turn();
         self.touched = false;
         Ok(Some(draft))
+    }
+
+    /// The turn is over, since its commit is handed in now: that is not withdrawn, and refused only
+    /// to a run that is fenced. Whatever begins from here on belongs to the next turn.
+    fn end_turn(&mut self) {
+        self.in_hand = None;
+        self.run.end_turn();
+    }
+
+    /// Whether there is a turn to end: an input in hand, a state that may differ, or steps.
+    fn has_turn(&self) -> bool {
+        self.in_hand.is_some() || self.touched || self.run.has_steps_of_turn()
     }
 
     fn encode(&self) -> Result<Vec<u8>, RunError> {
@@ -204,7 +217,7 @@ impl<W: Workload> Context<W> {
     /// What is left to commit when the workload has returned.
     pub(super) fn last_draft(&mut self, completed: bool) -> Result<Option<Draft>, RunError> {
         if completed || self.in_hand.is_none() {
-            let covers = self.in_hand.take();
+            let covers = Covers::turn_of(self.in_hand.take());
             return Ok(Some(Draft { payload: self.encode()?, covers }));
         }
         Ok(None)

@@ -2,6 +2,7 @@
 
 use std::{fmt, time::Duration};
 
+use super::steps::StepError;
 use crate::{
     model::{
         ids::{RunId, SessionId},
@@ -46,25 +47,35 @@ impl WorkloadError {
         &*self.source
     }
 
-    pub(crate) const fn retry(&self) -> Retry {
-        self.retry
+    /// What it says about trying again, or the step that failed says in it.
+    pub(crate) fn retry(&self) -> Retry {
+        match self.retry {
+            Retry::ByPolicy => {
+                let mut steps = self.chain().filter_map(|error| error.downcast_ref::<StepError>());
+                steps.next().map_or(Retry::ByPolicy, StepError::retry)
+            }
+            named @ (Retry::Never | Retry::After(_)) => named,
+        }
+    }
+
+    /// The error inside, and what it says about trying again.
+    pub(super) fn into_parts(self) -> (BoxError, Retry) {
+        let retry = self.retry();
+        (self.source, retry)
     }
 
     /// Whether the error only says that the run was fenced: then it is not the workload's.
     pub(crate) fn is_fenced(&self) -> bool {
-        let mut next: Option<&(dyn std::error::Error + 'static)> = Some(&*self.source);
-        while let Some(error) = next {
-            match error.downcast_ref::<RunError>() {
-                Some(RunError::Fenced { .. }) => return true,
-                Some(
-                    RunError::SnapshotTooLarge { .. }
-                    | RunError::Encode { .. }
-                    | RunError::UndecodableInput { .. },
-                )
-                | None => next = error.source(),
-            }
-        }
-        false
+        self.chain().any(|error| {
+            matches!(error.downcast_ref(), Some(RunError::Fenced { .. }))
+                || matches!(error.downcast_ref(), Some(StepError::Fenced { .. }))
+        })
+    }
+
+    /// The error with its sources.
+    fn chain(&self) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
+        let first: &(dyn std::error::Error + 'static) = &*self.source;
+        std::iter::successors(Some(first), |error| error.source())
     }
 }
 

@@ -20,6 +20,7 @@ use crate::{
     model::{
         ids::{Kind, RunId, SessionId},
         record::StoredInput,
+        step::Turn,
         time::{SupervisedTime, Timestamp, WorkerTime},
         usage::Usage,
     },
@@ -50,7 +51,7 @@ pub(crate) fn explored_run() -> Run {
 }
 
 fn run(port: Told) -> Run {
-    Run::new(RunParts {
+    let parts = RunParts {
         session: SessionId::from_uuid(Uuid::nil()),
         run: RunId::from_uuid(Uuid::nil()),
         kind: Kind::new("explored").expect("a valid kind"),
@@ -58,7 +59,8 @@ fn run(port: Told) -> Run {
         port: Box::new(port),
         threads: Arc::default(),
         max_snapshot_bytes: 1,
-    })
+    };
+    Run::new(parts, Turn::default(), Vec::new())
 }
 
 fn input() -> Delivery {

@@ -9,8 +9,26 @@ use crate::model::record::StoredInput;
 pub(crate) struct Draft {
     /// The encoded state.
     pub(crate) payload: Vec<u8>,
-    /// The number of the input that the state covers, if one was in hand and its turn is over.
-    pub(crate) covers: Option<u64>,
+    /// What is over with it.
+    pub(crate) covers: Covers,
+}
+
+/// Which work a state covers, besides what was covered before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Covers {
+    /// The turn of this input.
+    Input(u64),
+    /// The turn with nothing in hand.
+    Interlude,
+    /// No turn: the present one goes on.
+    Nothing,
+}
+
+impl Covers {
+    /// The present turn, with this input in hand.
+    pub(crate) fn turn_of(in_hand: Option<u64>) -> Self {
+        in_hand.map_or(Self::Interlude, Self::Input)
+    }
 }
 
 /// The answer to a run that asked for its next input.

@@ -6,8 +6,9 @@ use super::{error::RunError, inbox::Draft, threads::Threads};
 use crate::{
     clock::Clock,
     model::{
-        ids::{Kind, RunId, SessionId},
+        ids::{Kind, RunId, SessionId, StepKey},
         record::SnapshotRef,
+        step::{StepProgress, Turn},
         time::WorkerTime,
     },
 };
@@ -37,11 +38,26 @@ pub(crate) enum Request {
     Next(Option<Draft>),
     /// Commit a draft.
     Commit { draft: Draft, reply: tokio::sync::oneshot::Sender<Result<SnapshotRef, RunError>> },
+    /// Commit how far a step came.
+    Step(Box<StepChange>),
     /// Notes wait to be committed.
     NotesWaiting,
     /// So many wait that they are to be committed at once.
     NotesPressing,
 }
+
+/// How far a step came, to be committed.
+#[derive(Debug)]
+pub(crate) struct StepChange {
+    pub(crate) turn: Turn,
+    pub(crate) key: StepKey,
+    pub(crate) progress: StepProgress,
+    pub(crate) reply: tokio::sync::oneshot::Sender<Result<(), Fenced>>,
+}
+
+/// The run can change nothing any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Fenced;
 
 /// What the session asks of its run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -19,6 +19,7 @@ mod line;
 pub(crate) mod panics;
 mod run;
 mod signs;
+mod steps;
 pub(crate) mod threads;
 
 #[cfg(all(test, sessionkeeper_loom))]
@@ -30,13 +31,14 @@ pub use self::{
     hold::{Held, Resource},
     line::{YieldReason, YieldRequest},
     run::Run,
+    steps::{FailedStep, IdempotencyKey, Interrupted, StepError},
     threads::UserCode,
 };
 pub(crate) use self::{
     facts::{Note, Noted, Weight, fitting},
     hold::Holding,
-    inbox::{Delivery, Draft},
-    line::{Ask, Port, Request, RunParts},
+    inbox::{Covers, Delivery, Draft},
+    line::{Ask, Fenced, Port, Request, RunParts, StepChange},
     signs::Declaration,
 };
 

@@ -17,12 +17,14 @@ use super::{
     hold::{Held, Holding, Resource},
     inbox::{Delivery, Draft},
     signs::{Declaration, Signs},
+    steps::StepBook,
     threads::{CodeOwner, Part, Threads, UserCode, Watched},
 };
 use crate::{
     model::{
         event::Event,
         ids::{ExternalId, RunId, SessionId},
+        step::{StoredStep, Turn},
         time::WorkerTime,
         usage::Usage,
     },
@@ -32,6 +34,7 @@ use crate::{
 
 mod ending;
 mod notes;
+mod turns;
 
 /// What a run waits for when its commits do not come back.
 const STORE: &str = "the store";
@@ -64,6 +67,10 @@ struct Shared {
     /// Whether there is no input for the run: it may rest.
     parked: bool,
     in_hand: Option<u64>,
+    /// The last turn that is over.
+    over: Turn,
+    /// The steps of turns that are not over; most runs have none.
+    steps: Option<Box<StepBook>>,
     facts: FactBuffer,
     /// What the session knows of the notes that wait.
     told: notes::Told,
@@ -337,15 +344,16 @@ impl Run {
 
 /// The side of the session.
 impl Run {
-    pub(crate) fn new(parts: RunParts) -> Self {
+    pub(crate) fn new(parts: RunParts, over: Turn, steps: Vec<StoredStep>) -> Self {
         let kind = parts.kind.clone();
+        let steps = StepBook::of(steps);
         let owner = CodeOwner::new(parts.session, Some(parts.run), kind, UserCode::Run);
         let run = Self {
             inner: Arc::new(Inner {
                 parts,
                 owner,
                 signs: Signs::default(),
-                shared: Mutex::default(),
+                shared: Mutex::new(Shared { over, steps, ..Shared::default() }),
                 changed: Notify::new(),
             }),
         };

@@ -87,6 +87,7 @@ async fn fill(scene: &Scene, folder: &Path) -> anyhow::Result<()> {
             }),
             events: events.collect(),
             inputs: Vec::new(),
+            steps: Vec::new(),
             snapshot: Some(Arc::clone(&snapshot)),
         })
     };

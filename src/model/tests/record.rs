@@ -14,6 +14,7 @@ use crate::{
             StartRequest, Transition,
         },
         state::{PauseCause, Phase, State},
+        step::Turn,
         time::{SupervisedTime, Timestamp},
         usage::Usage,
     },
@@ -31,8 +32,13 @@ fn supervised(millis: u64) -> SupervisedTime {
 /// A record in which nothing is left at its default.
 fn full() -> SessionRecord {
     let run = RunId::from_uuid(Uuid::from_u128(2));
-    let snapshot =
-        |sequence, consumed| SnapshotRef { sequence, consumed, bytes: 77, at: at(1_700_000_050) };
+    let snapshot = |sequence, consumed| SnapshotRef {
+        sequence,
+        consumed,
+        interlude: 0,
+        bytes: 77,
+        at: at(1_700_000_050),
+    };
     SessionRecord {
         id: SessionId::from_uuid(Uuid::from_u128(1)),
         kind: Kind::new("coder").unwrap(),
@@ -62,6 +68,7 @@ fn full() -> SessionRecord {
             in_hand: Some(InHand { input: 8, attempt: 2 }),
         },
         snapshots: vec![snapshot(6, 7), snapshot(5, 4)],
+        steps: Some(Turn { input: 7, interlude: 2 }),
         usage: Usage::tokens(812, 240),
         runs: Runs {
             count: 3,
@@ -187,6 +194,42 @@ fn inputs_are_kept_until_the_older_kept_snapshot_covers_them() {
     assert_eq!(with(&[7]), 7);
     assert_eq!(with(&[7, 4]), 4);
     assert_eq!(with(&[7, 0]), 0);
+}
+
+#[test]
+fn steps_are_kept_until_the_older_kept_snapshot_covers_their_turn() {
+    let turn = |(input, interlude)| Turn { input, interlude };
+    let with = |ended: &[(u64, u64)]| {
+        let mut record = full();
+        let kept = record.snapshots[0];
+        let snapshot = |(consumed, interlude): &(u64, u64)| SnapshotRef {
+            consumed: *consumed,
+            interlude: *interlude,
+            ..kept
+        };
+        record.snapshots = ended.iter().map(snapshot).collect();
+        record.steps_covered()
+    };
+    assert_eq!(with(&[]), Turn::default());
+    assert_eq!(with(&[(7, 1)]), turn((7, 1)));
+    assert_eq!(with(&[(7, 1), (7, 0)]), turn((7, 0)));
+    assert_eq!(with(&[(7, 0), (6, 9)]), turn((6, 9)));
+}
+
+#[test]
+fn turns_are_ordered_as_they_happen() {
+    let start = Turn::default();
+    let order = [
+        start,
+        start.interlude_after(),
+        Turn::of_input(1),
+        Turn::of_input(1).interlude_after(),
+        Turn::of_input(1).interlude_after().interlude_after(),
+        Turn::of_input(2),
+    ];
+    assert!(order.is_sorted());
+    let texts = order.map(|turn| turn.to_string());
+    assert_eq!(texts, ["0", "0+1", "1", "1+1", "1+2", "2"]);
 }
 
 fn check_due(phase: Phase, waiting: u64, ready: Option<u64>, timeout: Option<u64>) {

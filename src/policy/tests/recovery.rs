@@ -42,6 +42,7 @@ fn record(phase: Phase, recoveries: u32) -> SessionRecord {
         last_event: 1,
         inbox: Inbox::default(),
         snapshots: Vec::new(),
+        steps: None,
         usage: Usage::default(),
         runs: Runs::default(),
         failures: Failures::default(),

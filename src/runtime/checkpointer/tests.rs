@@ -27,6 +27,7 @@ fn commit(snapshot: Option<usize>, inputs: &[usize]) -> Message {
                 payload: vec![0; *bytes].into(),
             })
             .collect(),
+        steps: Vec::new(),
         snapshot: snapshot.map(|bytes| vec![0; bytes].into()),
     };
     Message::Commit(Job { commit: Arc::new(commit), on_answer: Box::new(|_| ()), told: false })

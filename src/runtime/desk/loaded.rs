@@ -10,6 +10,7 @@ use crate::{
         ids::SessionId,
         record::{SessionRecord, StoredInput},
         snapshot::{SnapshotEnvelope, SnapshotError},
+        step::{StoredStep, Turn},
     },
     store::StoreError,
     workload::erased::ErasedWorkload,
@@ -20,6 +21,8 @@ pub(super) struct Loaded {
     workload: Arc<dyn ErasedWorkload>,
     snapshot: Arc<SnapshotEnvelope>,
     inputs: Vec<StoredInput>,
+    /// The steps of turns that the snapshot does not cover.
+    steps: Vec<StoredStep>,
     /// Why the newest snapshot could not be used.
     fell_back: Option<String>,
 }
@@ -36,7 +39,7 @@ impl Loaded {
         let read = |error| {
             if let StoreError::Damaged { what, reason, .. } = error {
                 // That lasts, whatever becomes of the store.
-                let reason = format!("an {what} after it is damaged: {reason}");
+                let reason = format!("what came after it is damaged ({what}): {reason}");
                 return SessionError::Unreadable { session, reason };
             }
             SessionError::read(session, error)
@@ -62,10 +65,18 @@ impl Loaded {
                     } else {
                         Vec::new()
                     };
+                    // Most sessions have no steps, and then there is nothing to read.
+                    let steps = match record.steps {
+                        Some(last) if last > kept.turn() => {
+                            load_steps(&*store, session, kept.turn(), last).await.map_err(read)?
+                        }
+                        Some(_) | None => Vec::new(),
+                    };
                     return Ok(Self {
                         workload: Arc::clone(workload),
                         snapshot: Arc::new(envelope),
                         inputs,
+                        steps,
                         fell_back: trouble,
                     });
                 }
@@ -87,7 +98,7 @@ impl Loaded {
         snapshot: &[u8],
     ) -> Result<Self, SnapshotError> {
         let snapshot = Arc::new(SnapshotEnvelope::decode(snapshot)?);
-        Ok(Self { workload, snapshot, inputs: Vec::new(), fell_back: None })
+        Ok(Self { workload, snapshot, inputs: Vec::new(), steps: Vec::new(), fell_back: None })
     }
 
     /// Tells the draft if the older snapshot serves, and what the inputs weigh that wait.
@@ -108,6 +119,7 @@ impl Loaded {
             workload: self.workload,
             snapshot: self.snapshot,
             inputs,
+            steps: self.steps,
         }
     }
 }
@@ -128,4 +140,20 @@ async fn load_inputs(
             return Ok(inputs);
         }
     }
+}
+
+/// The steps of the turns after one. A step that is missing must not be taken for one that was
+/// never begun.
+async fn load_steps(
+    store: &dyn crate::store::Store,
+    session: SessionId,
+    after: Turn,
+    last: Turn,
+) -> Result<Vec<StoredStep>, StoreError> {
+    let steps = store.steps(session, after).await?;
+    if steps.last().is_none_or(|step| step.turn < last) {
+        let reason = format!("the steps of turn {last} are missing");
+        return Err(StoreError::Damaged { session, what: "step", reason });
+    }
+    Ok(steps)
 }

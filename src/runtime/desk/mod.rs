@@ -17,6 +17,7 @@ use crate::{
         record::{SessionRecord, StoredInput},
         snapshot::SnapshotEnvelope,
         state::{Phase, Restarting, State},
+        step::StoredStep,
     },
     store::{Commit, Refusal, StoreError},
     telemetry,
@@ -67,6 +68,7 @@ pub(crate) struct Prepared {
     pub(crate) workload: Arc<dyn ErasedWorkload>,
     pub(crate) snapshot: Arc<SnapshotEnvelope>,
     pub(crate) inputs: Vec<StoredInput>,
+    pub(crate) steps: Vec<StoredStep>,
 }
 
 /// Works off requests to one session. Its record is `known` where its last keeper left it, and is

@@ -13,6 +13,7 @@ use crate::{
         ids::{RunId, WorkerGeneration},
         record::{SessionRecord, SnapshotRef, StoredInput},
         state::{Phase, State},
+        step::StoredStep,
         time::{SupervisedTime, Timestamp},
     },
     policy::Policy,
@@ -37,6 +38,7 @@ pub(crate) struct Draft {
     moment: Moment,
     events: Vec<EventRecord>,
     inputs: Vec<StoredInput>,
+    steps: Vec<StoredStep>,
     snapshot: Option<Arc<[u8]>>,
     changed: bool,
 }
@@ -49,6 +51,7 @@ impl Draft {
             moment,
             events: Vec::new(),
             inputs: Vec::new(),
+            steps: Vec::new(),
             snapshot: None,
             changed: false,
         }
@@ -61,6 +64,7 @@ impl Draft {
         record.snapshots = vec![SnapshotRef {
             sequence: 1,
             consumed: 0,
+            interlude: 0,
             bytes: snapshot.len() as u64,
             at: moment.wall,
         }];
@@ -70,6 +74,7 @@ impl Draft {
             moment,
             events: Vec::new(),
             inputs: Vec::new(),
+            steps: Vec::new(),
             snapshot: Some(snapshot),
             changed: true,
         };
@@ -99,6 +104,7 @@ impl Draft {
 
     /// The commit that makes the draft true.
     pub(crate) fn finish(mut self) -> Commit {
+        self.forget_covered_steps();
         self.record.version += 1;
         self.record.writer = self.moment.worker;
         self.record.updated_at = self.moment.wall;
@@ -106,6 +112,7 @@ impl Draft {
             record: Arc::new(self.record),
             events: self.events,
             inputs: self.inputs,
+            steps: self.steps,
             snapshot: self.snapshot,
         }
     }
@@ -202,12 +209,19 @@ impl Draft {
     }
 }
 
-/// An input that a snapshot covers.
+/// The turn that a snapshot covers.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Covered {
-    pub(crate) input: u64,
-    /// What it weighs in the inbox.
-    pub(crate) bytes: u64,
+pub(crate) enum Covered {
+    /// That of an input.
+    Input {
+        input: u64,
+        /// What it weighs in the inbox.
+        bytes: u64,
+    },
+    /// One with nothing in hand.
+    Interlude,
+    /// None: it goes on.
+    Nothing,
 }
 
 /// Whether something of the run is alive in this process.

@@ -10,6 +10,7 @@ use crate::{
         ids::RunId,
         record::{InHand, Inbox, SessionRecord, SnapshotRef, StoredInput},
         snapshot::{Codec, SnapshotEnvelope, SnapshotHeader},
+        step::StoredStep,
     },
     policy::Policy,
 };
@@ -102,15 +103,20 @@ impl Draft {
         run: RunId,
         state_version: u32,
         payload: &[u8],
-        covers: Option<Covered>,
+        covers: Covered,
     ) -> SnapshotRef {
         let sequence = self.record.snapshots.first().map_or(0, |newest| newest.sequence) + 1;
-        if let Some(Covered { input, bytes }) = covers
-            && !faults::planted(Bug::SaveWithoutItsInput)
-        {
-            self.record.inbox.consumed = self.record.inbox.consumed.max(input);
-            self.record.inbox.waiting_bytes = self.record.inbox.waiting_bytes.saturating_sub(bytes);
-            self.record.inbox.in_hand = None;
+        let mut interlude = self.record.snapshot().map_or(0, |newest| newest.interlude);
+        match covers {
+            Covered::Input { input, bytes } if !faults::planted(Bug::SaveWithoutItsInput) => {
+                self.record.inbox.consumed = self.record.inbox.consumed.max(input);
+                self.record.inbox.waiting_bytes =
+                    self.record.inbox.waiting_bytes.saturating_sub(bytes);
+                self.record.inbox.in_hand = None;
+                interlude = 0;
+            }
+            Covered::Interlude => interlude += 1,
+            Covered::Input { .. } | Covered::Nothing => {}
         }
         if faults::planted(Bug::ConsumeWithoutItsState)
             && let Some(newest) = self.record.snapshot().copied()
@@ -130,6 +136,7 @@ impl Draft {
         let snapshot = SnapshotRef {
             sequence,
             consumed: self.record.inbox.consumed,
+            interlude,
             bytes: bytes.len() as u64,
             at: self.moment.wall,
         };
@@ -146,6 +153,22 @@ impl Draft {
         self.record.failures.without_checkpoint = 0;
         self.changed = true;
         snapshot
+    }
+
+    /// Takes how far a step came.
+    pub(crate) fn take_step(&mut self, step: StoredStep) {
+        self.changed = true;
+        self.record.steps = self.record.steps.max(Some(step.turn));
+        let is_same = |other: &StoredStep| other.turn == step.turn && other.key == step.key;
+        self.steps.retain(|other| !is_same(other));
+        self.steps.push(step);
+    }
+
+    /// Leaves out the steps that no kept snapshot needs.
+    pub(super) fn forget_covered_steps(&mut self) {
+        let covered = self.record.steps_covered();
+        self.record.steps = self.record.steps.filter(|last| *last > covered);
+        self.steps.retain(|step| step.turn > covered);
     }
 
     /// Says what the inputs that wait weigh.

@@ -10,6 +10,7 @@ use crate::{
         event::Cause,
         record::{InHand, SnapshotRef},
         state::State,
+        step::StoredStep,
     },
     runtime::{
         draft::{Covered, Draft, RunAlive},
@@ -18,7 +19,7 @@ use crate::{
     },
     store::{Commit, Refusal},
     telemetry,
-    workload::{self, Delivery, RunError, YieldReason, erased::Driven},
+    workload::{self, Covers, Delivery, Fenced, RunError, StepChange, YieldReason, erased::Driven},
 };
 
 /// A commit under way, and what follows when it is durable.
@@ -147,6 +148,10 @@ impl Session {
                 draft.returned(run);
                 Decided::Returned { run, done }
             }
+            Task::Step(change) => {
+                let answer = self.take_step(draft, &change);
+                Decided::Step { change, answer }
+            }
             Task::Expire { cause, reason } => {
                 // Whoever came first has ended it; then there is nothing to expire.
                 let _ = draft.expire(cause, Some(reason.clone()));
@@ -206,15 +211,37 @@ impl Session {
         draft: &mut Draft,
         state: &workload::Draft,
     ) -> Result<SnapshotRef, RunError> {
-        let session = self.record.id;
-        let fenced = self.fenced && !faults::planted(Bug::SkipFence);
-        let may_write = !fenced && matches!(draft.state(), State::Active | State::Stopping);
-        if !may_write {
-            return Err(RunError::Fenced { session, run: self.run() });
+        if self.is_fenced(draft) {
+            return Err(RunError::Fenced { session: self.record.id, run: self.run() });
         }
-        let covers = state.covers.map(|input| Covered { input, bytes: self.weight_of(input) });
-        self.progressed |= covers.is_some();
+        let covers = match state.covers {
+            Covers::Input(input) => Covered::Input { input, bytes: self.weight_of(input) },
+            Covers::Interlude => Covered::Interlude,
+            Covers::Nothing => Covered::Nothing,
+        };
+        self.progressed |= matches!(covers, Covered::Input { .. });
         Ok(draft.save(self.run(), self.state_version, &state.payload, covers))
+    }
+
+    /// Keeps how far a step of the run came, if the run may write.
+    fn take_step(&self, draft: &mut Draft, change: &StepChange) -> Result<(), Fenced> {
+        if self.is_fenced(draft) {
+            return Err(Fenced);
+        }
+        draft.take_step(StoredStep {
+            turn: change.turn,
+            key: change.key.clone(),
+            run: self.run(),
+            at: draft.moment().wall,
+            progress: change.progress.clone(),
+        });
+        Ok(())
+    }
+
+    /// Whether the run may write nothing more.
+    fn is_fenced(&self, draft: &Draft) -> bool {
+        let fenced = self.fenced && !faults::planted(Bug::SkipFence);
+        fenced || !matches!(draft.state(), State::Active | State::Stopping)
     }
 
     fn weight_of(&self, input: u64) -> u64 {
@@ -337,6 +364,7 @@ impl Session {
                     // A run that is gone does not wait for its answer.
                     let _ = reply.send(answer);
                 }
+                Decided::Step { change, answer } => drop(change.reply.send(answer)),
                 Decided::Returned { done, .. } => drop(done.send(())),
                 Decided::Quiet(_) => {}
                 Decided::Over(_) => over = true,

@@ -312,6 +312,7 @@ impl Session {
             Request::Commit { draft, reply } => {
                 self.queue.push_back(Task::Commit { draft, reply });
             }
+            Request::Step(change) => self.queue.push_back(Task::Step(change)),
             Request::NotesWaiting => self.commit_notes_soon(),
             Request::NotesPressing => self.commit_notes_now(),
         }

@@ -10,7 +10,7 @@ use crate::{
         error::{SendError, SessionError},
         op::{Accepted, Annotation, NewInput, Op, Reply, Rested, StopAccepted},
     },
-    workload::{self, RunError, erased::Driven},
+    workload::{self, Fenced, RunError, StepChange, erased::Driven},
 };
 
 /// What a flight can carry.
@@ -55,6 +55,7 @@ pub(super) enum Task {
         draft: workload::Draft,
         reply: oneshot::Sender<Result<SnapshotRef, RunError>>,
     },
+    Step(Box<StepChange>),
     Expire {
         cause: Cause,
         reason: String,
@@ -80,6 +81,7 @@ impl Task {
             Self::LateResume { reply } => Some(Op::Resume { place: None, reply }),
             Self::Next { .. }
             | Self::Commit { .. }
+            | Self::Step(_)
             | Self::Expire { .. }
             | Self::Notes
             | Self::Prove
@@ -100,6 +102,7 @@ impl Task {
             Self::Returned { .. }
             | Self::Next { .. }
             | Self::Commit { .. }
+            | Self::Step(_)
             | Self::Expire { .. }
             | Self::Notes
             | Self::Prove
@@ -119,6 +122,7 @@ impl Task {
             Self::Returned { .. }
             | Self::Next { .. }
             | Self::Commit { .. }
+            | Self::Step(_)
             | Self::Expire { .. }
             | Self::Notes
             | Self::Prove
@@ -152,6 +156,10 @@ pub(super) enum Decided {
         reply: oneshot::Sender<Result<SnapshotRef, RunError>>,
         answer: Result<SnapshotRef, RunError>,
     },
+    Step {
+        change: Box<StepChange>,
+        answer: Result<(), Fenced>,
+    },
     Returned {
         run: RunId,
         done: oneshot::Sender<()>,
@@ -183,6 +191,7 @@ impl Decided {
             }
             Self::Next { draft, .. } => Task::Next { draft },
             Self::Commit { draft, reply, .. } => Task::Commit { draft, reply },
+            Self::Step { change, .. } => Task::Step(change),
             Self::Returned { run, done } => Task::Returned { run, done },
             Self::Quiet(task) => task,
             Self::Over(driven) => Task::Over(driven),
@@ -203,6 +212,7 @@ impl Decided {
             } => reply.tell_store_failed(error),
             Self::Next { .. }
             | Self::Commit { .. }
+            | Self::Step { .. }
             | Self::Returned { .. }
             | Self::Quiet(_)
             | Self::Over(_) => {}

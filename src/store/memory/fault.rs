@@ -5,7 +5,10 @@ use std::fmt;
 use tokio::sync::watch;
 
 use super::MemoryStore;
-use crate::{model::ids::SessionId, store::StoreError};
+use crate::{
+    model::{ids::SessionId, step::Turn},
+    store::StoreError,
+};
 
 /// What `reason` says where [`MemoryStore::damage`] was at work.
 pub(super) const REASON: &str = "it was damaged on purpose";
@@ -30,6 +33,8 @@ pub enum Part {
     Snapshot(u64),
     /// The input with this number.
     Input(u64),
+    /// The steps of this turn.
+    Steps(Turn),
     /// The event with this number.
     Event(u64),
 }
@@ -40,6 +45,7 @@ impl Part {
             Self::Record => "record",
             Self::Snapshot(_) => "snapshot",
             Self::Input(_) => "input",
+            Self::Steps(_) => "step",
             Self::Event(_) => "event",
         }
     }
@@ -99,6 +105,7 @@ impl MemoryStore {
             Part::Record => true,
             Part::Snapshot(sequence) => entry.snapshots.contains_key(&sequence),
             Part::Input(sequence) => entry.inputs.contains_key(&sequence),
+            Part::Steps(turn) => entry.steps.keys().any(|(other, _)| *other == turn),
             Part::Event(sequence) => entry.events.contains_key(&sequence),
         };
         if exists {

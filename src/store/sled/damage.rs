@@ -9,7 +9,11 @@ use std::{
     thread,
 };
 
-use super::{engine::Engine, table::Table, value};
+use super::{
+    engine::Engine,
+    table::{Table, step_of},
+    value,
+};
 use crate::{
     model::ids::SessionId,
     store::{
@@ -49,6 +53,11 @@ impl Damages {
         let number = number
             .filter(|_| key.len() == 24)
             .map_or_else(String::new, |number| format!(" {}", u64::from_be_bytes(number)));
+        let step = session.filter(|_| table == Table::Steps);
+        let number = match step.and_then(|session| step_of(session, key)) {
+            Some((turn, key)) => format!(" {key:?} of turn {turn}"),
+            None => number,
+        };
         let reason = format!("its {what}{number} cannot be read: {why}");
         self.note(Damage::new(session, reason, bytes));
         if table == Table::Snapshots {

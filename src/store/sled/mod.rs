@@ -33,6 +33,7 @@ use crate::model::{
     event::EventRecord,
     ids::{InputId, SessionId, WorkerGeneration},
     record::{Lane, SessionRecord, StoredInput},
+    step::{StoredStep, Turn},
     time::SupervisedTime,
 };
 
@@ -222,6 +223,10 @@ impl Store for SledStore {
             self.shared
                 .read(move |engine| Ok(slots::read(engine, session, sequence)?.map(Into::into))),
         )
+    }
+
+    fn steps(&self, session: SessionId, after: Turn) -> StoreFuture<'_, Vec<StoredStep>> {
+        Box::pin(self.shared.read(move |engine| read::steps(engine, session, after)))
     }
 
     fn accepted(&self, session: SessionId, id: InputId) -> StoreFuture<'_, Option<AcceptedInput>> {

@@ -4,7 +4,10 @@
 //! whole plan is written in one transaction. A session is in a plan at most once, so only the
 //! rows that sessions share, those of the index, are looked for in the plan itself.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    ops::Bound,
+};
 
 use ::sled::Batch;
 
@@ -15,7 +18,7 @@ use super::{
     meta::Meta,
     prepared::Ready,
     read,
-    table::{META, Table, input_id_key, part_key, session_key},
+    table::{META, Table, input_id_key, part_key, session_key, step_key},
     value::{self, Value},
 };
 use crate::{
@@ -132,6 +135,7 @@ impl<'a> Plan<'a> {
                 self.sessions.insert(session);
                 let snapshots = self.snapshots(&commit, cut.as_ref(), old.as_ref())?;
                 self.inputs(&commit, old.as_ref())?;
+                self.steps(&commit, old.as_ref())?;
                 events::append(self, session, &events)?;
                 self.logged.extend(Entry::of(session, &commit.events));
                 let in_pieces = matches!(record, Value::InPieces(_));
@@ -203,6 +207,27 @@ impl<'a> Plan<'a> {
                 let known = codec::input_id(input.sequence, crc32fast::hash(&input.payload));
                 self.put(Table::InputIds, input_id_key(record.id, id), &known);
             }
+        }
+        Ok(())
+    }
+
+    fn steps(&mut self, commit: &Commit, old: Option<&Known>) -> Result<(), StoreError> {
+        let record = &commit.record;
+        let covered = record.steps_covered();
+        let old = old.map(|old| &old.record).filter(|old| old.steps.is_some());
+        if old.is_some_and(|old| old.steps_covered() < covered) {
+            let gone = (Bound::Unbounded, Bound::Included(covered));
+            for row in read::step_rows(self.engine, record.id, gone)? {
+                self.remove_pieces(Table::Steps, &row)?;
+                self.write(Table::Steps, row, None);
+            }
+        }
+        for step in commit.steps.iter().filter(|step| step.turn > covered) {
+            let row = step_key(record.id, step.turn, &step.key);
+            if old.is_some() {
+                self.remove_pieces(Table::Steps, &row)?;
+            }
+            self.put(Table::Steps, row, &codec::step(step));
         }
         Ok(())
     }

@@ -4,16 +4,18 @@ use std::ops::Bound;
 
 use super::{
     engine::{Engine, reading},
-    table::{Table, input_id_key, part_key, part_number, session_key},
+    table::{Table, input_id_key, part_key, part_number, session_key, step_of, turn_key},
     value,
 };
 use crate::{
     model::{
         ids::{InputId, SessionId},
         record::{SessionRecord, StoredInput},
+        step::{StoredStep, Turn},
     },
     store::{
-        StoreError, codec,
+        StoreError,
+        codec::{self, Unreadable},
         index::{Index, Lookup},
     },
 };
@@ -54,6 +56,62 @@ pub(super) fn inputs(
         found.push(input);
     }
     Ok(found)
+}
+
+pub(super) fn steps(
+    engine: &Engine,
+    session: SessionId,
+    after: Turn,
+) -> Result<Vec<StoredStep>, StoreError> {
+    let mut found = Vec::new();
+    for row in step_rows(engine, session, (Bound::Excluded(after), Bound::Unbounded))? {
+        // The writer may have removed it meanwhile.
+        let Some(body) = value::read(engine, Table::Steps, &row)? else { continue };
+        found.push(step(engine, session, &row, &body)?);
+    }
+    found.sort_unstable_by(|a, b| (a.turn, &a.key).cmp(&(b.turn, &b.key)));
+    Ok(found)
+}
+
+/// The step in a row.
+pub(super) fn step(
+    engine: &Engine,
+    session: SessionId,
+    row: &[u8],
+    body: &[u8],
+) -> Result<StoredStep, StoreError> {
+    step_of(session, row)
+        .ok_or(Unreadable::Misplaced)
+        .and_then(|(turn, key)| codec::read_step(turn, &key, body))
+        .map_err(|why| engine.damages.value(Table::Steps, row, &why, body))
+}
+
+/// The keys of the rows of the steps of some turns.
+pub(super) fn step_rows(
+    engine: &Engine,
+    session: SessionId,
+    turns: (Bound<Turn>, Bound<Turn>),
+) -> Result<Vec<Vec<u8>>, StoreError> {
+    // What follows the begin of a row is at most a length and a key.
+    let first_of = |turn| turn_key(session, turn);
+    let last_of = |turn| [first_of(turn), vec![u8::MAX; 3]].concat();
+    let ends = Turn { input: u64::MAX, interlude: u64::MAX };
+    let from = match turns.0 {
+        Bound::Included(turn) => first_of(turn),
+        Bound::Excluded(turn) => last_of(turn),
+        Bound::Unbounded => first_of(Turn::default()),
+    };
+    let to = match turns.1 {
+        Bound::Included(turn) => last_of(turn),
+        Bound::Excluded(turn) => first_of(turn),
+        Bound::Unbounded => last_of(ends),
+    };
+    let mut keys = engine.tree(Table::Steps).range(from..to).keys();
+    let mut rows = Vec::new();
+    while let Some(key) = reading(|| keys.next().transpose())? {
+        rows.push(key.to_vec());
+    }
+    Ok(rows)
 }
 
 pub(super) fn input_id(

@@ -16,7 +16,7 @@ use super::{
     open::set_aside_as,
     plan::Plan,
     salvage::{self, CACHE},
-    table::{Table, input_id_key, part_key},
+    table::{Table, input_id_key, part_key, step_key},
 };
 use crate::{
     model::{event::EventRecord, ids::SessionId},
@@ -157,6 +157,7 @@ impl Builder<'_> {
             Item::Snapshot { session, .. }
             | Item::Input { session, .. }
             | Item::InputId { session, .. }
+            | Item::Step { session, .. }
             | Item::Event { session, .. } => *session,
             Item::Store { .. } | Item::Record(_) | Item::Damage(_) => return false,
         };
@@ -192,6 +193,10 @@ impl Builder<'_> {
                 let known = codec::input_id(sequence, checksum);
                 let key = input_id_key(session, &id);
                 self.plan.put(Table::InputIds, key, &known);
+            }
+            Item::Step { session, step } => {
+                let key = step_key(session, step.turn, &step.key);
+                self.plan.put(Table::Steps, key, &codec::step(&step));
             }
             Item::Event { session, event } => self.event(session, *event)?,
             // It is in the report; its bytes stay with the files that were set aside.

@@ -2,9 +2,12 @@
 
 use std::{
     collections::BTreeSet,
+    ops::Bound,
     path::{Path, PathBuf},
     sync::Arc,
 };
+
+use uuid::Uuid;
 
 use super::{
     engine::{Engine, OpenError, reading},
@@ -13,11 +16,15 @@ use super::{
     mark::Mark,
     meta::Meta,
     read, slots,
-    table::{Table, part_key, part_number, session_key},
+    table::{Table, part_key, part_number, session_key, step_of},
     value,
 };
 use crate::{
-    model::ids::{InputId, SessionId},
+    model::{
+        ids::{InputId, RunId, SessionId},
+        step::{StepProgress, StoredStep},
+        time::Timestamp,
+    },
     store::{
         Damage, StoreError,
         archive::{ArchiveError, Item},
@@ -194,6 +201,7 @@ fn parts(engine: &Engine, session: SessionId, sink: Sink<'_>) -> Result<(), Arch
         };
         sink(Item::InputId { session, id, sequence, checksum })
     })?;
+    steps(engine, session, sink)?;
     rows(engine, Table::Events, session, &mut |key, body| {
         let first = part_number(session, key).unwrap_or(0);
         match codec::read_events(first, body, |_| true) {
@@ -207,6 +215,28 @@ fn parts(engine: &Engine, session: SessionId, sink: Sink<'_>) -> Result<(), Arch
             }
         }
     })
+}
+
+/// The steps of a session. Of one that cannot be read it is still known that it was begun, and it
+/// must not be taken for one that never was.
+fn steps(engine: &Engine, session: SessionId, sink: Sink<'_>) -> Result<(), ArchiveError> {
+    let all = (Bound::Unbounded, Bound::Unbounded);
+    let rows = read::step_rows(engine, session, all).map(Some);
+    for row in noted(engine, Some(session), rows).unwrap_or_default() {
+        let read = value::read(engine, Table::Steps, &row)
+            .and_then(|body| body.map(|body| read::step(engine, session, &row, &body)).transpose());
+        let lost = step_of(session, &row).map(|(turn, key)| StoredStep {
+            turn,
+            key,
+            run: RunId::from_uuid(Uuid::nil()),
+            at: Timestamp::default(),
+            progress: StepProgress::Begun,
+        });
+        if let Some(step) = noted(engine, Some(session), read).or(lost) {
+            sink(Item::Step { session, step })?;
+        }
+    }
+    Ok(())
 }
 
 /// Walks over the readable values of a session in a table, and past those that are not.

@@ -4,7 +4,10 @@ use uuid::Uuid;
 
 use super::chunks::Address;
 use crate::{
-    model::ids::{InputId, SessionId},
+    model::{
+        ids::{InputId, SessionId, StepKey},
+        step::Turn,
+    },
     store::codec::Frame,
 };
 
@@ -23,6 +26,8 @@ pub(super) enum Table {
     Inputs,
     /// Session, caller's id → sequence and checksum of the input.
     InputIds,
+    /// Session, turn, key → step that a snapshot may still need.
+    Steps,
     /// Session, first sequence → chunk of events.
     Events,
     /// See [`index`](crate::store::index).
@@ -34,13 +39,14 @@ pub(super) enum Table {
 }
 
 impl Table {
-    pub(super) const ALL: [Self; 10] = [
+    pub(super) const ALL: [Self; 11] = [
         Self::Meta,
         Self::Records,
         Self::Snapshots,
         Self::Slots,
         Self::Inputs,
         Self::InputIds,
+        Self::Steps,
         Self::Events,
         Self::Index,
         Self::Pieces,
@@ -56,6 +62,7 @@ impl Table {
             Self::Slots => "slots",
             Self::Inputs => "inputs",
             Self::InputIds => "input_ids",
+            Self::Steps => "steps",
             Self::Events => "events",
             Self::Index => "index",
             Self::Pieces => "pieces",
@@ -72,6 +79,7 @@ impl Table {
             Self::Slots => Frame::Slot,
             Self::Inputs => Frame::Input,
             Self::InputIds => Frame::InputId,
+            Self::Steps => Frame::Step,
             Self::Events => Frame::Events,
             Self::Index => Frame::IndexRow,
             Self::Pieces => Frame::Piece,
@@ -87,6 +95,7 @@ impl Table {
             Self::Snapshots | Self::Slots => "snapshot",
             Self::Inputs => "input",
             Self::InputIds => "input id",
+            Self::Steps => "step",
             Self::Events => "events",
             Self::Index => "index row",
             Self::Pieces => "piece of a value",
@@ -102,6 +111,7 @@ impl Table {
             | Self::Slots
             | Self::Inputs
             | Self::InputIds
+            | Self::Steps
             | Self::Events
             | Self::Chunks => key,
             Self::Pieces => key.get(1..)?,
@@ -145,6 +155,37 @@ pub(super) fn input_id_key(session: SessionId, id: &InputId) -> Vec<u8> {
     let mut key = session_key(session).to_vec();
     key.extend_from_slice(id.as_str().as_bytes());
     key
+}
+
+/// The key of a step. No key is the begin of another, so that the pieces of one value are not taken
+/// for those of another.
+pub(super) fn step_key(session: SessionId, turn: Turn, key: &StepKey) -> Vec<u8> {
+    let length = u16::try_from(key.as_str().len()).expect("a step key is at most 256 bytes long");
+    let mut row = turn_key(session, turn);
+    row.extend_from_slice(&length.to_be_bytes());
+    row.extend_from_slice(key.as_str().as_bytes());
+    row
+}
+
+/// What the keys of the steps of a turn begin with.
+pub(super) fn turn_key(session: SessionId, turn: Turn) -> Vec<u8> {
+    let mut row = part_key(session, turn.input);
+    row.extend_from_slice(&turn.interlude.to_be_bytes());
+    row
+}
+
+/// The turn and the key in a key of [`step_key`], if it is one of the session.
+pub(super) fn step_of(session: SessionId, row: &[u8]) -> Option<(Turn, StepKey)> {
+    let rest = row.strip_prefix(&session_key(session))?;
+    let (input, rest) = rest.split_first_chunk()?;
+    let (interlude, rest) = rest.split_first_chunk()?;
+    let (length, key) = rest.split_first_chunk()?;
+    if usize::from(u16::from_be_bytes(*length)) != key.len() {
+        return None;
+    }
+    let turn =
+        Turn { input: u64::from_be_bytes(*input), interlude: u64::from_be_bytes(*interlude) };
+    Some((turn, StepKey::new(str::from_utf8(key).ok()?).ok()?))
 }
 
 pub(super) fn chunk_key(session: SessionId, address: &Address) -> Vec<u8> {

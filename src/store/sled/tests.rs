@@ -94,6 +94,7 @@ fn of_session(number: u128, version: u64, name: &str) -> Batch {
         record: serde_json::from_value(record).expect("a record"),
         events: Vec::new(),
         inputs: Vec::new(),
+        steps: Vec::new(),
         snapshot: None,
     };
     Batch { commits: vec![Arc::new(commit)], ..empty() }

@@ -2,13 +2,13 @@
 
 use std::{ops::RangeInclusive, sync::Arc};
 
-use crate::store::Store;
+use crate::{StepProgress, Turn, store::Store};
 
 use crate::testing::{
     Place,
     fixture::{
         input_id, messages, next, noise, only, opened, put, record, reopened, session, with_events,
-        with_inputs, with_snapshot,
+        with_inputs, with_snapshot, with_steps,
     },
 };
 
@@ -45,6 +45,87 @@ pub async fn inputs_that_every_snapshot_covers_are_gone<P: Place>() {
     }
     let store = reopened(&place, store, 2).await;
     assert_eq!(store.inputs(session(1), 0, 9).await.expect("inputs"), []);
+}
+
+/// Clause 7, kept as named: the steps of the turns after one, by their turns and keys.
+pub async fn steps_come_by_their_turns_and_keys<P: Place>() {
+    let (place, store) = opened::<P>().await;
+    let turn = |input, interlude| Turn { input, interlude };
+    put(&store, with_steps(record(2), &[(turn(1, 0), "other", None)])).await;
+    let large = noise(3, 100_000);
+    let steps: [(Turn, &str, Option<&[u8]>); 6] = [
+        (turn(2, 0), "b", Some(b"2")),
+        (turn(1, 1), "first", None),
+        (turn(1, 0), "second", Some(&large)),
+        (turn(2, 0), "ba", Some(&large)),
+        (turn(1, 0), "first", Some(b"")),
+        (turn(1, 2), "a", Some(b"3")),
+    ];
+    let five = with_inputs(record(1), &[(None, b"x".as_slice()); 5]);
+    let stored = put(&store, five).await;
+    let commit = with_steps(next(&stored, |_| ()), &steps);
+    let mut wanted = commit.steps.clone();
+    wanted.sort_by(|a, b| (a.turn, &a.key).cmp(&(b.turn, &b.key)));
+    put(&store, commit).await;
+    let check = async |store: &P::Store| {
+        let steps = store.steps(session(1), Turn::default()).await.expect("steps");
+        assert!(steps == wanted, "what was committed");
+        let steps = store.steps(session(1), turn(1, 1)).await.expect("steps");
+        assert!(steps == wanted[3..], "those of later turns");
+        assert_eq!(store.steps(session(1), turn(2, 0)).await.expect("steps"), []);
+    };
+    check(&store).await;
+    check(&reopened(&place, store, 1).await).await;
+}
+
+/// Clause 7, kept as named: a step replaces the one of the same turn and key.
+pub async fn a_step_is_replaced_by_what_came_of_it<P: Place>() {
+    let (_place, store) = opened::<P>().await;
+    let turn = Turn { input: 0, interlude: 1 };
+    let large = noise(4, 80_000);
+    let mut stored = put(&store, with_steps(record(1), &[(turn, "ab", Some(&large))])).await;
+    for result in [None, Some(large.as_slice()), Some(b"small".as_slice()), Some(&large), None] {
+        let commit = with_steps(next(&stored, |_| ()), &[(turn, "a", result)]);
+        let wanted = commit.steps.clone();
+        stored = put(&store, commit).await;
+        let steps = store.steps(session(1), Turn::default()).await.expect("steps");
+        assert!(steps[..1] == wanted, "{:?} bytes", result.map(<[u8]>::len));
+        assert_eq!(steps.len(), 2);
+        let StepProgress::Finished(other) = &steps[1].progress else { panic!("{steps:?}") };
+        assert!(**other == *large, "another step is as it was");
+    }
+}
+
+/// Clause 7, kept as named: steps are kept until every kept snapshot covers their turn, and no
+/// longer; and one that its own commit covers is not kept.
+pub async fn steps_that_every_snapshot_covers_are_gone<P: Place>() {
+    let (place, store) = opened::<P>().await;
+    let large = noise(5, 70_000);
+    let result = Some(large.as_slice());
+    let turn = |input, interlude| Turn { input, interlude };
+    let steps: Vec<_> = [turn(1, 0), turn(1, 1), turn(2, 0)]
+        .into_iter()
+        .flat_map(|turn| [(turn, "a", result), (turn, "b", None)])
+        .collect();
+    let mut stored = put(&store, with_inputs(record(1), &[(None, b"x".as_slice()); 2])).await;
+    stored = put(&store, with_steps(next(&stored, |_| ()), &steps)).await;
+    for (consumed, interlude, left) in
+        [(1, 0, 4), (1, 1, 4), (2, 0, 2), (2, 0, 0), (2, 1, 0), (2, 1, 0)]
+    {
+        let mut commit = with_snapshot(next(&stored, |_| ()), consumed, b"state");
+        let record = commit.record_mut();
+        record.snapshots[0].interlude = interlude;
+        let covered = record.steps_covered();
+        record.steps = record.steps.filter(|last| *last > covered);
+        stored = put(&store, commit).await;
+        let steps = store.steps(session(1), Turn::default()).await.expect("steps");
+        assert_eq!(steps.len(), left, "after {consumed}+{interlude}");
+        assert!(steps.iter().all(|step| step.turn > covered));
+    }
+    let covered = with_steps(next(&stored, |_| ()), &[(turn(2, 1), "late", result)]);
+    put(&store, covered).await;
+    let store = reopened(&place, store, 2).await;
+    assert_eq!(store.steps(session(1), Turn::default()).await.expect("steps"), []);
 }
 
 /// Clause 7, kept as named: the snapshots that the record names, and no others.

@@ -16,6 +16,7 @@ use crate::{
         event::EventRecord,
         ids::{InputId, SessionId, WorkerGeneration},
         record::{Lane, SessionRecord, StoredInput},
+        step::{StoredStep, Turn},
         time::SupervisedTime,
     },
     store::{
@@ -250,6 +251,11 @@ impl<S: Store> Store for FaultyStore<S> {
     ) -> StoreFuture<'_, Vec<StoredInput>> {
         let work = async move { self.inner().inputs(session, after, limit).await };
         Box::pin(self.interfere(Call::Inputs, 0, work))
+    }
+
+    fn steps(&self, session: SessionId, after: Turn) -> StoreFuture<'_, Vec<StoredStep>> {
+        let work = async move { self.inner().steps(session, after).await };
+        Box::pin(self.interfere(Call::Steps, 0, work))
     }
 
     fn accepted(&self, session: SessionId, id: InputId) -> StoreFuture<'_, Option<AcceptedInput>> {

@@ -19,6 +19,7 @@ pub enum Call {
     Due,
     Snapshot,
     Inputs,
+    Steps,
     Accepted,
     Events,
     Log,
@@ -29,7 +30,7 @@ pub enum Call {
 
 impl Call {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Begin,
         Self::Commit,
         Self::Load,
@@ -38,6 +39,7 @@ impl Call {
         Self::Due,
         Self::Snapshot,
         Self::Inputs,
+        Self::Steps,
         Self::Accepted,
         Self::Events,
         Self::Log,

@@ -40,6 +40,7 @@ fn first(session: SessionId) -> Commit {
         record: serde_json::from_value(record).expect("a record"),
         events: Vec::new(),
         inputs: Vec::new(),
+        steps: Vec::new(),
         snapshot: None,
     }
 }

@@ -331,7 +331,8 @@ async fn whatever_is_spoilt_in_a_store_is_found() {
         let mut record = store.load(id).await.unwrap().unwrap();
         record.version += 1;
         let record = Arc::new(record);
-        let mut commit = Commit { record, events: vec![], inputs: vec![], snapshot: None };
+        let mut commit =
+            Commit { record, events: vec![], inputs: vec![], steps: vec![], snapshot: None };
         spoil(&mut commit);
         let commits = vec![Arc::new(commit)];
         let batch = Batch { generation: generation(), supervised: Default::default(), commits };

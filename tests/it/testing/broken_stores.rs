@@ -10,8 +10,8 @@ use std::{
 };
 
 use sessionkeeper::{
-    EventRecord, InputId, Lane, SessionId, SessionRecord, StoredInput, SupervisedTime,
-    WorkerGeneration,
+    EventRecord, InputId, Lane, SessionId, SessionRecord, StoredInput, StoredStep, SupervisedTime,
+    Turn, WorkerGeneration,
     store::{
         AcceptedInput, Batch, Damage, Due, Key, LogPage, LogQuery, MemoryStore, Opened, Page,
         Query, Refusal, Store, StoreError, StoreFuture,
@@ -32,6 +32,7 @@ enum Wrong {
     KeepsOneSnapshot,
     CutsLargeSnapshots,
     ForgetsAnInput,
+    ForgetsAStep,
     IgnoresLimits,
     IgnoresTheEndOfARange,
     IgnoresLabels,
@@ -59,7 +60,7 @@ struct Bent {
     begun: std::sync::Mutex<Option<WorkerGeneration>>,
 }
 
-const ALL: [Wrong; 24] = [
+const ALL: [Wrong; 25] = [
     Wrong::Nothing,
     Wrong::DropsAllEvents,
     Wrong::TakesAnyVersion,
@@ -70,6 +71,7 @@ const ALL: [Wrong; 24] = [
     Wrong::KeepsOneSnapshot,
     Wrong::CutsLargeSnapshots,
     Wrong::ForgetsAnInput,
+    Wrong::ForgetsAStep,
     Wrong::IgnoresLimits,
     Wrong::IgnoresTheEndOfARange,
     Wrong::IgnoresLabels,
@@ -244,6 +246,16 @@ impl Store for Bent {
         })
     }
 
+    fn steps(&self, session: SessionId, after: Turn) -> StoreFuture<'_, Vec<StoredStep>> {
+        Box::pin(async move {
+            let mut steps = self.inner.steps(session, after).await?;
+            if self.is(Wrong::ForgetsAStep) {
+                steps.retain(|step| step.key.as_str() != "second");
+            }
+            Ok(steps)
+        })
+    }
+
     fn accepted(&self, session: SessionId, id: InputId) -> StoreFuture<'_, Option<AcceptedInput>> {
         Box::pin(async move {
             let known = self.inner.accepted(session, id).await?;
@@ -317,6 +329,7 @@ found!(
     KeepsOneSnapshot: snapshots_are_kept_as_the_record_names_them,
     CutsLargeSnapshots: a_large_snapshot_comes_back_as_it_was,
     ForgetsAnInput: inputs_that_every_snapshot_covers_are_gone,
+    ForgetsAStep: steps_come_by_their_turns_and_keys,
     IgnoresLimits: inputs_come_in_order_and_in_pages,
     IgnoresTheEndOfARange: events_come_in_order_and_in_ranges,
     IgnoresLabels: a_listing_filters_by_state_kind_and_labels,

@@ -49,7 +49,7 @@ impl Session {
         let bytes = SnapshotEnvelope::encode(&header, state);
         let at = chrono::DateTime::from_timestamp(1_700_000_000, 0).expect("a time");
         let (sequence, length) = (self.version, bytes.len() as u64);
-        self.kept.insert(0, SnapshotRef { sequence, consumed: 0, bytes: length, at });
+        self.kept.insert(0, SnapshotRef { sequence, consumed: 0, interlude: 0, bytes: length, at });
         self.kept.truncate(2);
         let record = serde_json::json!({
             "id": session(), "kind": "chat", "version": self.version, "writer": worker(),
@@ -60,6 +60,7 @@ impl Session {
             record: serde_json::from_value(record).expect("a record"),
             events: Vec::new(),
             inputs: Vec::new(),
+            steps: Vec::new(),
             snapshot: Some(bytes.into()),
         };
         let batch = Batch {

@@ -79,33 +79,40 @@
 //!
 //! State and covered inputs are one commit. So **the effect of an input on the state happens exactly
 //! once**. Its effect on the world does not: a run that is given an input again does its work again.
-//! [`Input::attempt`] is then above 1. Where doing it twice is harmful, keep what was done in the state:
+//! [`Input::attempt`] is then above 1. Where doing it twice is harmful, take a *step*.
+//!
+//! # Steps
+//!
+//! [`step`](Run::step) records that a call is about to be made, makes it, and records its result. Where the
+//! turn is done again, the call gives its recorded result and is not made. Where nobody knows whether it
+//! was made (the worker was lost in the middle of it), it comes back as [`StepError::Interrupted`], and the
+//! workload decides: [`retry_step`](Run::retry_step), [`skip_step`](Run::skip_step), or ask a person first.
 //!
 //! ```
-//! # use sessionkeeper::{Context, Outcome, Workload, WorkloadError};
+//! # use sessionkeeper::{Context, IdempotencyKey, Outcome, Workload, WorkloadError};
 //! # struct Shop;
-//! # async fn charge(order: &str, key: String) -> Result<String, std::io::Error> { Ok(key + order) }
+//! # async fn charge(order: &str, key: &IdempotencyKey) -> Result<String, std::io::Error> { Ok(key.to_string() + order) }
 //! # impl Workload for Shop {
 //! #     const KIND: &'static str = "shop";
 //! #     const STATE_VERSION: u32 = 1;
-//! #     type State = Option<String>;
+//! #     type State = Vec<String>;
 //! #     type Input = String;
 //! async fn run(&self, cx: &mut Context<Self>) -> Result<Outcome, WorkloadError> {
 //!     while let Some(order) = cx.next_input().await? {
-//!         if cx.state().is_none() {
-//!             // The same key on each attempt, so that the other side can tell a repetition.
-//!             let key = format!("{}/{}", cx.session(), order.sequence());
-//!             let receipt = charge(&order, key).await?;
-//!             *cx.state_mut() = Some(receipt);
-//!             cx.save_progress().await?; // a later attempt finds the receipt
-//!         }
-//!         // … the rest of the turn
-//!         *cx.state_mut() = None;
+//!         // The other side can tell a repetition by the key, so a second call does no harm.
+//!         let receipt = cx.retry_step("charge", async |key| charge(&order, &key).await).await?;
+//!         // … the rest of the turn: wherever it is cut short, the receipt stays
+//!         cx.state_mut().push(receipt);
 //!     }
 //!     Ok(Outcome::Yielded)
 //! }
 //! # }
 //! ```
+//!
+//! The keys of steps are unique within a turn. What is recorded of them is kept as inputs are: until both
+//! kept snapshots cover the turn.
+//!
+//! # Ends and states
 //!
 //! A run must not end as `Yielded` where nobody asked, while an input waits and it has consumed none:
 //! that counts as a failure.
@@ -232,8 +239,8 @@
 //!   `kill -9`, a full disk or a missed deadline.
 //! - **G3, one current run for each session**, in this process and across processes on one store. What any
 //!   other run writes is refused.
-//! - **G4, exactly-once effect on the state**, as said under [turns](#turns). Inputs are kept until the older
-//!   of the two snapshots covers them.
+//! - **G4, exactly-once effect on the state**, as said under [turns](#turns). Inputs and results of
+//!   [steps](#steps) are kept until the older of the two snapshots covers them.
 //! - **G5, control answers** while it has a free thread, whatever the workloads do. Where workloads may
 //!   block threads, give them a runtime of their own: [`Builder::workload_runtime`].
 //! - **G6, no false expiry.** Silence is counted in worker time, and not while a run is busy within its limit,
@@ -244,7 +251,7 @@
 //! - **G9, events without gaps.** Numbered from 1 for each session, in the order of their commits.
 //! - **G10, shutdown fits its budget**, and says of each active session what became of it.
 //!
-//! Not promised: exactly-once effects outside of the state, an order between sessions, that a blocked thread
+//! Not promised: exactly-once effects outside of the state (a step says where it is not known), an order between sessions, that a blocked thread
 //! is freed, and any time by which a store commits.
 //!
 //! # Cancel safety
@@ -255,6 +262,7 @@
 //! | --- | --- |
 //! | [`Context::next_input`] | no input is lost; a commit that ends the turn goes on |
 //! | [`Context::checkpoint`], [`Context::save_progress`] | the commit goes on |
+//! | [`Run::step`], [`Run::retry_step`] | before the call has returned, the step is interrupted; after that, its result is recorded |
 //! | [`Run::emit`] | the event was not taken |
 //! | [`Run::busy`] | as cancel safe as the future inside |
 //! | [`Run::yield_requested`] | nothing |
@@ -265,7 +273,7 @@
 //! # Errors
 //!
 //! Each surface has one enum: [`BuildError`] for the supervisor, [`StartError`], [`SendError`] and
-//! [`SessionError`] for verbs, [`RunError`] and [`EmitError`] inside a run, [`StoreError`](store::StoreError)
+//! [`SessionError`] for verbs, [`RunError`], [`StepError`] and [`EmitError`] inside a run, [`StoreError`](store::StoreError)
 //! for stores. They name the session and say what became of the request: `nothing was done`, or that it
 //! may still take effect ([`SessionError::OutcomeUnknown`], and [`SessionError::Store`] with `under_way`). After
 //! such an answer, look at the status, or repeat what can be repeated: starts with a

@@ -103,10 +103,10 @@ super::listed! {
         /// Noticed by `facts_outlive_a_commit_that_is_refused`; simulation.
         LoseNotesOfRefusedCommit,
         /// The result of a step is not recorded (G4, `workload/steps/mod.rs`).
-        /// Noticed by `g4_a_crash_at_any_commit_repeats_no_step_unasked`.
+        /// Noticed by `g4_a_crash_at_any_commit_repeats_no_step_unasked`; simulation.
         ForgetStepResult,
         /// A step is called before its intent is recorded (G4, `workload/steps/mod.rs`).
-        /// Noticed by `g4_a_crash_at_any_commit_repeats_no_step_unasked`.
+        /// Noticed by `g4_a_crash_at_any_commit_repeats_no_step_unasked`; simulation.
         CallBeforeIntent,
         /// Steps go when the newest snapshot covers them, not the older (G4, `model/record.rs`).
         /// Noticed by `g4_a_fallback_to_the_older_snapshot_finds_the_results_of_steps`, `steps_are_kept_until_the_older_kept_snapshot_covers_their_turn`.

@@ -46,6 +46,7 @@ pub const TARGETS: &[Target] = &[
     target("policy", plain::policy),
     target("record", store::record),
     target("snapshot", plain::snapshot),
+    target("step", store::step),
     target("value", store::sled::value),
     // A database is made and opened for each input.
     Target { name: "import", check: store::sled::import, memory: 256 << 20 },

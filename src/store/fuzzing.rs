@@ -13,8 +13,9 @@ use super::{
     index::{self, Rows},
 };
 use crate::model::{
-    ids::{Name, SessionId, StartKey},
+    ids::{Name, SessionId, StartKey, StepKey},
     record::{Lane, SessionRecord},
+    step::Turn,
     time::SupervisedTime,
 };
 
@@ -116,6 +117,28 @@ pub(crate) fn input(bytes: &[u8]) {
     if let Ok(input) = codec::read_input(sequence, body) {
         assert_eq!(codec::input(&input), body);
         codec::read_input(sequence ^ 1, body).expect_err("another input");
+    }
+}
+
+/// The body of a step, which has one form only.
+pub(crate) fn step(bytes: &[u8]) {
+    let mut reader = Reader(bytes);
+    let (Ok(input), Ok(interlude)) = (reader.u64(), reader.u64()) else {
+        return;
+    };
+    let turn = Turn { input, interlude };
+    let key = reader
+        .take(8 + 4 + 16)
+        .and_then(|_| reader.array())
+        .and_then(|length| reader.take(usize::from(u16::from_le_bytes(length))));
+    let key = key.ok().and_then(|key| StepKey::new(str::from_utf8(key).ok()?).ok());
+    let Some(key) = key else {
+        return;
+    };
+    if let Ok(step) = codec::read_step(turn, &key, bytes) {
+        assert_eq!(codec::step(&step), bytes);
+        let other = Turn { input: input ^ 1, interlude };
+        codec::read_step(other, &key, bytes).expect_err("another turn");
     }
 }
 

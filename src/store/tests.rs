@@ -10,8 +10,9 @@ use super::{
 };
 use crate::model::{
     event::{Event, EventRecord, Fact},
-    ids::{InputId, SessionId},
+    ids::{InputId, RunId, SessionId},
     record::StoredInput,
+    step::{StepProgress, StoredStep, Turn},
 };
 
 fn input(id: Option<&str>, payload: &[u8]) -> StoredInput {
@@ -100,6 +101,58 @@ fn an_input_is_stored_in_these_bytes() {
     assert_eq!(body, expected.concat());
     let sealed = codec::seal(Frame::Input, b"body");
     assert_eq!(sealed, [b"I\x01body".as_slice(), &[0x19, 0x07, 0x19, 0x5e]].concat());
+}
+
+fn step(key: &str, progress: StepProgress) -> StoredStep {
+    StoredStep {
+        turn: Turn { input: 7, interlude: 2 },
+        key: key.parse().expect("a step key"),
+        run: RunId::from_uuid(Uuid::from_u128(5)),
+        at: DateTime::from_timestamp(-5, 999_999_999).expect("a time"),
+        progress,
+    }
+}
+
+#[test]
+fn steps_come_back_as_they_were() {
+    let long = "é".repeat(128);
+    for key in ["a", &long] {
+        let finished = [&b""[..], b"x", &[9; 500]].map(|it| StepProgress::Finished(it.into()));
+        for progress in [StepProgress::Begun, StepProgress::Failed].into_iter().chain(finished) {
+            let step = step(key, progress);
+            let body = codec::step(&step);
+            let read =
+                |turn, key: &str| codec::read_step(turn, &key.parse().expect("a key"), &body);
+            assert_eq!(read(step.turn, key).expect("sound"), step);
+            read(Turn { interlude: 3, ..step.turn }, key).expect_err("misplaced");
+            read(step.turn, "b").expect_err("misplaced");
+        }
+    }
+    let mut odd = codec::step(&step("a", StepProgress::Begun));
+    odd.push(1);
+    let turn = Turn { input: 7, interlude: 2 };
+    let key = "a".parse().expect("a key");
+    codec::read_step(turn, &key, &odd).expect_err("a result of what was only begun");
+    odd[47] = 3;
+    codec::read_step(turn, &key, &odd).expect_err("no such progress");
+}
+
+/// These bytes are on the disks of users: a change of them is a new format.
+#[test]
+fn a_step_is_stored_in_these_bytes() {
+    let body = codec::step(&step("key", StepProgress::Finished(b"result".as_slice().into())));
+    let expected = [
+        &7_u64.to_le_bytes()[..],
+        &2_u64.to_le_bytes(),
+        &(-5_i64).to_le_bytes(),
+        &999_999_999_u32.to_le_bytes(),
+        &5_u128.to_be_bytes(),
+        &[3, 0],
+        b"key",
+        &[2],
+        b"result",
+    ];
+    assert_eq!(body, expected.concat());
 }
 
 #[test]

@@ -190,6 +190,8 @@ pub fn with_snapshot(mut record: SessionRecord, consumed: u64, bytes: &[u8]) -> 
         SnapshotRef { sequence, consumed, interlude: 0, bytes: bytes.len() as u64, at: at(9) },
     );
     record.snapshots.truncate(SessionRecord::KEPT_SNAPSHOTS);
+    let covered = record.steps_covered();
+    record.steps = record.steps.filter(|last| *last > covered);
     Commit { snapshot: Some(bytes.into()), ..only(record) }
 }
 

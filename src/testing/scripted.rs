@@ -12,7 +12,9 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Context, Event, Outcome, Run, RunEnd, Start, Usage, Workload, WorkloadError};
+use crate::{
+    Context, Event, Outcome, Run, RunEnd, Start, StepError, Usage, Workload, WorkloadError,
+};
 
 /// The state of a [`Scripted`] session: what it has done.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,6 +71,9 @@ pub enum Do {
     Block,
     /// Add and save progress in the middle of the turn, add much more, then fail, once.
     SaveThenFail(i64),
+    /// Take a [step](Run::step) that gives this number, fail, once, and add what the step gave. One
+    /// that was interrupted is retried.
+    StepThenFail(i64),
     /// Emit so many events.
     Emit(u32),
     /// Record so many tokens.
@@ -123,6 +128,7 @@ pub struct Probe {
     most_live: AtomicU32,
     closed: AtomicU32,
     blocked: AtomicU32,
+    steps: AtomicU32,
     gate: Mutex<Option<mpsc::Receiver<()>>>,
 }
 
@@ -150,6 +156,11 @@ impl Probe {
     /// How many runs have come to a gate.
     pub fn blocked(&self) -> u32 {
         self.blocked.load(Ordering::SeqCst)
+    }
+
+    /// How many steps were called.
+    pub fn steps(&self) -> u32 {
+        self.steps.load(Ordering::SeqCst)
     }
 
     /// Closes a gate for the next run that is told to [block](Do::Block); dropping the answer
@@ -205,6 +216,19 @@ impl<'a> Alive<'a> {
 impl Drop for Alive<'_> {
     fn drop(&mut self) {
         self.0.live.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl Scripted {
+    async fn take_step(&self, run: &Run, number: i64) -> Result<i64, StepError> {
+        let call = async |_| {
+            self.probe.steps.fetch_add(1, Ordering::SeqCst);
+            Ok::<_, WorkloadError>(number)
+        };
+        match run.step("add", call).await {
+            Err(StepError::Interrupted(_)) => run.retry_step("add", call).await,
+            given => given,
+        }
     }
 }
 
@@ -271,6 +295,13 @@ impl Workload for Scripted {
                         cx.state_mut().sum += 1_000_000;
                         return Err("told to fail after saving".into());
                     }
+                }
+                Do::StepThenFail(number) => {
+                    let given = self.take_step(cx, number).await?;
+                    if attempt == 1 {
+                        return Err("told to fail after a step".into());
+                    }
+                    cx.state_mut().sum += given;
                 }
                 Do::Emit(count) => {
                     for index in 0..count {

@@ -141,6 +141,7 @@ fn what_an_older_version_did_not_write_has_its_default() {
         policy: None,
         inbox: Inbox::default(),
         snapshots: Vec::new(),
+        steps: None,
         usage: Usage::default(),
         runs: Runs::default(),
         failures: Failures::default(),

@@ -30,6 +30,8 @@ pub enum Rule {
     Record,
     /// Inputs have no gaps, and exactly those are kept that a snapshot may still need.
     Inputs,
+    /// Exactly the steps are kept that a snapshot may still need, each once.
+    Steps,
     /// Exactly the snapshots are kept that the record names, and they can be read.
     Snapshots,
     /// Listings, keys and due times find what the records say.

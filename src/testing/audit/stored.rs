@@ -9,6 +9,7 @@ use crate::{
         record::{Lane, SessionRecord, StoredInput},
         snapshot::SnapshotEnvelope,
         state::State,
+        step::Turn,
         time::SupervisedTime,
     },
     store::{AcceptedInput, Key, Query, Store, StoreError},
@@ -26,6 +27,7 @@ pub(super) async fn audit_session<S: Store + ?Sized>(
     let said = log::replay(record, &log, &mut about);
     audit_snapshots(store, record, &said, findings).await?;
     audit_inputs(store, record, &said, findings).await?;
+    audit_steps(store, record, &said, findings).await?;
     let loaded = store.load(session).await?;
     let mut about = findings.about(Some(session));
     about.check(loaded.as_ref() == Some(record), Rule::Index, || {
@@ -122,6 +124,28 @@ async fn audit_inputs<S: Store + ?Sized>(
         let mut about = findings.about(Some(session));
         about.same(Rule::Inputs, "what is known of an input id", &known, &should);
     }
+    Ok(())
+}
+
+async fn audit_steps<S: Store + ?Sized>(
+    store: &S,
+    record: &SessionRecord,
+    said: &log::Said,
+    findings: &mut Findings,
+) -> Result<(), StoreError> {
+    let steps = store.steps(record.id, Turn::default()).await?;
+    let mut about = findings.about(Some(record.id));
+    let last = steps.last().map(|step| step.turn);
+    about.same(Rule::Steps, "the last turn with steps", &record.steps, &last);
+    let covered = record.steps_covered();
+    let needed = steps.iter().all(|step| step.turn > covered);
+    about.check(needed, Rule::Steps, || format!("there are some of turns up to {covered}"));
+    let places = || steps.iter().map(|step| (step.turn, &step.key));
+    let ordered = places().zip(places().skip(1)).all(|(step, next)| step < next);
+    about
+        .check(ordered, Rule::Steps, || format!("their order: {:?}", places().collect::<Vec<_>>()));
+    let of_runs = steps.iter().all(|step| said.runs.contains(&step.run));
+    about.check(of_runs, Rule::Steps, || "some are of a run that never was".to_owned());
     Ok(())
 }
 

@@ -48,7 +48,7 @@ impl Run {
     /// While the store fails, this waits until it works again, before the call and after it.
     ///
     /// ```
-    /// use sessionkeeper::{Context, Outcome, StepError, Workload, WorkloadError};
+    /// use sessionkeeper::{Context, IdempotencyKey, Outcome, StepError, Workload, WorkloadError};
     ///
     /// # struct Payments;
     /// # impl Payments {
@@ -67,18 +67,17 @@ impl Run {
     ///
     ///     async fn run(&self, cx: &mut Context<Self>) -> Result<Outcome, WorkloadError> {
     ///         while let Some(cents) = cx.next_input().await? {
-    ///             let charge = async |key| self.payments.charge(*cents, key).await;
-    ///             let receipt = match cx.step("charge", |key| async move { charge(key.as_str()).await }).await {
+    ///             let charge =
+    ///                 async |key: IdempotencyKey| self.payments.charge(*cents, key.as_str()).await;
+    ///             let receipt = match cx.step("charge", charge).await {
+    ///                 // It may have happened. Here the other side can tell.
     ///                 Err(StepError::Interrupted(lost)) => {
-    ///                     // It may have happened: here the other side can tell.
     ///                     match self.payments.find(lost.idempotency_key.as_str()).await? {
     ///                         Some(receipt) => cx.skip_step("charge", receipt).await?,
-    ///                         None => {
-    ///                             cx.retry_step("charge", |key| async move { charge(key.as_str()).await }).await?
-    ///                         }
+    ///                         None => cx.retry_step("charge", charge).await?,
     ///                     }
     ///                 }
-    ///                 other => other?,
+    ///                 receipt => receipt?,
     ///             };
     ///             cx.state_mut().push(receipt);
     ///         }

@@ -186,6 +186,7 @@ async fn life(store: Faulty) -> BTreeMap<String, End> {
     sent(&supervisor, &first, 3, Do::Emit(5)).await;
     insist(&supervisor, "resume", async || first.resume().await).await;
     sent(&supervisor, &second, 2, Do::FailTimes(1)).await;
+    sent(&supervisor, &second, 3, Do::StepThenFail(5)).await;
     settled(&supervisor, &second).await;
     let labels = || Labels::new([("team", "red")]).expect("labels");
     insist(&supervisor, "labels", async || second.set_labels(labels()).await).await;

@@ -9,14 +9,14 @@ use std::{
 
 use sessionkeeper::{
     Codec, Labels, PauseCause, Phase, SessionId, SessionRecord, SnapshotEnvelope, SnapshotHeader,
-    StartRequest, StoredInput,
+    StartRequest, StoredInput, StoredStep, Turn,
     store::{Commit, SledStore, Store},
 };
 use tempfile::TempDir;
 
 use crate::store::fixture::{
     active, next, only, paused, put, record, session, with_events, with_inputs, with_snapshot,
-    worker,
+    with_steps, worker,
 };
 use crate::support::{Do, Done};
 
@@ -38,6 +38,8 @@ pub(crate) struct Acknowledged {
     pub(crate) records: BTreeMap<u64, SessionRecord>,
     pub(crate) snapshots: BTreeMap<u64, Vec<u8>>,
     pub(crate) inputs: BTreeMap<u64, StoredInput>,
+    /// Each with the version that it came with; none is replaced.
+    pub(crate) steps: Vec<(u64, StoredStep)>,
     pub(crate) events: BTreeMap<u64, sessionkeeper::EventRecord>,
 }
 
@@ -166,6 +168,9 @@ impl Life {
             self.begin(store, number, round).await;
             let large = if number == 6 { 30_000 } else { 10 };
             self.accept(store, number, 2 + usize::from(number == 2), large).await;
+            if matches!(number, 2 | 5 | 6) {
+                self.take_steps(store, number).await;
+            }
             self.log(store, number, if number == 4 { 120 } else { 5 }).await;
             let padding = match number {
                 3 | 10.. => 40_000,
@@ -192,6 +197,8 @@ impl Life {
             known.snapshots.insert(kept.sequence, bytes.to_vec());
         }
         known.inputs.extend(commit.inputs.iter().map(|input| (input.sequence, input.clone())));
+        let version = commit.record.version;
+        known.steps.extend(commit.steps.iter().map(|step| (version, step.clone())));
         known.events.extend(commit.events.iter().map(|event| (event.sequence, event.clone())));
         put(store, commit).await;
     }
@@ -233,6 +240,15 @@ impl Life {
             }
             self.commit(store, commit).await;
         }
+    }
+
+    /// Takes two steps in the turn of the last input, one with a large result.
+    async fn take_steps(&mut self, store: &SledStore, number: u128) {
+        let record = self.successor(number);
+        let turn = Turn::of_input(record.inbox.accepted);
+        let large = vec![b' '; 50_000];
+        let steps = [(turn, "small", Some(b"1".as_slice())), (turn, "large", Some(&large))];
+        self.commit(store, with_steps(record, &steps)).await;
     }
 
     async fn log(&mut self, store: &SledStore, number: u128, count: usize) {

@@ -3,7 +3,8 @@
 use std::{collections::BTreeMap, fs, path::Path, time::Duration};
 
 use sessionkeeper::{
-    Kind, Phase, Session, SessionHandle, SessionId, SessionRecord, State, Supervisor,
+    Kind, Phase, Session, SessionHandle, SessionId, SessionRecord, State, StepProgress, StoredStep,
+    Supervisor, Turn,
     store::{ArchiveError, Damage, Key, Query, SledStore, Store, StoreError, export, repair},
 };
 use tempfile::TempDir;
@@ -210,6 +211,26 @@ async fn parts(
             let found: Vec<_> = found.iter().map(|input| input.sequence).collect();
             if found != wanted.clone().collect::<Vec<_>>() {
                 return Err(format!("of inputs {wanted:?} there are {found:?}"));
+            }
+        }
+        Err(error) => failed(error),
+    }
+    match store.steps(id, Turn::default()).await {
+        Ok(found) => {
+            let covered = record.steps_covered();
+            let kept = |(version, step): &&(u64, StoredStep)| {
+                *version <= record.version && step.turn > covered
+            };
+            let mut wanted: Vec<_> =
+                known.steps.iter().filter(kept).map(|(_, step)| step).collect();
+            wanted.sort_by(|a, b| (a.turn, &a.key).cmp(&(b.turn, &b.key)));
+            for step in &found {
+                // Of what a repair could not read it knows that it was begun.
+                let is_known = wanted.contains(&step) || step.progress == StepProgress::Begun;
+                assert!(is_known, "session {id}: {step:?}");
+            }
+            if found.iter().ne(wanted.iter().copied()) {
+                return Err(format!("of {} steps there are {}", wanted.len(), found.len()));
             }
         }
         Err(error) => failed(error),

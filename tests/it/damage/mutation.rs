@@ -150,8 +150,17 @@ fn with_an_older(
 
 /// A bad value in a database that is sound: what sled hands out is not what was put in.
 fn in_a_row(image: &mut Image, rng: &mut fastrand::Rng) -> String {
-    const TREES: [&str; 8] =
-        ["records", "slots", "snapshots", "inputs", "input_ids", "events", "pieces", "chunks"];
+    const TREES: [&str; 9] = [
+        "records",
+        "slots",
+        "snapshots",
+        "inputs",
+        "input_ids",
+        "steps",
+        "events",
+        "pieces",
+        "chunks",
+    ];
     let folder = corpus::folder();
     corpus::write(image, folder.path()).expect("written");
     let name = TREES[rng.usize(0..TREES.len())];

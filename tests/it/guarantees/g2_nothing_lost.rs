@@ -105,6 +105,7 @@ async fn g2_no_way_for_a_run_to_end_loses_an_input() {
         ("error", Do::FailTimes(2)),
         ("named wait", Do::FailAndRetryAfter(secs(3))),
         ("saved, then failed", Do::SaveThenFail(1)),
+        ("a step, then failed", Do::StepThenFail(1)),
         ("missed deadline", Do::Silent(secs(30))),
         ("crash", Do::Beat { every: secs(1), times: 30 }),
         ("kill", Do::Beat { every: secs(1), times: 40 }),

@@ -135,6 +135,22 @@ pub(crate) enum Did {
         sequence: u64,
         consumed: u64,
     },
+    /// A step is called, perhaps once more since its workload was told that it had been.
+    Call {
+        input: u64,
+        step: u64,
+        told: bool,
+    },
+    /// The call of a step gives an error: it may be called again.
+    CallFailed {
+        input: u64,
+        step: u64,
+    },
+    /// A step has given its result.
+    Given {
+        input: u64,
+        step: u64,
+    },
     End,
     BeginClose,
     EndClose,

@@ -20,6 +20,7 @@ pub(crate) mod ledger;
 pub(crate) mod programs;
 mod runs;
 mod sights;
+mod steps;
 mod tests;
 
 use self::{calls::Call, ledger::Ledger};
@@ -65,6 +66,7 @@ fn compare(found: &Found, ledger: &Ledger) -> Vec<String> {
     sights::judge(found, ledger, &calls, &mut wrong);
     inputs::judge(found, ledger, &calls, &mut wrong);
     runs::judge(found, ledger, &mut wrong);
+    steps::judge(ledger, &mut wrong);
     wrong
 }
 

@@ -46,7 +46,10 @@ fn one_at_a_time(found: &Found, ledger: &Ledger, wrong: &mut Vec<String>) {
                 | Did::Take { .. }
                 | Did::Emit(_)
                 | Did::Spend(_)
-                | Did::Commit { .. } => {}
+                | Did::Commit { .. }
+                | Did::Call { .. }
+                | Did::CallFailed { .. }
+                | Did::Given { .. } => {}
             },
             Entry::Lost => {
                 alive.clear();
@@ -96,7 +99,14 @@ impl SeenRun {
                     seen.committed_spent = spent;
                     seen.snapshot = seen.snapshot.max(*sequence);
                 }
-                Did::Begin | Did::Take { .. } | Did::End | Did::BeginClose | Did::EndClose => {}
+                Did::Begin
+                | Did::Take { .. }
+                | Did::Call { .. }
+                | Did::CallFailed { .. }
+                | Did::Given { .. }
+                | Did::End
+                | Did::BeginClose
+                | Did::EndClose => {}
             }
         }
         runs

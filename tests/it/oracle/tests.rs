@@ -48,6 +48,12 @@ impl Workload for Honest {
             enter(Did::Emit(number));
             cx.record_usage(Usage::tokens(7, 0));
             enter(Did::Spend(7));
+            let call = async |_| {
+                enter(Did::Call { input: sequence, step: 1, told: false });
+                Ok::<_, WorkloadError>(())
+            };
+            cx.step("one", call).await?;
+            enter(Did::Given { input: sequence, step: 1 });
             let kept = cx.checkpoint().await?;
             enter(Did::Commit { sequence: kept.sequence, consumed: kept.consumed });
         }
@@ -220,6 +226,21 @@ const SPOILT: &[(&str, Spoil, &str)] = &[
         let again = ledger.0[taken].clone();
         ledger.0.push(again);
     }, "were committed"),
+    ("a step that is called again", |_, ledger, _| {
+        let called = run_entry(ledger, |did| matches!(did, Did::Call { .. }));
+        let again = ledger.0[called].clone();
+        ledger.0.insert(called, again);
+    }, "was called again unasked"),
+    ("a step that is called after its result", |_, ledger, _| {
+        let given = run_entry(ledger, |did| matches!(did, Did::Given { .. }));
+        let called = run_entry(ledger, |did| matches!(did, Did::Call { .. }));
+        let Entry::Run { session, run, .. } = ledger.0[called] else { unreachable!() };
+        let Entry::Run { did: Did::Given { input, step }, .. } = ledger.0[given] else {
+            unreachable!()
+        };
+        let did = Did::Call { input, step, told: true };
+        ledger.0.insert(given + 1, Entry::Run { session, run, did });
+    }, "after it had given its result"),
     ("two runs at once", |_, ledger, _| {
         let ended = run_entry(ledger, |did| *did == Did::End);
         ledger.0.remove(ended);

@@ -26,6 +26,7 @@ mod known;
 mod panics;
 mod player;
 mod policies;
+mod steps;
 pub(crate) mod tables;
 mod world;
 

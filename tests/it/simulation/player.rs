@@ -9,6 +9,7 @@ use sessionkeeper::{
 };
 
 use super::faults::{self, Fault, panic_as_planned, strikes};
+use super::steps;
 use crate::oracle::ledger::{Book, Did};
 
 const MS: Duration = Duration::from_millis(1);
@@ -124,6 +125,8 @@ pub(super) enum Play {
     ExternalId,
     /// Ask for the next input, and drop the question a few times.
     AskTwice,
+    /// Take so many pairs of steps, then fail, once.
+    Steps(u64),
 }
 
 /// All of them, and how often each is chosen.
@@ -155,6 +158,7 @@ pub(super) fn a_play(dice: &mut fastrand::Rng, may_end: bool) -> Play {
         (2, Play::Spawn),
         (2, Play::ExternalId),
         (4, Play::AskTwice),
+        (5, Play::Steps(dice.u64(1..4))),
     ];
     super::weighted(dice, &table)
 }
@@ -349,6 +353,9 @@ impl<const VERSION: u32> Player<VERSION> {
             Play::TakeHeld => drop(cx.take_held::<Outside>()),
             Play::Spawn => drop(cx.spawn(tokio::time::sleep(3600 * SECOND))),
             Play::ExternalId => cx.run().set_external_id(ExternalId::new(format!("e{tag}"))?),
+            Play::Steps(count) => {
+                steps::take(&self.0, cx.run(), (input, attempt), count).await?;
+            }
             Play::AskTwice => return self.ask_twice(cx, acted).await,
         }
         Ok(None)
@@ -378,7 +385,7 @@ impl<const VERSION: u32> Player<VERSION> {
 }
 
 /// What may befall a workload between any two things that it does.
-async fn disturb() -> Result<(), WorkloadError> {
+pub(super) async fn disturb() -> Result<(), WorkloadError> {
     if strikes(Fault::RunYields) {
         tokio::task::yield_now().await;
     }

@@ -3,7 +3,7 @@
 use std::fs;
 
 use sessionkeeper::{
-    PauseCause, Phase, StartRequest,
+    PauseCause, Phase, StartRequest, Turn,
     store::{
         ArchiveError, Key, OnDamage, Query, SledStore, Store, StoreError, export, import, repair,
     },
@@ -12,7 +12,7 @@ use sessionkeeper::{
 use super::{
     fixture::{
         Place, messages, next, noise, opened, paused, put, record, reopened, session, supervised,
-        with_events, with_inputs, with_snapshot, worker,
+        with_events, with_inputs, with_snapshot, with_steps, worker,
     },
     sled::{Folder, overwrite, raw},
 };
@@ -41,6 +41,10 @@ async fn filled() -> Folder {
         for round in 0..3 {
             let bytes = noise(round, 70_000 * usize::try_from(round).expect("small"));
             stored = put(&store, with_snapshot(next(&stored, |_| ()), round.min(1), &bytes)).await;
+            let bytes = noise(round, 50_000);
+            let turn = Turn { input: 2, interlude: round };
+            let steps = [(turn, "done", Some(bytes.as_slice())), (turn, "begun", None)];
+            stored = put(&store, with_steps(next(&stored, |_| ()), &steps)).await;
             let texts: Vec<_> = (0..70).map(|event| format!("{round}-{event}")).collect();
             let commit = with_events(next(&stored, |_| ()), texts.iter().map(String::as_str));
             stored = put(&store, commit).await;
@@ -63,7 +67,7 @@ async fn an_archive_makes_an_equal_store() {
     let copy = Folder::new();
     let report = import(copy.path(), archive.as_bytes()).expect("import");
     assert_eq!((report.sessions, report.snapshots), (5, 10));
-    assert_eq!((report.inputs, report.events), (5, 5 * 210));
+    assert_eq!((report.inputs, report.steps, report.events), (5, 5 * 6, 5 * 210));
     assert_eq!(report.lost, []);
     assert_eq!(exported(&copy), archive);
 
@@ -77,6 +81,8 @@ async fn an_archive_makes_an_equal_store() {
     assert_eq!(new.find(key).await.expect("find"), Some(session(3)));
     let due = new.due(sessionkeeper::Lane::Timeout, supervised(90), 9).await.expect("due");
     assert_eq!(due.len(), 5);
+    let steps = new.steps(session(4), Turn::default()).await.expect("steps");
+    assert!(steps == old.steps(session(4), Turn::default()).await.expect("steps"));
     for sequence in [2, 3] {
         let read = new.snapshot(session(4), sequence).await.expect("snapshot");
         assert!(read == old.snapshot(session(4), sequence).await.expect("snapshot"));

@@ -2,10 +2,16 @@
 
 use std::fs;
 
-use sessionkeeper::store::{ArchiveError, SledStore, Store, StoreError, export, import, repair};
+use sessionkeeper::{
+    StepProgress, Turn,
+    store::{ArchiveError, SledStore, Store, StoreError, export, import, repair},
+};
 
 use super::{
-    fixture::{Place, messages, next, only, opened, put, record, session, with_events, worker},
+    fixture::{
+        Place, messages, next, noise, only, opened, put, record, session, with_events, with_steps,
+        worker,
+    },
     guards::{part, spoil},
     sled::{Folder, raw},
 };
@@ -86,6 +92,43 @@ async fn a_session_whose_record_is_gone_is_named_by_a_repair() {
     assert_eq!((report.sessions, report.events), (2, 2));
     let lost: Vec<_> = report.lost.iter().map(|damage| damage.session).collect();
     assert_eq!(lost, [Some(session(2))], "{:?}", report.lost);
+}
+
+/// Else it would be taken again, as one that was never begun.
+#[tokio::test]
+async fn a_step_whose_result_is_lost_is_still_known_to_have_begun() {
+    let (place, store) = opened::<Folder>().await;
+    let turn = Turn { input: 0, interlude: 1 };
+    let large = noise(1, 100_000);
+    let steps = [(turn, "one", Some(b"1".as_slice())), (turn, "two", Some(&large))];
+    put(&store, with_steps(record(1), &steps)).await;
+    put(&store, with_steps(record(2), &steps)).await;
+    drop(store);
+    let keys = raw(place.path(), |db| {
+        let tree = db.open_tree("steps").expect("a tree");
+        tree.iter().keys().map(|key| key.expect("sound").to_vec()).collect::<Vec<_>>()
+    });
+    assert_eq!(keys.len(), 4);
+    for key in &keys[..2] {
+        spoil(place.path(), "steps", key);
+    }
+    let store = place.open().await;
+    store.begin(worker(1)).await.expect("begin");
+    let error = store.steps(session(1), Turn::default()).await.expect_err("damaged");
+    assert!(matches!(error, StoreError::Damaged { what: "step", .. }), "{error:?}");
+    assert_eq!(store.steps(session(2), Turn::default()).await.expect("sound").len(), 2);
+    drop(store);
+    let report = repair(place.path()).expect("repair");
+    let lost: Vec<_> = report.lost.iter().map(|damage| damage.reason.as_str()).collect();
+    assert_eq!((report.steps, lost.len()), (4, 2), "{lost:?}");
+    assert!(lost[0].contains("its step \"one\" of turn 0+1"), "{lost:?}");
+    let store = place.open().await;
+    store.begin(worker(1)).await.expect("begin");
+    let steps = store.steps(session(1), Turn::default()).await.expect("sound");
+    let known: Vec<_> = steps.iter().map(|step| (step.key.as_str(), &step.progress)).collect();
+    assert_eq!(known, [("one", &StepProgress::Begun), ("two", &StepProgress::Begun)]);
+    let sound = store.steps(session(2), Turn::default()).await.expect("sound");
+    assert!(sound[1].progress == StepProgress::Finished(large.into()));
 }
 
 #[tokio::test]

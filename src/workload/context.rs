@@ -217,7 +217,9 @@ impl<W: Workload> Context<W> {
     /// What is left to commit when the workload has returned.
     pub(super) fn last_draft(&mut self, completed: bool) -> Result<Option<Draft>, RunError> {
         if completed || self.in_hand.is_none() {
-            let covers = Covers::turn_of(self.in_hand.take());
+            let covers =
+                if self.has_turn() { Covers::turn_of(self.in_hand) } else { Covers::Nothing };
+            self.in_hand = None;
             return Ok(Some(Draft { payload: self.encode()?, covers }));
         }
         Ok(None)

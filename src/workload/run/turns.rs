@@ -30,10 +30,10 @@ impl Run {
         }
     }
 
-    /// Whether the run took a step in the present turn, or one before it did.
+    /// Whether the run has asked for steps of the present turn.
     pub(in crate::workload) fn has_steps_of_turn(&self) -> bool {
         let shared = self.lock();
-        shared.steps.as_ref().is_some_and(|book| book.has(shared.present_turn()))
+        shared.steps.as_ref().is_some_and(|book| book.asked_in(shared.present_turn()))
     }
 
     /// Takes a step of the present turn in hand, unless somebody has it.

@@ -26,10 +26,13 @@ struct Step {
     known: Known,
     /// Whether a call has it in hand.
     in_hand: bool,
+    /// Whether this run has asked for it.
+    asked_for: bool,
 }
 
 impl Step {
     fn open(&mut self, turn: Turn, on_interrupted: OnInterrupted) -> Result<Found, StepRefused> {
+        self.asked_for = true;
         if self.in_hand {
             return Err(StepRefused::InHand);
         }
@@ -112,7 +115,7 @@ impl StepBook {
                 }
             };
             book.bytes += weight(&key, &known);
-            book.steps.insert((turn, key), Step { known, in_hand: false });
+            book.steps.insert((turn, key), Step { known, in_hand: false, asked_for: false });
         }
         Some(book)
     }
@@ -121,9 +124,10 @@ impl StepBook {
         self.steps.is_empty()
     }
 
-    /// Whether there are steps of a turn.
-    pub(in crate::workload) fn has(&self, turn: Turn) -> bool {
-        self.steps.keys().any(|(other, _)| *other == turn)
+    /// Whether this run has asked for steps of a turn. What a run before it left is not enough: a run
+    /// that has not come to it yet must not end their turn.
+    pub(in crate::workload) fn asked_in(&self, turn: Turn) -> bool {
+        self.steps.iter().any(|((other, _), step)| *other == turn && step.asked_for)
     }
 
     /// Takes a step in hand, and makes it where there is none.
@@ -142,7 +146,7 @@ impl StepBook {
                     return Err(StepRefused::TooLarge { bytes });
                 }
                 self.bytes = bytes;
-                place.insert(Step { known: Known::Begun, in_hand: true });
+                place.insert(Step { known: Known::Begun, in_hand: true, asked_for: true });
                 Ok(Found::New)
             }
         }

@@ -31,9 +31,11 @@ pub use self::error::{FailedStep, IdempotencyKey, Interrupted, StepError};
 ///
 /// A key is unique within its turn (see [`Context`](super::Context)): calling a step again in the
 /// same turn gives its recorded result. In the next turn the same key is another step. A turn
-/// without an input, as at the start of a run, ends with [`checkpoint`](super::Context::checkpoint)
-/// or when the next input is asked for; [`save_progress`](super::Context::save_progress) ends none.
-/// What is recorded is kept until both kept snapshots cover the turn.
+/// without an input, as at the start of a run, ends with [`checkpoint`](super::Context::checkpoint),
+/// or when the next input is asked for after a step or a change of the state;
+/// [`save_progress`](super::Context::save_progress) ends none. What is recorded is kept until both kept
+/// snapshots cover the turn. So let the steps of a turn end before it: one that is cut short after its
+/// turn was over is not heard of again.
 ///
 /// Steps may be nested, and called at once from several tasks. A call that takes long should declare
 /// that, with [`busy`](Self::busy) inside; waiting for the store is declared by itself.
@@ -42,7 +44,7 @@ impl Run {
     /// it has a result already, that is given, and `call` is not called.
     ///
     /// `call` is given what the step is to be known by outside, see [`IdempotencyKey`]. The result
-    /// is stored as JSON, and durable on return. All results of a turn together have at most the
+    /// is stored as JSON, as a state is, and durable on return. All results of a turn together have at most the
     /// bytes that the policy allows for a state (`max_snapshot_bytes`).
     ///
     /// While the store fails, this waits until it works again, before the call and after it.

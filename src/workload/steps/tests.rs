@@ -95,7 +95,7 @@ fn steps_have_a_limit_together_and_what_is_forgotten_counts_no_more() {
     book.close(TURN, &a);
     book.close(TURN, &b);
     book.forget(TURN);
-    assert!(book.has(TURN));
+    assert!(book.asked_in(TURN));
     book.close(TURN, &c);
     book.forget(TURN);
     assert!(book.is_empty());

@@ -22,3 +22,4 @@ mod restart;
 mod slow_stores;
 mod snapshots;
 mod steps;
+mod steps_disturbed;

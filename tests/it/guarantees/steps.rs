@@ -10,34 +10,29 @@ use std::{
 
 use futures::{FutureExt, future::BoxFuture};
 use sessionkeeper::{
-    Context, Outcome, PauseCause, Policy, SessionError, State, StepError, WorkloadError,
-    store::{MemoryStore, Part},
-    testing::{Call, Interference},
+    Context, Outcome, Policy, State, StepError, WorkloadError, store::MemoryStore,
 };
 
 use super::{
     g4_steps::consumed,
-    kit::{
-        Custom, OwnRuntime, Ran, custom, custom_with, next, restarting, secs, start_on, tap,
-        tireless, until,
-    },
+    kit::{Custom, Ran, custom, custom_with, restarting, secs, start_on, tireless},
 };
 
 /// What was seen in the runs of a test.
-type Notes = Arc<Mutex<Vec<String>>>;
+pub(super) type Notes = Arc<Mutex<Vec<String>>>;
 
-fn notes(of: &Notes) -> Vec<String> {
+pub(super) fn notes(of: &Notes) -> Vec<String> {
     of.lock().unwrap().clone()
 }
 
-type Done = Result<u64, WorkloadError>;
+pub(super) type Done = Result<u64, WorkloadError>;
 
-async fn done(result: u64) -> Done {
+pub(super) async fn done(result: u64) -> Done {
     Ok(result)
 }
 
 /// A workload whose runs do something with each input, and note what comes of it.
-fn noting<F>(notes: &Notes, body: F) -> Custom
+pub(super) fn noting<F>(notes: &Notes, body: F) -> Custom
 where
     F: for<'a> Fn(&'a mut Context<Custom>, u64) -> BoxFuture<'a, Result<String, WorkloadError>>
         + Clone
@@ -122,6 +117,39 @@ async fn a_step_that_is_cut_short_comes_back_as_interrupted_and_the_workload_dec
         assert_eq!(calls.len(), if choice == "retry" { 2 } else { 1 }, "{choice}");
         assert!(calls.iter().all(|call| *call == expected), "{calls:?}");
     }
+}
+
+/// Else what was cut short before an input was there would be forgotten by a pause.
+#[tokio::test(start_paused = true)]
+async fn a_run_that_does_nothing_ends_no_turn_of_the_one_before_it() {
+    let seen = Notes::default();
+    let (noted, runs) = (Arc::clone(&seen), Arc::new(AtomicU32::new(0)));
+    let workload = Custom::new(move |cx| {
+        let (seen, runs) = (Arc::clone(&noted), Arc::clone(&runs));
+        Box::pin(async move {
+            let run = runs.fetch_add(1, Ordering::SeqCst);
+            let call = async |_| if run == 0 { pending().await } else { done(1).await };
+            if run != 1 {
+                let came = cx.step("begin", call).await.map_err(|error| said(&error));
+                seen.lock().unwrap().push(format!("{came:?}"));
+            }
+            while cx.next_input().await?.is_some() {}
+            Ok(Outcome::Yielded)
+        })
+    });
+    let worker = start_on(MemoryStore::new(), workload, |b| b).await;
+    let session = custom(&worker).await;
+    tokio::time::sleep(secs(1)).await;
+    session.kill().await.unwrap().ended().await.unwrap();
+    for _ in 0..3 {
+        session.resume().await.unwrap();
+        tokio::time::sleep(secs(1)).await;
+        session.pause().await.unwrap();
+    }
+    let notes = notes(&seen);
+    assert_eq!(notes.len(), 2, "{notes:?}");
+    assert!(notes[0].contains("was begun and never finished"), "{notes:?}");
+    assert_eq!(notes[1], "Ok(1)", "the run before it was told, and asked for its next input");
 }
 
 #[tokio::test(start_paused = true)]
@@ -316,156 +344,4 @@ async fn a_dropped_step_is_interrupted_until_it_has_returned_and_recorded_after(
     let session = custom_with(&worker, 1).await;
     consumed(&session).await;
     assert_eq!(notes(&seen), ["2 after 8s"]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_result_is_recorded_also_while_a_stop_or_a_pause_is_under_way() {
-    for stop in [true, false] {
-        let seen = Notes::default();
-        let calls = Arc::new(AtomicU32::new(0));
-        let called = Arc::clone(&calls);
-        let workload = noting(&seen, move |cx, _| {
-            let called = Arc::clone(&called);
-            async move {
-                let call = async |_| {
-                    called.fetch_add(1, Ordering::SeqCst);
-                    cx.yield_requested().await;
-                    tokio::time::sleep(secs(3)).await;
-                    done(5).await
-                };
-                let result = cx.step("slow", call).await?;
-                // Not at rest: the turn is cut short.
-                if cx.is_yield_requested() {
-                    pending::<()>().await;
-                }
-                Ok(result.to_string())
-            }
-            .boxed()
-        });
-        let worker = start_on(MemoryStore::new(), workload, |b| b).await;
-        let session = custom_with(&worker, 1).await;
-        tokio::time::sleep(secs(1)).await;
-        if stop {
-            session.stop().await.unwrap().ended().await.unwrap();
-        } else {
-            session.pause().await.unwrap();
-        }
-        session.resume().await.unwrap();
-        consumed(&session).await;
-        assert_eq!((notes(&seen), calls.load(Ordering::SeqCst)), (vec!["5".to_owned()], 1));
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_step_waits_for_a_failing_store_and_is_not_silent_meanwhile() {
-    let seen = Notes::default();
-    let tap = tap();
-    let breaking = tap.clone();
-    let workload = noting(&seen, move |cx, _| {
-        let tap = breaking.clone();
-        async move {
-            next(&tap, 200, Call::Commit, Interference::Fail);
-            let call = async |_| {
-                next(&tap, 200, Call::Commit, Interference::Fail);
-                done(5).await
-            };
-            let before = cx.now();
-            let result = cx.step("slow", call).await?;
-            assert!(cx.now().since(before) > secs(60), "it did not wait");
-            Ok(result.to_string())
-        }
-        .boxed()
-    });
-    let policy = Policy::builder().heartbeat_timeout(secs(5)).build().unwrap();
-    let worker = start_on(tap, workload, |b| b.policy(policy)).await;
-    let session = custom_with(&worker, 1).await;
-    consumed(&session).await;
-    assert_eq!(notes(&seen), ["5"]);
-    assert_eq!(session.status().await.unwrap().record().runs.count, 1);
-}
-
-#[tokio::test(start_paused = true)]
-async fn g3_a_stale_run_can_neither_begin_nor_finish_a_step() {
-    let own = OwnRuntime::new();
-    let (open, gate) = std::sync::mpsc::channel::<()>();
-    let (gate, tried) = (Arc::new(Mutex::new(Some(gate))), Notes::default());
-    let trying = Arc::clone(&tried);
-    let seen = Notes::default();
-    let workload = noting(&seen, move |cx, _| {
-        let (gate, tried) = (Arc::clone(&gate), Arc::clone(&trying));
-        async move {
-            let call = async |_| {
-                let gate = gate.lock().unwrap().take();
-                if let Some(gate) = gate {
-                    tried.lock().unwrap().push("blocked".to_owned());
-                    let _ = gate.recv();
-                }
-                done(1).await
-            };
-            let finished = cx.step("blocking", call).await;
-            if let Err(StepError::Interrupted(_)) = finished {
-                return Ok("interrupted".to_owned());
-            }
-            let begun = cx.step("another", async |_| done(2).await).await;
-            tried.lock().unwrap().push(format!(
-                "{} {}",
-                matches!(finished, Err(StepError::Fenced { .. })),
-                matches!(begun, Err(StepError::Fenced { .. })),
-            ));
-            Ok("stale".to_owned())
-        }
-        .boxed()
-    });
-    let tap = tap();
-    let worker =
-        start_on(tap.clone(), workload.clone(), |b| b.workload_runtime(own.handle())).await;
-    let session = custom_with(&worker, 1).await;
-    until("it blocks", || tried.lock().unwrap().len() == 1).await;
-    session.pause().await.unwrap();
-    drop(worker);
-    let worker = start_on(tap.inner().clone(), workload, |b| b).await;
-    worker.recovered().await.unwrap();
-    let session: sessionkeeper::SessionHandle<Custom> =
-        worker.session(session.id()).await.unwrap().typed().unwrap();
-    drop(open);
-    until("the stale run has tried", || tried.lock().unwrap().len() == 2).await;
-    assert_eq!(tried.lock().unwrap()[1], "true true");
-    let _ = session.resume().await;
-    consumed(&session).await;
-    assert_eq!(notes(&seen).last().map(String::as_str), Some("interrupted"));
-}
-
-/// A damaged step is not taken for one that was never begun.
-#[tokio::test(start_paused = true)]
-async fn g8_steps_that_cannot_be_read_are_no_reason_to_take_them_again() {
-    let calls = Arc::new(AtomicU32::new(0));
-    let called = Arc::clone(&calls);
-    let workload = noting(&Notes::default(), move |cx, _| {
-        let called = Arc::clone(&called);
-        async move {
-            cx.step("one", async |_| done(called.fetch_add(1, Ordering::SeqCst).into()).await)
-                .await?;
-            pending().await
-        }
-        .boxed()
-    });
-    let store = MemoryStore::new();
-    let worker = start_on(store.clone(), workload.clone(), |b| b).await;
-    let session = custom_with(&worker, 1).await;
-    let other = custom(&worker).await;
-    tokio::time::sleep(secs(1)).await;
-    drop(worker);
-    store.damage(session.id(), Part::Steps(sessionkeeper::Turn::of_input(1)));
-    let worker = start_on(store, workload, |b| b).await;
-    let report = worker.recovered().await.unwrap();
-    let (id, error) = &report.failed[0];
-    assert_eq!(*id, session.id());
-    let SessionError::Unreadable { reason, .. } = error else { panic!("{error}") };
-    assert!(reason.contains("(step)"), "{reason}");
-    assert!(report.resumed.contains(&other.id()), "{report:?}");
-    assert_eq!(calls.load(Ordering::SeqCst), 1);
-    let session = worker.session(session.id()).await.unwrap();
-    let status = session.status().await.unwrap();
-    assert_ne!(status.pause_cause(), Some(PauseCause::Idle));
-    let _ = session.resume().await.unwrap_err();
 }

@@ -61,7 +61,7 @@ fn records() -> [SessionRecord; 2] {
 }
 
 /// The files of a folder as text: for each its length, and what is not zero in it.
-fn pack(folder: &Path) -> String {
+pub(super) fn pack(folder: &Path) -> String {
     let mut text = String::new();
     for file in ["MARK", "sled/conf", "sled/db"] {
         let bytes = fs::read(folder.join(file)).expect("a file");
@@ -76,7 +76,7 @@ fn pack(folder: &Path) -> String {
     text
 }
 
-fn unpack(text: &str) -> Folder {
+pub(super) fn unpack(text: &str) -> Folder {
     let place = Folder::new();
     fs::create_dir_all(place.path().join("sled/blobs")).expect("a folder");
     let mut files: Vec<(&str, Vec<u8>)> = Vec::new();
@@ -200,7 +200,7 @@ async fn write_the_store_fixture() {
 
 /// Lets the values in a table claim a newer format, as far as they belong to the first session,
 /// and gives their bytes.
-fn make_newer(place: &Folder, table: &str) -> Vec<(Vec<u8>, Vec<u8>)> {
+pub(super) fn make_newer(place: &Folder, table: &str) -> Vec<(Vec<u8>, Vec<u8>)> {
     let first = session(1).as_uuid().into_bytes();
     raw(place.path(), |db| {
         let tree = db.open_tree(table).expect("a tree");

@@ -19,3 +19,5 @@ mod salvage;
 pub(crate) mod sled;
 #[cfg(feature = "sled")]
 mod slots;
+#[cfg(feature = "sled")]
+mod steps;

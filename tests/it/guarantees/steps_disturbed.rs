@@ -10,8 +10,8 @@ use std::{
 
 use futures::FutureExt;
 use sessionkeeper::{
-    PauseCause, Policy, SessionError, StepError,
-    store::{MemoryStore, Part},
+    PauseCause, Policy, SessionError, StepError, StepProgress, Turn,
+    store::{MemoryStore, Part, Store},
     testing::{Call, Interference},
 };
 
@@ -136,6 +136,39 @@ async fn g3_a_stale_run_can_neither_begin_nor_finish_a_step() {
     let _ = session.resume().await;
     consumed(&session).await;
     assert_eq!(notes(&seen).last().map(String::as_str), Some("interrupted"));
+}
+
+/// A task that nobody ends has a step in hand while its session is completed from outside.
+#[tokio::test(start_paused = true)]
+async fn g3_a_session_that_has_ended_records_nothing_more_of_its_steps() {
+    let came = Arc::new(Mutex::new(None));
+    let coming = Arc::clone(&came);
+    let workload = Custom::new(move |cx| {
+        let (run, came) = (cx.run().clone(), Arc::clone(&coming));
+        Box::pin(async move {
+            tokio::spawn(async move {
+                let slow = async |_| {
+                    tokio::time::sleep(secs(2)).await;
+                    done(1).await
+                };
+                let finished = run.step("slow", slow).await;
+                *came.lock().unwrap() = Some(finished);
+            });
+            pending().await
+        })
+    })
+    .closing(|_, _| Box::pin(tokio::time::sleep(secs(3))));
+    let store = MemoryStore::new();
+    let worker = start_on(store.clone(), workload, |b| b).await;
+    let session = custom(&worker).await;
+    tokio::time::sleep(secs(1)).await;
+    session.complete().await.unwrap();
+    tokio::time::sleep(secs(10)).await;
+    let came = came.lock().unwrap().take().expect("an answer");
+    assert!(matches!(came, Err(StepError::Fenced { .. })), "{came:?}");
+    let steps = store.steps(session.id(), Turn::default()).await.unwrap();
+    assert_eq!(steps.len(), 1);
+    assert_eq!(steps[0].progress, StepProgress::Begun);
 }
 
 /// A damaged step is not taken for one that was never begun.

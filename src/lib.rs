@@ -192,6 +192,19 @@
 //! A store that fails is nobody's failure and nobody's silence: runs wait at their next commit, callers get
 //! an error, [`Supervisor::health`] names what it failed with, and commits are tried again until they succeed.
 //!
+//! # Forks
+//!
+//! [`Supervisor::fork`] makes a new session from a committed snapshot of another one: the newest, or the one before it
+//! ([`Fork::at`]). The other one may be in any state and is not changed; a run of it is not disturbed. Labels, metadata and a
+//! policy of its own are inherited unless they are given; inputs that wait ([`Fork::copy_inputs`]) and usage
+//! ([`Fork::copy_usage`]) only where that is asked for. The fork begins as any start does. Its record
+//! ([`Links::forked_from`]) and its log ([`Lifecycle::Forked`]) say where it comes from.
+//!
+//! Before the fork is stored, [`Workload::on_fork`] may copy what belongs to the session outside, change the state of the fork,
+//! or refuse. It may be called for a fork that is never made, so what it copies belongs under the id of the fork.
+//!
+//! [`Query::related`](store::Query::related) lists what comes from a session.
+//!
 //! # Recovery
 //!
 //! [`Builder::start`] registers a new worker in the store and looks at what the last one left; the rest goes
@@ -266,13 +279,13 @@
 //! | [`Run::emit`] | the event was not taken |
 //! | [`Run::busy`] | as cancel safe as the future inside |
 //! | [`Run::yield_requested`] | nothing |
-//! | verbs of [`Session`], [`Supervisor::start`], [`Supervisor::shutdown`] | once polled, they go on |
+//! | verbs of [`Session`], [`Supervisor::start`], [`Supervisor::fork`], [`Supervisor::shutdown`] | once polled, they go on |
 //! | `wait_for`, `settled`, [`StopTicket::ended`], [`Supervisor::recovered`] | nothing |
 //! | [`Supervisor::slot`] | the turn in the queue is lost |
 //!
 //! # Errors
 //!
-//! Each surface has one enum: [`BuildError`] for the supervisor, [`StartError`], [`SendError`] and
+//! Each surface has one enum: [`BuildError`] for the supervisor, [`StartError`], [`ForkError`], [`SendError`] and
 //! [`SessionError`] for verbs, [`RunError`], [`StepError`] and [`EmitError`] inside a run, [`StoreError`](store::StoreError)
 //! for stores. They name the session and say what became of the request: `nothing was done`, or that it
 //! may still take effect ([`SessionError::OutcomeUnknown`], and [`SessionError::Store`] with `under_way`). After
@@ -301,6 +314,7 @@ pub mod faults;
 #[cfg(not(sessionkeeper_faults))]
 #[expect(unreachable_pub, reason = "tests reach it")]
 mod faults;
+mod fork;
 #[cfg(all(feature = "sled", any(test, fuzzing)))]
 #[doc(hidden)]
 pub mod fuzzing;
@@ -327,6 +341,7 @@ pub mod testing;
 mod workload;
 
 pub use builder::{BuildError, Builder};
+pub use fork::{Fork, ForkError};
 pub use groups::GroupReport;
 pub use health::Health;
 pub use log::{LogError, LogFilter, LogFrom, LogUpdate};
@@ -338,6 +353,7 @@ pub use model::{
         WorkerGeneration,
     },
     labels::{InvalidLabels, Labels, MAX_NESTING, Metadata},
+    lineage::{Forked, ForkedFrom, Links, Relation},
     log_cursor::{InvalidCursor, LogCursor},
     record::{
         EndedRun, Failures, InHand, Inbox, Lane, Runs, SessionRecord, SnapshotRef, StartRequest,

@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// A value as JSON, or why it has none.
-type Encoded = Result<Vec<u8>, Arc<dyn std::error::Error + Send + Sync>>;
+pub(crate) type Encoded = Result<Vec<u8>, Arc<dyn std::error::Error + Send + Sync>>;
 
 /// A session to be started: its first state, and whatever else is known about it.
 ///
@@ -52,7 +52,7 @@ pub struct Start<W> {
 #[derive(Debug)]
 pub struct Json(());
 
-fn encode<T: Serialize>(value: &T) -> Encoded {
+pub(crate) fn encode<T: Serialize>(value: &T) -> Encoded {
     json::to_vec(value).map_err(|error| Arc::from(BoxError::from(error)))
 }
 
@@ -190,46 +190,16 @@ impl<W> Start<W> {
         if is_too_deep(&self.metadata) {
             return Err(SessionError::MetadataTooDeep { session }.into());
         }
-        let moment = core.moment();
         let record = SessionRecord {
-            id: session,
-            kind: kind.clone(),
-            version: 0,
-            writer: moment.worker,
-            created_at: moment.wall,
-            updated_at: moment.wall,
-            phase: Phase::Pending { since: moment.supervised, until: None },
             name: self.name,
             external_id: self.external_id,
             start_key,
             labels: self.labels,
             metadata: self.metadata,
             policy: self.policy,
-            last_event: 0,
-            inbox: Inbox::default(),
-            snapshots: Vec::new(),
-            steps: None,
-            usage: Usage::default(),
-            runs: Runs::default(),
-            failures: Failures::default(),
-            recoveries: 0,
-            abandoned: Vec::new(),
-            history: VecDeque::new(),
+            ..new_record(core, session, kind)
         };
-        let limit = core.policy_of(&record).max_snapshot_bytes();
-        let bytes = state.len() as u64;
-        if bytes > limit {
-            return Err(StartError::SnapshotTooLarge { session, bytes, limit });
-        }
-        let header = SnapshotHeader {
-            kind: kind.clone(),
-            state_version,
-            session,
-            run: None,
-            sequence: 1,
-            codec: Codec::Json,
-        };
-        let snapshot = SnapshotEnvelope::encode(&header, &state).into();
+        let snapshot = first_snapshot(core, &record, state_version, &state)?;
         Ok(Request { record, snapshot, input, place: self.slot.map(|slot| slot.0) })
     }
 
@@ -266,6 +236,61 @@ impl<W> fmt::Debug for Start<W> {
     }
 }
 
+/// A record in which nothing is chosen yet.
+pub(crate) fn new_record(core: &Core, session: SessionId, kind: &Kind) -> SessionRecord {
+    let moment = core.moment();
+    SessionRecord {
+        id: session,
+        kind: kind.clone(),
+        version: 0,
+        writer: moment.worker,
+        created_at: moment.wall,
+        updated_at: moment.wall,
+        phase: Phase::Pending { since: moment.supervised, until: None },
+        name: None,
+        external_id: None,
+        start_key: None,
+        labels: Labels::default(),
+        metadata: Metadata::new(),
+        policy: None,
+        lineage: None,
+        last_event: 0,
+        inbox: Inbox::default(),
+        snapshots: Vec::new(),
+        steps: None,
+        usage: Usage::default(),
+        runs: Runs::default(),
+        failures: Failures::default(),
+        recoveries: 0,
+        abandoned: Vec::new(),
+        history: VecDeque::new(),
+    }
+}
+
+/// The first state of a session in its envelope, unless it is larger than the policy allows.
+pub(crate) fn first_snapshot(
+    core: &Core,
+    record: &SessionRecord,
+    state_version: u32,
+    state: &[u8],
+) -> Result<Arc<[u8]>, StartError> {
+    let session = record.id;
+    let limit = core.policy_of(record).max_snapshot_bytes();
+    let bytes = state.len() as u64;
+    if bytes > limit {
+        return Err(StartError::SnapshotTooLarge { session, bytes, limit });
+    }
+    let header = SnapshotHeader {
+        kind: record.kind.clone(),
+        state_version,
+        session,
+        run: None,
+        sequence: 1,
+        codec: Codec::Json,
+    };
+    Ok(SnapshotEnvelope::encode(&header, state).into())
+}
+
 /// What a start asks for.
 pub(crate) struct Request {
     pub(crate) record: SessionRecord,
@@ -282,7 +307,7 @@ pub(crate) struct Request {
 pub struct Slot(pub(crate) Place);
 
 /// FNV-1a: stored, so it must not change.
-struct Fnv(u64);
+pub(crate) struct Fnv(pub(crate) u64);
 
 impl Default for Fnv {
     fn default() -> Self {
@@ -291,7 +316,7 @@ impl Default for Fnv {
 }
 
 impl Fnv {
-    fn add(&mut self, bytes: &[u8]) {
+    pub(crate) fn add(&mut self, bytes: &[u8]) {
         // The length first, so that parts cannot run into one another.
         for byte in (bytes.len() as u64).to_le_bytes().iter().chain(bytes) {
             self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);

@@ -97,7 +97,7 @@ impl Supervisor {
         }
         let (session, origin) = self.start_any(start, kind).await?;
         let session = session.typed().map_err(StartError::Session)?;
-        Ok(StartedSession { session, origin })
+        Ok(StartedSession::new(session, origin))
     }
 
     /// Starts a session whose state and input are JSON, for callers that know no types.
@@ -143,6 +143,7 @@ impl Supervisor {
             Op::Start(Box::new(NewSession {
                 record: record.clone(),
                 snapshot: Arc::clone(&snapshot),
+                fork: None,
                 input: input.clone(),
                 place: place.take(),
                 has_new_id,
@@ -294,6 +295,10 @@ pub struct StartedSession<W> {
 }
 
 impl<W> StartedSession<W> {
+    pub(crate) const fn new(session: SessionHandle<W>, origin: Origin) -> Self {
+        Self { session, origin }
+    }
+
     /// Whether this start made the session.
     pub const fn origin(&self) -> Origin {
         self.origin

@@ -21,6 +21,11 @@ pub(crate) fn run_span(session: SessionId, run: RunId, kind: &str) -> Span {
     info_span!(target: TARGET, "session", %session, %run, kind)
 }
 
+/// The span of the copying for a fork.
+pub(crate) fn fork_span(session: SessionId, fork: SessionId, kind: &str) -> Span {
+    info_span!(target: TARGET, "fork", %session, %fork, kind)
+}
+
 /// Writes a line for each move that a commit made, and one for a session that ended.
 pub(crate) fn committed(record: &SessionRecord, facts: &[crate::model::event::EventRecord]) {
     for event in facts {

@@ -61,6 +61,10 @@ super::listed! {
         /// Noticed by `g4_a_fallback_to_the_older_snapshot_redelivers_what_it_lost`; damage.
         IgnoreOlderSnapshot,
 
+        /// It is not written down which sessions come from a session (`store/index.rs`).
+        /// Noticed by `a_listing_finds_who_comes_from_a_session`; simulation.
+        ForgetRelations,
+
         // The checkpointer.
 
         /// Commits are answered before the store has them (G1, `runtime/checkpointer.rs`).
@@ -207,6 +211,18 @@ super::listed! {
         /// A shutdown waits for the store beyond its budget (G10, `runtime/shutdown.rs`).
         /// Noticed by `g10_a_store_that_stalls_or_fails_does_not_hold_a_shutdown_up`; simulation.
         OverrunBudget,
+
+        // Forks.
+
+        /// The log of a fork does not say what it was made from (`runtime/draft/forks.rs`).
+        /// Noticed by `a_fork_goes_on_from_the_state_and_its_parent_is_as_it_was`; simulation.
+        TellNoOrigin,
+        /// The inputs that are copied begin with those that the newest snapshot lacks (G4, `fork/parent.rs`).
+        /// Noticed by `inputs_are_copied_from_where_the_snapshot_stands`.
+        CopyTooFewInputs,
+        /// A fork that was asked for by its key is made again (G4, `fork/make.rs`).
+        /// Noticed by `a_fork_that_is_repeated_under_its_key_calls_nobody_again`.
+        ForkAgain,
 
         // Programs.
 

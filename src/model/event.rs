@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     ids::{ExternalId, Kind, RunId},
+    lineage::Forked,
     state::{PauseCause, State},
     time::{Timestamp, serialize_timestamp},
     usage::Usage,
@@ -51,6 +52,8 @@ pub enum Lifecycle {
         /// Its kind.
         kind: Kind,
     },
+    /// It was made as a fork of another one: always its second event.
+    Forked(Box<Forked>),
     /// The session moved.
     StateChanged {
         /// From where.

@@ -5,6 +5,7 @@ pub(crate) mod event_type;
 pub(crate) mod ids;
 pub(crate) mod json;
 pub(crate) mod labels;
+pub(crate) mod lineage;
 pub(crate) mod log_cursor;
 pub(crate) mod record;
 pub(crate) mod snapshot;

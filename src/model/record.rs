@@ -8,6 +8,7 @@ use super::{
     event::{Cause, RunEnd},
     ids::{ExternalId, Kind, Name, RunId, SessionId, StartKey, WorkerGeneration},
     labels::{Labels, Metadata},
+    lineage::Links,
     state::{Phase, State},
     step::Turn,
     time::{SupervisedTime, Timestamp, serialize_timestamp},
@@ -55,6 +56,9 @@ pub struct SessionRecord {
     /// A policy of its own; else the supervisor's holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<Box<Policy>>,
+    /// The sessions that it comes from, and its successor: see [`links`](Self::links). Most have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lineage: Option<Box<Links>>,
     /// The sequence of its last event.
     pub last_event: u64,
     /// Its inputs, counted.
@@ -100,6 +104,11 @@ impl SessionRecord {
     /// Where the session stands.
     pub const fn state(&self) -> State {
         self.phase.state()
+    }
+
+    /// The sessions that it comes from, and its successor.
+    pub fn links(&self) -> Links {
+        self.lineage.as_deref().copied().unwrap_or_default()
     }
 
     /// The newest kept snapshot.

@@ -10,7 +10,8 @@ use crate::{
     model::{
         ids::{ExternalId, InputId, RunId, SessionId},
         labels::{Labels, Metadata},
-        record::{SessionRecord, SnapshotRef},
+        lineage::Forked,
+        record::{SessionRecord, SnapshotRef, StoredInput},
     },
     store::StoreError,
 };
@@ -92,13 +93,23 @@ pub(crate) struct NewSession {
     pub(crate) record: SessionRecord,
     /// The encoded first state, in its envelope.
     pub(crate) snapshot: Arc<[u8]>,
-    /// The first input.
+    /// What it is made from, where it is a fork.
+    pub(crate) fork: Option<Box<NewFork>>,
+    /// The first input of its own.
     pub(crate) input: Option<NewInput>,
     /// A place that was waited for.
     pub(crate) place: Option<Place>,
     /// Whether its id was made for it, so that no other request can have used it.
     pub(crate) has_new_id: bool,
     pub(crate) reply: Reply<Started, StartError>,
+}
+
+/// What a fork is made from.
+#[derive(Debug, Clone)]
+pub(crate) struct NewFork {
+    pub(crate) forked: Forked,
+    /// The inputs of the other session that are copied, as they are stored there.
+    pub(crate) inputs: Vec<StoredInput>,
 }
 
 impl NewSession {

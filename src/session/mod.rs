@@ -68,6 +68,10 @@ impl Session {
         &self.kind
     }
 
+    pub(crate) const fn core(&self) -> &Arc<Core> {
+        &self.core
+    }
+
     /// The same handle with the types of its workload.
     ///
     /// # Errors

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 pub(crate) use super::sled::fuzzing as sled;
 use super::{
-    Key, Query,
+    Key, Query, Related,
     archive::{Archive, ArchiveError, Item, Lines},
     codec::{self, Frame, Reader},
     index::{self, Rows},
@@ -77,7 +77,11 @@ pub(crate) fn record(bytes: &[u8]) {
         Query { states: vec![record.state()], ..Query::default() },
         Query { kind: Some(record.kind.clone()), ..Query::default() },
     ];
-    for query in queries {
+    let sources = record
+        .links()
+        .sources()
+        .map(|(_, to)| Query { related: Some(Related::all_of(to)), ..Query::default() });
+    for query in queries.into_iter().chain(sources) {
         assert_eq!(index::list(&rows, &query, load).expect("sound rows").records.len(), 1);
     }
     let keys = [

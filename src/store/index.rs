@@ -15,18 +15,20 @@
 //! | `x` external id | id, place | – |
 //! | `s` start key | key | session, digest |
 //! | `d` due | lane, time, session | – |
+//! | `r` related | the session that it comes from, relation, place | – |
 
 use std::collections::BTreeMap;
 
 use chrono::DateTime;
 use uuid::Uuid;
 
-use super::{Cursor, Due, Key, Page, Query, StoreError};
+use super::{Cursor, Due, Key, Page, Query, Related, StoreError};
 use crate::{
     faults::{self, Bug},
     model::{
         ids::{ExternalId, Kind, Name, SessionId, StartKey},
         labels::Labels,
+        lineage::{Links, Relation},
         record::{Lane, SessionRecord, StartRequest},
         state::State,
         time::{SupervisedTime, Timestamp},
@@ -63,6 +65,7 @@ struct Indexed<'a> {
     external_id: Option<&'a ExternalId>,
     name: Option<&'a Name>,
     start: Option<&'a StartRequest>,
+    links: Option<&'a Links>,
     due: [(Lane, Option<SupervisedTime>); 2],
 }
 
@@ -77,6 +80,7 @@ impl<'a> Indexed<'a> {
             external_id: record.external_id.as_ref(),
             name: record.name.as_ref(),
             start: record.start_key.as_ref(),
+            links: record.lineage.as_deref(),
             due: [Lane::Ready, Lane::Timeout].map(|lane| (lane, record.due(lane))),
         }
     }
@@ -93,6 +97,11 @@ impl<'a> Indexed<'a> {
         flag(text(b'k', self.kind.as_str()));
         for (key, value) in self.labels.iter() {
             flag(label(key, value));
+        }
+        if let Some(links) = self.links.filter(|_| !faults::planted(Bug::ForgetRelations)) {
+            for (relation, source) in links.sources() {
+                flag(related(relation, source));
+            }
         }
         if let Some(external) = self.external_id {
             flag(text(b'x', external.as_str()));
@@ -269,7 +278,13 @@ pub(super) fn list(
 /// The indexes that together hold every match: those of the condition that is likely to leave
 /// the fewest.
 fn sources(query: &Query) -> Vec<Vec<u8>> {
-    if let Some((key, value)) = query.labels.first() {
+    if let Some(Related { to, relations }) = &query.related {
+        let any = Relation::ALL.to_vec();
+        let mut relations = if relations.is_empty() { any } else { relations.clone() };
+        relations.sort_unstable();
+        relations.dedup();
+        relations.into_iter().map(|relation| related(relation, *to)).collect()
+    } else if let Some((key, value)) = query.labels.first() {
         vec![label(key, value)]
     } else if !query.states.is_empty() {
         let mut states = query.states.clone();
@@ -372,6 +387,15 @@ fn label(key: &str, value: &str) -> Vec<u8> {
     with(with(key, value.as_bytes()), &[0])
 }
 
+/// The session first, so that all who come from it are beside one another.
+fn related(relation: Relation, source: SessionId) -> Vec<u8> {
+    let mut key = Vec::with_capacity(1 + 16 + 1 + PLACE);
+    key.push(b'r');
+    key.extend_from_slice(source.as_uuid().as_bytes());
+    key.push(relation_byte(relation));
+    key
+}
+
 fn text(index: u8, text: &str) -> Vec<u8> {
     let mut key = Vec::with_capacity(2 + text.len() + PLACE);
     key.push(index);
@@ -383,6 +407,15 @@ fn text(index: u8, text: &str) -> Vec<u8> {
 fn with(mut key: Vec<u8>, more: &[u8]) -> Vec<u8> {
     key.extend_from_slice(more);
     key
+}
+
+/// These numbers are on disk: a relation keeps its own for ever.
+const fn relation_byte(relation: Relation) -> u8 {
+    match relation {
+        Relation::Fork => 1,
+        Relation::Child => 2,
+        Relation::Successor => 3,
+    }
 }
 
 /// These numbers are on disk: a state keeps its own for ever.

@@ -50,6 +50,7 @@ use std::{future::Future, ops::RangeInclusive, path::PathBuf, pin::Pin, sync::Ar
 use crate::model::{
     event::EventRecord,
     ids::{ExternalId, InputId, Kind, Name, SessionId, StartKey, WorkerGeneration},
+    lineage::Relation,
     record::{Lane, SessionRecord, StoredInput},
     state::State,
     step::{StoredStep, Turn},
@@ -295,6 +296,8 @@ pub struct Query {
     pub kind: Option<Kind>,
     /// Only sessions that carry all of these labels.
     pub labels: Vec<(String, String)>,
+    /// Only sessions that come from another one: its forks, say.
+    pub related: Option<Related>,
     /// Where the page before this one ended.
     pub after: Option<Cursor>,
     /// How many at most (default 100); 0 counts as 1.
@@ -304,7 +307,14 @@ pub struct Query {
 impl Default for Query {
     /// All sessions.
     fn default() -> Self {
-        Self { states: Vec::new(), kind: None, labels: Vec::new(), after: None, limit: 100 }
+        Self {
+            states: Vec::new(),
+            kind: None,
+            labels: Vec::new(),
+            related: None,
+            after: None,
+            limit: 100,
+        }
     }
 }
 
@@ -314,6 +324,51 @@ impl Query {
         (self.states.is_empty() || self.states.contains(&record.state()))
             && self.kind.as_ref().is_none_or(|kind| *kind == record.kind)
             && self.labels.iter().all(|(key, value)| record.labels.get(key) == Some(value))
+            && self.related.as_ref().is_none_or(|related| related.matches(record))
+    }
+}
+
+/// What comes from a session.
+///
+/// ```
+/// # use sessionkeeper::{SessionId, store::{Query, Related}};
+/// # fn forks(session: SessionId) -> Query {
+/// Query { related: Some(Related::forks_of(session)), ..Query::default() }
+/// # }
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Related {
+    /// The session that they come from.
+    pub to: SessionId,
+    /// What they are to it; empty: anything.
+    pub relations: Vec<Relation>,
+}
+
+impl Related {
+    /// Whatever comes from a session.
+    pub const fn all_of(session: SessionId) -> Self {
+        Self { to: session, relations: Vec::new() }
+    }
+
+    /// The forks of a session.
+    pub fn forks_of(session: SessionId) -> Self {
+        Self { to: session, relations: vec![Relation::Fork] }
+    }
+
+    /// The children of a session.
+    pub fn children_of(session: SessionId) -> Self {
+        Self { to: session, relations: vec![Relation::Child] }
+    }
+
+    /// The successor of a session.
+    pub fn successor_of(session: SessionId) -> Self {
+        Self { to: session, relations: vec![Relation::Successor] }
+    }
+
+    /// Whether a record comes from the session so.
+    pub fn matches(&self, record: &SessionRecord) -> bool {
+        let is_wanted = |relation| self.relations.is_empty() || self.relations.contains(&relation);
+        record.links().sources().any(|(relation, to)| to == self.to && is_wanted(relation))
     }
 }
 

@@ -75,6 +75,7 @@ pub fn record(number: u128) -> SessionRecord {
         labels: Labels::default(),
         metadata: Metadata::default(),
         policy: None,
+        lineage: None,
         last_event: 0,
         inbox: Inbox::default(),
         snapshots: Vec::new(),

@@ -9,11 +9,17 @@ use serde::Deserialize;
 
 use super::{
     Context, Draft, Outcome, Run, Workload, WorkloadError,
-    panics::{Mishap, defuse, guard},
-    threads::UserCode,
+    panics::{Mishap, defuse, guard, guard_future},
+    threads::{CodeOwner, UserCode},
 };
 use crate::{
-    model::{event::RunEnd, ids::Kind, record::StoredInput, snapshot::SnapshotEnvelope},
+    model::{
+        event::RunEnd,
+        ids::{Kind, SessionId},
+        json,
+        record::StoredInput,
+        snapshot::SnapshotEnvelope,
+    },
     policy::restart::Retry,
     store::BoxError,
     telemetry,
@@ -37,6 +43,14 @@ pub(crate) trait ErasedWorkload: Send + Sync {
         run: &'a Run,
         end: &'a RunEnd,
     ) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
+    /// Makes the state of a fork from that of its parent.
+    fn fork(
+        self: Arc<Self>,
+        parent: SessionId,
+        fork: SessionId,
+        owner: Arc<CodeOwner>,
+        state: Arc<SnapshotEnvelope>,
+    ) -> Pin<Box<dyn Future<Output = Result<Vec<u8>, NotForked>> + Send>>;
     /// Whether these bytes are a state of this kind.
     fn check_state(&self, payload: &[u8]) -> Result<(), BoxError>;
     /// Whether these bytes are an input of this kind.
@@ -78,6 +92,19 @@ impl Driven {
         let end = RunEnd::Failed { error: shorten(error.to_string()) };
         Self { retry: error.retry(), ..Self::ended(end) }
     }
+}
+
+/// Why there is no state for a fork.
+#[derive(Debug)]
+pub(crate) enum NotForked {
+    /// The stored state does not decode.
+    Undecodable(String),
+    /// [`Workload::on_fork`] gave an error.
+    Refused(String),
+    /// Something of the workload panicked.
+    Panicked(String),
+    /// The state does not encode.
+    Unencodable(BoxError),
 }
 
 /// One workload with its type.
@@ -136,6 +163,36 @@ impl<W: Workload> ErasedWorkload for Typed<W> {
         end: &'a RunEnd,
     ) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
         Box::pin(self.0.close(run, end))
+    }
+
+    fn fork(
+        self: Arc<Self>,
+        parent: SessionId,
+        fork: SessionId,
+        owner: Arc<CodeOwner>,
+        state: Arc<SnapshotEnvelope>,
+    ) -> Pin<Box<dyn Future<Output = Result<Vec<u8>, NotForked>> + Send>> {
+        Box::pin(async move {
+            let workload = &*self.0;
+            let decoded = {
+                let _part = owner.in_part(UserCode::Decode);
+                guard(|| decode_state(workload, &state)).map_err(NotForked::Panicked)?
+            };
+            let mut state = decoded.map_err(|error| NotForked::Undecodable(error.to_string()))?;
+            // Called only where a panic of the call itself is caught too.
+            let copied =
+                guard_future(async { workload.on_fork(parent, fork, &mut state).await }).await;
+            match copied {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => return Err(NotForked::Refused(shorten(error.to_string()))),
+                Err(message) => return Err(NotForked::Panicked(message)),
+            }
+            let _part = owner.in_part(UserCode::Encode);
+            let encoded = guard(|| json::to_vec(&state)).map_err(NotForked::Panicked)?;
+            owner.set_code(UserCode::Drop);
+            guard(|| drop(state)).map_err(NotForked::Panicked)?;
+            encoded.map_err(|error| NotForked::Unencodable(error.into()))
+        })
     }
 
     fn check_state(&self, payload: &[u8]) -> Result<(), BoxError> {

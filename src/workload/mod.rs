@@ -4,7 +4,7 @@ use std::future::Future;
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::model::event::RunEnd;
+use crate::model::{event::RunEnd, ids::SessionId};
 
 mod context;
 pub(crate) mod erased;
@@ -113,6 +113,31 @@ pub trait Workload: Sized + Send + Sync + 'static {
     fn close(&self, run: &Run, end: &RunEnd) -> impl Future<Output = ()> + Send {
         let _ = (run, end);
         async {}
+    }
+
+    /// Copies what a session has outside of its state, such as a worktree, for a fork that is to be made of it; or
+    /// refuses the fork with an error. The state is that of the fork: what is changed in it, such as a path, is
+    /// what the fork begins with. See [`Supervisor::fork`](crate::Supervisor::fork).
+    ///
+    /// It is called before anything is stored. Where the fork then cannot be stored, or its worker is lost
+    /// before it is, what was copied belongs to a session that does not exist, and nobody is told. So keep it
+    /// under the id of the fork, look there before you copy again, and remove now and then what belongs to no
+    /// session.
+    ///
+    /// It is called beside the runs of the session, which may be changing what is copied, and not in one
+    /// of them. It has [a minute](crate::Fork::within) unless the caller says otherwise; past that, and where its worker shuts
+    /// down, it is dropped at its next `await`. A panic in it is caught and refuses the fork.
+    ///
+    /// # Errors
+    /// Any error refuses the fork, which is not made then.
+    fn on_fork(
+        &self,
+        parent: SessionId,
+        fork: SessionId,
+        state: &mut Self::State,
+    ) -> impl Future<Output = Result<(), WorkloadError>> + Send {
+        let _ = (parent, fork, state);
+        async { Ok(()) }
     }
 
     /// Brings a state of an older version to the present one.

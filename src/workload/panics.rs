@@ -32,6 +32,22 @@ pub(crate) fn guard_future<F: Future>(
     }
 }
 
+/// Awaits a future of a user's until it has its output or is to stop, and says what its panic said. The
+/// future is gone afterwards. `None`: it was stopped.
+pub(crate) async fn guard_until<F: Future>(
+    future: F,
+    stop: impl Future,
+) -> Option<Result<F::Output, String>> {
+    let mut future = Box::pin(AssertUnwindSafe(future).catch_unwind());
+    let output = tokio::select! {
+        biased;
+        output = &mut future => Some(output.map_err(defuse)),
+        _ = stop => None,
+    };
+    let dropped = guard(|| drop(future));
+    output.map(|output| dropped.and(output))
+}
+
 /// What a panic said. The payload is dropped, which may panic in turn.
 pub(crate) fn defuse(payload: Payload) -> String {
     let said = payload
@@ -107,5 +123,9 @@ mod tests {
         assert_eq!(panics, Err(Mishap::Panicked));
         assert_eq!(guard_clean_up(Duration::from_secs(1), async {}).await, Ok(()));
         assert!(guard_future(async { drop(Chain(2)) }).await.is_err());
+        let stopped = guard_until(forever(Chain(2)), std::future::ready(())).await;
+        assert!(stopped.is_none());
+        let ended = guard_until(async { 5 }, std::future::pending::<()>()).await;
+        assert_eq!(ended, Some(Ok(5)));
     }
 }

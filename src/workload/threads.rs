@@ -34,6 +34,8 @@ pub enum UserCode {
     Run,
     /// [`Workload::close`](super::Workload::close).
     Close,
+    /// [`Workload::on_fork`](super::Workload::on_fork).
+    OnFork,
     /// [`Resource::close`](super::Resource::close).
     CloseResource,
     /// A task of [`Run::spawn`](super::Run::spawn).
@@ -47,9 +49,10 @@ pub enum UserCode {
 }
 
 impl UserCode {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Run,
         Self::Close,
+        Self::OnFork,
         Self::CloseResource,
         Self::Task,
         Self::Encode,
@@ -67,6 +70,7 @@ impl fmt::Display for UserCode {
         f.write_str(match self {
             Self::Run => "run",
             Self::Close => "close",
+            Self::OnFork => "on_fork",
             Self::CloseResource => "close of a resource",
             Self::Task => "task",
             Self::Encode => "encode",

@@ -9,6 +9,7 @@ use crate::{
         event::{Cause, Event, EventRecord, Fact, FileAction, Lifecycle, RunEnd},
         ids::{ExternalId, Kind, Name, RunId, SessionId, StartKey, WorkerGeneration},
         labels::Labels,
+        lineage::{Forked, ForkedFrom, Links},
         record::{
             EndedRun, Failures, InHand, Inbox, Lane, Runs, SessionRecord, SnapshotRef,
             StartRequest, Transition,
@@ -27,6 +28,10 @@ fn at(seconds: i64) -> Timestamp {
 
 fn supervised(millis: u64) -> SupervisedTime {
     SupervisedTime::from_millis(millis)
+}
+
+fn session(number: u128) -> SessionId {
+    SessionId::from_uuid(Uuid::from_u128(number))
 }
 
 /// A record in which nothing is left at its default.
@@ -60,6 +65,12 @@ fn full() -> SessionRecord {
         labels: Labels::new([("repo", "sessionkeeper")]).unwrap(),
         metadata: serde_json::Map::from_iter([("ticket".to_owned(), json!({ "id": 4.25 }))]),
         policy: Some(Box::new(Policy::builder().max_inputs(3_u32).build().unwrap())),
+        lineage: Some(Box::new(Links {
+            forked_from: Some(ForkedFrom { session: session(21), snapshot: 4 }),
+            parent: Some(session(22)),
+            transitioned_from: Some(session(23)),
+            transitioned_to: Some(session(24)),
+        })),
         last_event: 40,
         inbox: Inbox {
             accepted: 9,
@@ -119,6 +130,7 @@ fn what_a_newer_version_adds_is_passed_over() {
     newer["failures"]["first"] = json!(1);
     newer["phase"]["priority"] = json!("high");
     newer["snapshots"][0]["codec"] = json!("zstd");
+    newer["lineage"]["merged_from"] = json!(["thing"]);
     newer["history"][0]["by"] = json!("alice");
     assert_eq!(serde_json::from_value::<SessionRecord>(newer).unwrap(), full());
 }
@@ -139,6 +151,7 @@ fn what_an_older_version_did_not_write_has_its_default() {
         labels: Labels::default(),
         metadata: serde_json::Map::new(),
         policy: None,
+        lineage: None,
         inbox: Inbox::default(),
         snapshots: Vec::new(),
         steps: None,
@@ -310,6 +323,13 @@ fn causes_are_stored_under_the_names_they_show() {
 fn facts() -> Vec<Fact> {
     let lifecycle = [
         Lifecycle::Created { kind: Kind::new("coder").unwrap() },
+        Lifecycle::Forked(Box::new(Forked::new(ForkedFrom { session: session(3), snapshot: 2 }))),
+        Lifecycle::Forked(Box::new(Forked {
+            inputs: 3,
+            usage: Some(Usage::tokens(1, 2)),
+            fell_back: Some("it is missing".to_owned()),
+            ..Forked::new(ForkedFrom { session: session(3), snapshot: 1 })
+        })),
         Lifecycle::StateChanged {
             from: State::Active,
             to: State::Paused,

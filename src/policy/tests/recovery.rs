@@ -39,6 +39,7 @@ fn record(phase: Phase, recoveries: u32) -> SessionRecord {
         labels: Labels::default(),
         metadata: serde_json::Map::new(),
         policy: None,
+        lineage: None,
         last_event: 1,
         inbox: Inbox::default(),
         snapshots: Vec::new(),

@@ -244,6 +244,9 @@ impl<'a> Desk<'a> {
         let snapshot = new.snapshot.clone();
         let moment = self.core.moment();
         let mut draft = Draft::new(new.record.clone(), Arc::clone(&snapshot), moment);
+        if let Some(fork) = &new.fork {
+            draft.fork(fork.forked.clone(), &fork.inputs);
+        }
         draft.wait_for_place(&self.policy);
         if let Some(input) = &new.input
             && let Err(error) = draft.accept(input, &self.taken, &self.policy)

@@ -1,6 +1,7 @@
 //! The one way to change a session: a draft is made from the record, decided upon, and committed
 //! as a whole. Everything in it is pure; the moment is passed in.
 
+mod forks;
 mod moves;
 mod state;
 

@@ -6,6 +6,7 @@ use super::{About, Findings, Rule, Violation};
 use crate::model::{
     event::{Cause, EventRecord, Fact, Lifecycle, RunEnd},
     ids::{ExternalId, Kind, RunId},
+    lineage::ForkedFrom,
     record::{EndedRun, SessionRecord, Transition},
     state::{PauseCause, Phase, State, Trigger, transition},
     usage::Usage,
@@ -48,6 +49,7 @@ pub(super) struct Said {
     scheduled: Option<u32>,
     usage: Usage,
     external_id: Option<ExternalId>,
+    forked_from: Option<ForkedFrom>,
     history: VecDeque<Transition>,
     /// Whether an older snapshot ever had to serve.
     pub(super) fell_back: bool,
@@ -87,6 +89,11 @@ impl Said {
             Lifecycle::Created { kind: created } => {
                 about.same(Rule::Record, "its kind", kind, created);
                 self.state = Some(State::Pending);
+            }
+            Lifecycle::Forked(forked) => {
+                about.check(at == 2, Rule::Moves, || format!("event {at} says that it is a fork"));
+                self.forked_from = Some(forked.from);
+                self.usage = forked.usage.unwrap_or_default();
             }
             Lifecycle::StateChanged { from, to, cause, reason } => {
                 let legal =
@@ -169,6 +176,8 @@ impl Said {
         about.same(Rule::Record, "its last run", &runs.last, &self.last);
         about.same(Rule::Record, "whether it runs", &runs.since.is_some(), &self.open.is_some());
         about.same(Rule::Record, "its usage", &record.usage, &self.usage);
+        let forked_from = record.links().forked_from;
+        about.same(Rule::Record, "what it was forked from", &forked_from, &self.forked_from);
         about.same(Rule::Record, "its history", &record.history, &self.history);
         if self.external_id.is_some() {
             let id = &record.external_id;

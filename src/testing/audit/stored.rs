@@ -12,7 +12,7 @@ use crate::{
         step::Turn,
         time::SupervisedTime,
     },
-    store::{AcceptedInput, Key, Query, Store, StoreError},
+    store::{AcceptedInput, Key, Query, Related, Store, StoreError},
 };
 
 pub(super) async fn audit_session<S: Store + ?Sized>(
@@ -200,6 +200,11 @@ fn queries(records: &BTreeMap<SessionId, SessionRecord>) -> Vec<Query> {
     let labels: BTreeSet<_> = records.values().flat_map(|record| record.labels.iter()).collect();
     let labels = labels.into_iter().map(|(key, value)| vec![(key.to_owned(), value.to_owned())]);
     queries.extend(labels.map(|labels| Query { labels, ..all() }));
+    let links = records.values().flat_map(|record| record.links().sources());
+    let sources: BTreeSet<_> = links.map(|(_, source)| source).collect();
+    queries.extend(
+        sources.into_iter().map(|to| Query { related: Some(Related::all_of(to)), ..all() }),
+    );
     queries
 }
 

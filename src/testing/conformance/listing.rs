@@ -1,16 +1,16 @@
 //! Listings and lanes.
 
 use crate::{
-    Labels, Lane, PauseCause, Phase, SessionRecord, State,
-    store::{Query, Store},
+    ForkedFrom, Labels, Lane, Links, PauseCause, Phase, SessionRecord, State,
+    store::{Query, Related, Store},
 };
 
 use super::{listed, number, numbers};
 use crate::testing::{
     Place,
     fixture::{
-        active, at, kind, next, only, opened, paused, pending, put, record, reopened, supervised,
-        with_inputs,
+        active, at, kind, next, only, opened, paused, pending, put, record, reopened, session,
+        supervised, with_inputs,
     },
 };
 
@@ -61,8 +61,8 @@ pub async fn a_listing_filters_by_state_kind_and_labels<P: Place>() {
                 states: states.to_vec(),
                 kind: of_kind.map(kind),
                 labels: pairs.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect(),
-                after: None,
                 limit: 9,
+                ..Query::default()
             };
             assert_eq!(listed(&store, query.clone()).await, is, "{query:?}");
         };
@@ -75,6 +75,57 @@ pub async fn a_listing_filters_by_state_kind_and_labels<P: Place>() {
     check(&[], None, &[("tier", "1"), ("team", "red")], &[1]).await;
     check(&[State::Active], Some("coder2"), &[("tier", "1")], &[3]).await;
     check(&[State::Stopped], Some("writer"), &[], &[]).await;
+}
+
+/// Clause 9, indexes follow records: who comes from a session is found, by what they are to it.
+pub async fn a_listing_finds_who_comes_from_a_session<P: Place>() {
+    let (place, store) = opened::<P>().await;
+    let write = async |number, phase, set: &dyn Fn(&mut Links)| {
+        let mut links = Links::default();
+        set(&mut links);
+        let lineage = Some(Box::new(links));
+        put(&store, only(SessionRecord { phase, lineage, ..record(number) })).await
+    };
+    let fork_of = |number| {
+        move |links: &mut Links| {
+            links.forked_from = Some(ForkedFrom { session: session(number), snapshot: 2 });
+        }
+    };
+    put(&store, only(record(1))).await;
+    write(2, active(1), &fork_of(1)).await;
+    write(3, Phase::Failed, &fork_of(1)).await;
+    write(4, active(1), &fork_of(2)).await;
+    write(5, active(1), &|links| links.parent = Some(session(1))).await;
+    let last = write(6, active(1), &|links| {
+        links.transitioned_from = Some(session(1));
+        links.parent = Some(session(1));
+    })
+    .await;
+    // The session that it names need not exist.
+    write(7, active(1), &fork_of(99)).await;
+
+    let check = async |store: &P::Store, related: Related, states: &[State], is: &[u128]| {
+        let query =
+            Query { related: Some(related), states: states.to_vec(), limit: 9, ..Query::default() };
+        assert_eq!(listed(store, query.clone()).await, is, "{query:?}");
+    };
+    check(&store, Related::forks_of(session(1)), &[], &[3, 2]).await;
+    check(&store, Related::forks_of(session(1)), &[State::Failed], &[3]).await;
+    check(&store, Related::forks_of(session(2)), &[], &[4]).await;
+    check(&store, Related::forks_of(session(3)), &[], &[]).await;
+    check(&store, Related::forks_of(session(99)), &[], &[7]).await;
+    check(&store, Related::children_of(session(1)), &[], &[6, 5]).await;
+    check(&store, Related::successor_of(session(1)), &[], &[6]).await;
+    check(&store, Related::all_of(session(1)), &[], &[6, 5, 3, 2]).await;
+    let page = Query { related: Some(Related::all_of(session(1))), limit: 3, ..Query::default() };
+    let first = store.list(page.clone()).await.expect("a page");
+    assert_eq!(numbers(&first), [6, 5, 3]);
+    assert_eq!(listed(&store, Query { after: first.next, ..page }).await, [2]);
+
+    // It follows its record, also after a restart.
+    put(&store, only(next(&last, |record| record.lineage = None))).await;
+    let store = reopened(&place, store, 2).await;
+    check(&store, Related::all_of(session(1)), &[], &[5, 3, 2]).await;
 }
 
 /// Clause 9, indexes follow records: filters see the record as it is.

@@ -110,6 +110,7 @@ macro_rules! __conformance {
             events_are_found_across_many_commits,
             a_listing_is_newest_first_and_pages_meet,
             a_listing_filters_by_state_kind_and_labels,
+            a_listing_finds_who_comes_from_a_session,
             a_listing_follows_its_records,
             lanes_give_what_is_due_earliest_first,
             lanes_follow_their_records,

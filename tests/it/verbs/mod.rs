@@ -14,6 +14,7 @@ mod bad_input;
 mod concurrent;
 mod crowd;
 mod find_list;
+mod fork;
 mod groups;
 mod log;
 mod pause;

@@ -1,0 +1,286 @@
+//! How a fork is made: read, let the workload copy, commit.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::sync::oneshot;
+use tracing::Instrument;
+
+use super::{
+    Asked, ForkError,
+    parent::{Parent, Wanted},
+};
+use crate::{
+    faults::{self, Bug},
+    model::{
+        ids::SessionId,
+        labels::is_too_deep,
+        lineage::Forked,
+        record::{SessionRecord, StartRequest},
+    },
+    runtime::{
+        core::{Core, Life},
+        error::{SendError, SessionError, StartError},
+        op::{NewFork, NewInput, NewSession, Op, Place, Started},
+    },
+    session::{self, Session},
+    start::{first_snapshot, new_record},
+    store::Key,
+    supervisor::Origin,
+    telemetry,
+    workload::{
+        erased::NotForked,
+        panics::{guard, guard_until},
+        threads::{CodeOwner, UserCode, Watched},
+    },
+};
+
+/// Forks a session. It is a task of its own, so that dropping the future of a caller withdraws nothing.
+pub(super) async fn fork(
+    core: &Arc<Core>,
+    parent: SessionId,
+    asked: Asked,
+) -> Result<(Session, Origin), ForkError> {
+    match core.runtime.spawn(make(Arc::clone(core), parent, asked)).await {
+        Ok(forked) => forked,
+        // The runtime is going down with the task.
+        Err(_) => Err(SessionError::OutcomeUnknown { session: parent }.into()),
+    }
+}
+
+async fn make(
+    core: Arc<Core>,
+    parent: SessionId,
+    asked: Asked,
+) -> Result<(Session, Origin), ForkError> {
+    let mut life = core.life.subscribe();
+    let prepared = tokio::select! {
+        biased;
+        _ = life.wait_for(|life| *life != Life::Running) => {
+            return Err(SessionError::ShuttingDown { session: parent }.into());
+        }
+        prepared = prepare(&core, parent, asked) => prepared?,
+    };
+    let mut new = match prepared {
+        Prepared::Repeated(record) => {
+            return Ok((Session::new(core, record.id, record.kind), Origin::Repeated));
+        }
+        Prepared::New(new) => new,
+    };
+    let (id, kind) = (new.record.id, new.record.kind.clone());
+    let started = session::ask(&core, id, |reply| {
+        Op::Start(Box::new(NewSession {
+            record: new.record.clone(),
+            snapshot: Arc::clone(&new.snapshot),
+            fork: Some(Box::new(new.fork.clone())),
+            input: new.input.clone(),
+            place: new.place.take(),
+            has_new_id: new.has_new_id,
+            reply,
+        }))
+    });
+    Ok(match started.await? {
+        Started::New => (Session::new(core, id, kind), Origin::New),
+        Started::Repeated(holder) => (Session::new(core, holder, kind), Origin::Repeated),
+    })
+}
+
+/// A fork that only has to be committed, or one that was made before.
+enum Prepared {
+    Repeated(Box<SessionRecord>),
+    New(Box<New>),
+}
+
+/// A fork that only has to be committed.
+struct New {
+    record: SessionRecord,
+    snapshot: Arc<[u8]>,
+    fork: NewFork,
+    input: Option<NewInput>,
+    place: Option<Place>,
+    has_new_id: bool,
+}
+
+/// Finds out whatever can be said against the fork, and only then lets the workload copy. Stores nothing.
+async fn prepare(core: &Core, parent: SessionId, asked: Asked) -> Result<Prepared, ForkError> {
+    let start_key = asked.key.clone().map(|key| StartRequest { key, digest: asked.digest(parent) });
+    if let Some(request) = &start_key
+        && let Some(record) = made_before(core, parent, request).await?
+    {
+        return Ok(Prepared::Repeated(record));
+    }
+    let mut wanted = Wanted { at: asked.at, undecodable: None, inputs: asked.copy_inputs };
+    let mut found = Parent::read(core, parent, &wanted).await?;
+    let kind = found.record.kind.clone();
+    if asked.is_typed.is_some_and(|is_typed| !is_typed(&core.registry, &kind)) {
+        return Err(SessionError::WrongKind { session: parent, found: kind }.into());
+    }
+    let id = asked.id.unwrap_or_else(|| core.clock.session_id());
+    let input = first_input(core, id, &asked, &found)?;
+    let inherited = found.record.clone();
+    let record = SessionRecord {
+        name: asked.name,
+        external_id: asked.external_id,
+        start_key,
+        labels: asked.labels.unwrap_or(inherited.labels),
+        metadata: asked.metadata.unwrap_or(inherited.metadata),
+        policy: asked.policy.or(inherited.policy),
+        ..new_record(core, id, &kind)
+    };
+    if is_too_deep(&record.metadata) {
+        return Err(SessionError::MetadataTooDeep { session: id }.into());
+    }
+    can_be_made(core, parent, &record, asked.id.is_some()).await?;
+    let state = loop {
+        match copied(core, id, asked.within, &found).await {
+            // An older one may serve, as it does for a run.
+            Err(ForkError::Session(SessionError::Undecodable { source, .. }))
+                if asked.at.is_none()
+                    && found.snapshot.header.state_version == found.workload.state_version() =>
+            {
+                let reason = format!("the state cannot be decoded: {source}");
+                wanted.undecodable = Some((found.from.snapshot, reason));
+                found = Parent::read(core, parent, &wanted).await?;
+            }
+            copied => break copied?,
+        }
+    };
+    let snapshot = first_snapshot(core, &record, found.workload.state_version(), &state)?;
+    let usage = asked.copy_usage.then_some(found.record.usage);
+    let forked = Forked { usage, fell_back: found.fell_back, ..Forked::new(found.from) };
+    Ok(Prepared::New(Box::new(New {
+        record,
+        snapshot,
+        fork: NewFork { forked, inputs: found.inputs },
+        input,
+        place: asked.slot.map(|slot| slot.0),
+        has_new_id: asked.id.is_none(),
+    })))
+}
+
+/// The session that the same request has made before.
+async fn made_before(
+    core: &Core,
+    parent: SessionId,
+    request: &StartRequest,
+) -> Result<Option<Box<SessionRecord>>, ForkError> {
+    if faults::planted(Bug::ForkAgain) {
+        return Ok(None);
+    }
+    let Some(record) = holder(core, parent, Key::Start(request.key.clone())).await? else {
+        return Ok(None);
+    };
+    match &record.start_key {
+        Some(known) if known == request => Ok(Some(Box::new(record))),
+        Some(_) | None => {
+            let (session, key) = (record.id, request.key.clone());
+            Err(StartError::KeyReused { session, key }.into())
+        }
+    }
+}
+
+/// The record of the session that a key leads to.
+async fn holder(
+    core: &Core,
+    parent: SessionId,
+    key: Key,
+) -> Result<Option<SessionRecord>, ForkError> {
+    let read = |error| SessionError::read(parent, error);
+    let store = core.store().map_err(read)?;
+    match store.find(key).await.map_err(read)? {
+        Some(session) => Ok(store.load(session).await.map_err(read)?),
+        None => Ok(None),
+    }
+}
+
+/// The first input of its own, if it is one of the kind.
+fn first_input(
+    core: &Core,
+    fork: SessionId,
+    asked: &Asked,
+    parent: &Parent,
+) -> Result<Option<NewInput>, ForkError> {
+    let payload = match &asked.input {
+        None => return Ok(None),
+        Some(Ok(payload)) => payload,
+        Some(Err(source)) => {
+            let source = Arc::clone(source);
+            return Err(SendError::Invalid { session: fork, source }.into());
+        }
+    };
+    if asked.is_typed.is_none() {
+        let kind = parent.record.kind.clone();
+        let owner = CodeOwner::new(parent.record.id, None, kind, UserCode::Decode);
+        let _decoding = core.threads.enter(&owner);
+        let checked = guard(|| parent.workload.check_input(payload));
+        let checked = checked.unwrap_or_else(|message| Err(message.into()));
+        checked.map_err(|error| SendError::invalid(fork, error))?;
+    }
+    let (id, state_version) = (asked.input_id.clone(), parent.workload.state_version());
+    Ok(Some(NewInput { id, payload: payload.as_slice().into(), state_version }))
+}
+
+/// Whether the id and the name are free, as far as it can be known before the commit: so that nothing is copied
+/// in vain.
+async fn can_be_made(
+    core: &Core,
+    parent: SessionId,
+    record: &SessionRecord,
+    has_own_id: bool,
+) -> Result<(), ForkError> {
+    let session = record.id;
+    if has_own_id {
+        let read = |error| SessionError::read(session, error);
+        let store = core.store().map_err(read)?;
+        if store.load(session).await.map_err(read)?.is_some() {
+            return Err(StartError::Exists { session }.into());
+        }
+    }
+    if let Some(name) = &record.name
+        && let Some(held) = holder(core, parent, Key::Name(name.clone())).await?
+        && !held.state().is_terminal()
+        && held.name.as_ref() == Some(name)
+    {
+        return Err(StartError::NameTaken { session, name: name.clone(), holder: held.id }.into());
+    }
+    Ok(())
+}
+
+/// Lets the workload copy what is outside, on the runtime of the workloads, and gives the state of the fork. A workload
+/// that blocks its thread is not waited for.
+async fn copied(
+    core: &Core,
+    fork: SessionId,
+    limit: Duration,
+    parent: &Parent,
+) -> Result<Vec<u8>, ForkError> {
+    let (session, kind) = (parent.record.id, parent.record.kind.clone());
+    let owner = CodeOwner::new(session, None, kind.clone(), UserCode::OnFork);
+    let workload = Arc::clone(&parent.workload);
+    let copying = workload.fork(session, fork, Arc::clone(&owner), Arc::clone(&parent.snapshot));
+    // Where this is dropped, the workload is told to stop.
+    let (_wanted, not_wanted) = oneshot::channel::<()>();
+    let (done, state) = oneshot::channel();
+    let task = async move {
+        if let Some(copied) = guard_until(copying, not_wanted).await {
+            // Nobody may want it any more.
+            let _ = done.send(copied);
+        }
+    };
+    let task = task.instrument(telemetry::fork_span(session, fork, kind.as_str()));
+    core.workloads.spawn(Watched::new(&core.threads, &owner, task));
+    match tokio::time::timeout(limit, state).await {
+        Ok(Ok(Ok(Ok(state)))) => Ok(state),
+        Ok(Ok(Ok(Err(why)))) => Err(match why {
+            NotForked::Undecodable(reason) => SessionError::undecodable(session, reason).into(),
+            NotForked::Refused(reason) => ForkError::Refused { session, fork, reason },
+            NotForked::Panicked(message) => ForkError::Panicked { session, fork, message },
+            NotForked::Unencodable(error) => {
+                StartError::Invalid { session: fork, kind, source: Arc::from(error) }.into()
+            }
+        }),
+        Ok(Ok(Err(message))) => Err(ForkError::Panicked { session, fork, message }),
+        // The runtime of the workloads is gone, and the task with it.
+        Ok(Err(_)) => Err(SessionError::ShuttingDown { session }.into()),
+        Err(_) => Err(ForkError::TookTooLong { session, fork, limit }),
+    }
+}

@@ -203,7 +203,8 @@
 //! Before the fork is stored, [`Workload::on_fork`] may copy what belongs to the session outside, change the state of the fork,
 //! or refuse. It may be called for a fork that is never made, so what it copies belongs under the id of the fork.
 //!
-//! [`Query::related`](store::Query::related) lists what comes from a session.
+//! [`Supervisor::lineage`] shows what a session comes from and what comes from it, as streams;
+//! [`Query::related`](store::Query::related) lists what comes from a session, also where that is gone.
 //!
 //! # Recovery
 //!
@@ -320,6 +321,7 @@ mod fork;
 pub mod fuzzing;
 mod groups;
 mod health;
+mod lineage;
 mod log;
 mod model;
 mod policy;
@@ -344,6 +346,7 @@ pub use builder::{BuildError, Builder};
 pub use fork::{Fork, ForkError};
 pub use groups::GroupReport;
 pub use health::Health;
+pub use lineage::{Lineage, Presence, Relative};
 pub use log::{LogError, LogFilter, LogFrom, LogUpdate};
 pub use model::{
     event::{Cause, Event, EventRecord, Fact, FileAction, Lifecycle, RunEnd},

@@ -17,6 +17,7 @@ use crate::support::{Do, Scripted, Worker, drained};
 
 mod copying;
 mod keys;
+mod lineage;
 mod meanwhile;
 mod refusals;
 mod states;

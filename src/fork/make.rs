@@ -129,7 +129,9 @@ async fn prepare(core: &Core, parent: SessionId, asked: Asked) -> Result<Prepare
     if is_too_deep(&record.metadata) {
         return Err(SessionError::MetadataTooDeep { session: id }.into());
     }
-    can_be_made(core, parent, &record, asked.id.is_some()).await?;
+    if let Some(record) = in_its_way(core, parent, &record, asked.id.is_some()).await? {
+        return Ok(Prepared::Repeated(record));
+    }
     let state = loop {
         match copied(core, id, asked.within, &found).await {
             // An older one may serve, as it does for a run.
@@ -219,30 +221,37 @@ fn first_input(
     Ok(Some(NewInput { id, payload: payload.as_slice().into(), state_version }))
 }
 
-/// Whether the id and the name are free, as far as it can be known before the commit: so that nothing is copied
-/// in vain.
-async fn can_be_made(
+/// Finds out whether the id and the name are free, as far as it can be known before the commit: so that nothing is
+/// copied in vain. Gives the session that has them, where the same request has made it meanwhile.
+async fn in_its_way(
     core: &Core,
     parent: SessionId,
     record: &SessionRecord,
     has_own_id: bool,
-) -> Result<(), ForkError> {
+) -> Result<Option<Box<SessionRecord>>, ForkError> {
     let session = record.id;
+    let is_the_same =
+        |found: &SessionRecord| found.start_key.is_some() && found.start_key == record.start_key;
     if has_own_id {
         let read = |error| SessionError::read(session, error);
         let store = core.store().map_err(read)?;
-        if store.load(session).await.map_err(read)?.is_some() {
-            return Err(StartError::Exists { session }.into());
+        match store.load(session).await.map_err(read)? {
+            Some(found) if is_the_same(&found) => return Ok(Some(Box::new(found))),
+            Some(_) => return Err(StartError::Exists { session }.into()),
+            None => {}
         }
     }
-    if let Some(name) = &record.name
-        && let Some(held) = holder(core, parent, Key::Name(name.clone())).await?
-        && !held.state().is_terminal()
-        && held.name.as_ref() == Some(name)
-    {
-        return Err(StartError::NameTaken { session, name: name.clone(), holder: held.id }.into());
+    let Some(name) = &record.name else {
+        return Ok(None);
+    };
+    match holder(core, parent, Key::Name(name.clone())).await? {
+        Some(found) if is_the_same(&found) => Ok(Some(Box::new(found))),
+        Some(found) if !found.state().is_terminal() && found.name.as_ref() == Some(name) => {
+            let (name, holder) = (name.clone(), found.id);
+            Err(StartError::NameTaken { session, name, holder }.into())
+        }
+        Some(_) | None => Ok(None),
     }
-    Ok(())
 }
 
 /// Lets the workload copy what is outside, on the runtime of the workloads, and gives the state of the fork. A workload

@@ -153,6 +153,7 @@ fn fits(call: &Call<'_>, during: &[State]) -> bool {
                 Verb::Complete => [State::Stopping, State::Failed, State::Expired].contains(from),
                 Verb::Fail => !from.accepts_input() && *from != State::Failed,
                 Verb::Start { .. }
+                | Verb::Fork { .. }
                 | Verb::SetLabels(_)
                 | Verb::SetMetadata(_)
                 | Verb::SetExternalId(_)

@@ -2,16 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sessionkeeper::SessionId;
+use sessionkeeper::{Lifecycle, SessionId};
 
 use super::{
     Found, FoundSession,
     calls::Call,
+    forks,
     ledger::{Answer, Did, Entry, Ledger, Verb},
 };
 
-pub(super) fn judge(found: &Found, ledger: &Ledger, calls: &[Call<'_>], wrong: &mut Vec<String>) {
-    for (session, found) in found {
+pub(super) fn judge(all: &Found, ledger: &Ledger, calls: &[Call<'_>], wrong: &mut Vec<String>) {
+    for (session, found) in all {
         let mut inputs = Inputs {
             tags: BTreeMap::new(),
             sent: BTreeSet::new(),
@@ -19,6 +20,9 @@ pub(super) fn judge(found: &Found, ledger: &Ledger, calls: &[Call<'_>], wrong: &
             wrong,
         };
         inputs.take_calls(*session, calls);
+        if found.lifecycle().any(|(_, what)| matches!(what, Lifecycle::Forked(_))) {
+            inputs.take_copied(&forks::sources(all, *session), calls);
+        }
         inputs.take_runs(*session, found, ledger);
         inputs.take_kept(found);
         inputs.judge_effects(found);
@@ -51,7 +55,7 @@ impl Inputs<'_> {
     fn take_calls(&mut self, session: SessionId, calls: &[Call<'_>]) {
         for call in calls {
             let tag = match call.verb {
-                Verb::Start { tag: Some(tag), .. } => *tag,
+                Verb::Start { tag: Some(tag), .. } | Verb::Fork { tag: Some(tag), .. } => *tag,
                 Verb::Send { tag, .. } => *tag,
                 _ => continue,
             };
@@ -63,12 +67,30 @@ impl Inputs<'_> {
                     self.sent.insert(tag);
                 }
                 Some(Answer::Started { repeated, .. }) if ours => {
-                    if !repeated {
+                    // That of a fork comes after those that were copied.
+                    if !repeated && matches!(call.verb, Verb::Start { .. }) {
                         self.claim(1, tag, "it was started");
                     }
                     self.sent.insert(tag);
                 }
                 _ if ours && call.is_open() => drop(self.sent.insert(tag)),
+                _ => {}
+            }
+        }
+    }
+
+    /// What may have been accepted by those that it was forked from may have been copied.
+    fn take_copied(&mut self, sources: &[SessionId], calls: &[Call<'_>]) {
+        for call in calls {
+            let is_theirs = call.session.is_some_and(|of| sources.contains(&of));
+            match call.verb {
+                Verb::Start { tag: Some(tag), .. }
+                | Verb::Fork { tag: Some(tag), .. }
+                | Verb::Send { tag, .. }
+                    if is_theirs && (call.is_done() || call.is_open()) =>
+                {
+                    self.sent.insert(*tag);
+                }
                 _ => {}
             }
         }

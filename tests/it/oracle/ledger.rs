@@ -41,6 +41,12 @@ pub(crate) enum Verb {
         key: Option<String>,
         tag: Option<u64>,
     },
+    /// Of this session, with the tag of its own first input.
+    Fork {
+        parent: SessionId,
+        key: Option<String>,
+        tag: Option<u64>,
+    },
     /// Every input has a tag of its own. Only a repetition, under the same id, has the same.
     Send {
         id: Option<String>,
@@ -188,6 +194,13 @@ struct Written {
 impl Book {
     pub(crate) fn enter(&self, entry: Entry) {
         self.0.lock().unwrap().ledger.0.push(entry);
+    }
+
+    /// Begins with what was seen before.
+    pub(crate) fn go_on_from(&self, ledger: Ledger) {
+        let mut written = self.0.lock().unwrap();
+        written.calls = ledger.0.len() as u64;
+        written.ledger = ledger;
     }
 
     /// How much was entered.

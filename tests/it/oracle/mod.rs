@@ -2,7 +2,7 @@
 //!
 //! Two conventions make a workload one that can be judged. Its inputs are JSON objects with a
 //! unique number as `tag`, and its state is one with a list `applied` of `[input, tag]`, to which
-//! each input is added once.
+//! each input is added once. What is forked says what it began with: see `forks`.
 
 use std::collections::BTreeMap;
 
@@ -14,6 +14,7 @@ use sessionkeeper::{
 };
 
 mod calls;
+mod forks;
 mod inputs;
 pub(crate) mod ledger;
 #[cfg(unix)]
@@ -67,6 +68,7 @@ fn compare(found: &Found, ledger: &Ledger) -> Vec<String> {
     inputs::judge(found, ledger, &calls, &mut wrong);
     runs::judge(found, ledger, &mut wrong);
     steps::judge(ledger, &mut wrong);
+    forks::judge(found, &mut wrong);
     wrong
 }
 
@@ -136,6 +138,14 @@ impl FoundSession {
             Lifecycle::RunEnded { how } if event.run == Some(run) => Some(how),
             _ => None,
         })
+    }
+
+    /// The tags of the inputs that had their effect before it was forked.
+    fn inherited(&self) -> Option<Vec<u64>> {
+        match self.state.get("inherited") {
+            Some(inherited) => serde_json::from_value(inherited.clone()).ok(),
+            None => self.applied().map(|_| Vec::new()),
+        }
     }
 
     /// The inputs that had their effect on the committed state, with their tags.

@@ -4,9 +4,9 @@ use std::{sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use sessionkeeper::{
-    Cause, Context, Event, EventRecord, Fact, Labels, Lifecycle, Outcome, RunEnd, SessionError,
-    SessionHandle, SessionId, Start, State, Supervisor, Timestamp, Usage, WorkerGeneration,
-    Workload, WorkloadError,
+    Cause, Context, Event, EventRecord, Fact, Fork, Labels, Lifecycle, Outcome, RunEnd,
+    SessionError, SessionHandle, SessionId, Start, State, Supervisor, Timestamp, Usage,
+    WorkerGeneration, Workload, WorkloadError,
     store::{Batch, Commit, MemoryStore, Store},
     testing::{Rule, audit, audit_log},
 };
@@ -19,6 +19,7 @@ use super::{
 #[derive(Default, Serialize, Deserialize)]
 struct Applied {
     applied: Vec<(u64, u64)>,
+    inherited: Vec<u64>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -59,6 +60,16 @@ impl Workload for Honest {
         }
         enter(Did::End);
         Ok(Outcome::Yielded)
+    }
+
+    async fn on_fork(
+        &self,
+        _: SessionId,
+        _: SessionId,
+        state: &mut Applied,
+    ) -> Result<(), WorkloadError> {
+        state.inherited.extend(state.applied.drain(..).map(|(_, tag)| tag));
+        Ok(())
     }
 }
 
@@ -269,6 +280,57 @@ async fn whatever_is_spoilt_is_found() {
         let mut found = find(&store).await.unwrap();
         let mut ledger = ledger.clone();
         spoil(&mut found, &mut ledger, id);
+        let wrong = compare(&found, &ledger);
+        assert!(wrong.iter().any(|wrong| wrong.contains(expected)), "{what}: {wrong:#?}");
+    }
+}
+
+/// The same life, then an input that waits, and a fork that gets it too.
+async fn forked_life() -> (MemoryStore, Ledger, SessionId) {
+    let (store, ledger, parent) = life().await;
+    let book = Book::default();
+    book.go_on_from(ledger);
+    let builder = Supervisor::builder(store.clone()).workload(Honest(book.clone())).seed(2);
+    let supervisor = builder.start().await.unwrap();
+    let session = supervisor.session(parent).await.unwrap().typed::<Honest>().unwrap();
+    let witness = Witness { book: book.clone(), session: session.clone() };
+    witness.asks(Verb::Resume, session.resume()).await;
+    witness.asks(Verb::Pause, async { session.pause().await.map(|_| ()) }).await;
+    let call = book.ask(Some(parent), Verb::Send { id: None, tag: 4 });
+    let receipt = session.send(Tagged { tag: 4 }).await.unwrap();
+    book.answer(call, Answer::Accepted { sequence: receipt.sequence, repeated: false });
+    let fork = Fork::<Honest>::new().copy_inputs().labels(Labels::default());
+    let fork = supervisor.fork(parent, fork).await.unwrap().into_handle();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    supervisor.shutdown(Duration::from_secs(25)).await;
+    store.begin(generation()).await.unwrap();
+    (store, book.read(), fork.id())
+}
+
+#[rustfmt::skip]
+const SPOILT_FORKS: &[(&str, Spoil, &str)] = &[
+    ("an effect that is not its parent's", |found, _, id| {
+        found.get_mut(&id).unwrap().state["inherited"] = serde_json::json!([1, 3, 2]);
+    }, "of its parent has tag 2, here it is 3"),
+    ("an input that was not copied", |found, _, id| {
+        found.get_mut(&id).unwrap().state["inherited"] = serde_json::json!([1, 2]);
+    }, "of its parent has tag 3, here it is 4"),
+    ("an input that nobody sent", |found, _, id| {
+        found.get_mut(&id).unwrap().state["applied"] = serde_json::json!([[1, 9]]);
+    }, "nobody sent"),
+    ("a parent that is gone", |found, _, id| {
+        let parent = found[&id].record.links().forked_from.unwrap().session;
+        found.remove(&parent);
+    }, "is not in the store"),
+];
+
+#[tokio::test(start_paused = true)]
+async fn whatever_is_spoilt_in_a_fork_is_found() {
+    let (store, ledger, id) = forked_life().await;
+    assert_eq!(judge(&store, &ledger).await, Vec::<String>::new());
+    for (what, spoil, expected) in SPOILT_FORKS {
+        let mut found = find(&store).await.unwrap();
+        spoil(&mut found, &mut ledger.clone(), id);
         let wrong = compare(&found, &ledger);
         assert!(wrong.iter().any(|wrong| wrong.contains(expected)), "{what}: {wrong:#?}");
     }

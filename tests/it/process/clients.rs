@@ -245,6 +245,7 @@ impl Client {
                 session.set_metadata(metadata).await
             }
             Verb::Start { .. }
+            | Verb::Fork { .. }
             | Verb::Send { .. }
             | Verb::SetExternalId(_)
             | Verb::Look

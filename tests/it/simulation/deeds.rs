@@ -19,10 +19,11 @@ use super::{
 };
 use crate::oracle::ledger::{Answer, Book, Sight, Verb};
 
+mod forks;
 mod looks;
 mod starts;
 
-use self::starts::Started;
+use self::{forks::Forked, starts::Started};
 
 pub(super) const SECOND: Duration = Duration::from_secs(1);
 /// Far beyond everything that a caller may have to wait for, a freeze or two included.
@@ -64,6 +65,8 @@ table! {
     JumpTenYears: 1,
     Freeze: 1,
     Outage: 2,
+    Fork: 6,
+    ForkAgain: 2,
     }
 }
 
@@ -82,6 +85,7 @@ pub(super) struct Known {
 pub(super) struct Shared {
     pub(super) known: Vec<Known>,
     starts: Vec<Started>,
+    forks: Vec<Forked>,
     tags: u64,
     /// How long the process was frozen, all in all.
     pub(super) frozen: Duration,
@@ -159,6 +163,8 @@ impl<const V: u32> Caller<V> {
         match deed {
             Deed::Start | Deed::StartInSlot => return self.start(deed == Deed::StartInSlot).await,
             Deed::StartAgain => return self.start_again().await,
+            Deed::Fork => return self.fork().await,
+            Deed::ForkAgain => return self.fork_again().await,
             Deed::List => return self.list().await,
             Deed::Find => return self.find().await,
             Deed::LookUnknown => return self.look_unknown().await,

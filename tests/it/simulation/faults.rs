@@ -45,6 +45,10 @@ table! {
     InputDecodePanics: 0.02,
     MigrateInputFails: 0.6,
     MigrateInputPanics: 0.6,
+    ForkFails: 0.1,
+    ForkPanics: 0.1,
+    ForkDelays: 0.2,
+    ForkHangs: 0.05,
     }
 }
 

@@ -22,6 +22,9 @@ pub(super) struct Played(Fields);
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 struct Fields {
     applied: Vec<(u64, u64)>,
+    /// The tags of what had its effect before it was forked.
+    #[serde(default)]
+    inherited: Vec<u64>,
     /// The input whose progress was saved.
     progress: Option<u64>,
     padding: String,
@@ -238,6 +241,30 @@ impl<const VERSION: u32> Workload for Player<VERSION> {
     async fn close(&self, run: &Run, _: &RunEnd) {
         let _closing = Until::new(&self.0, run, Did::BeginClose, Did::EndClose);
         close_badly().await;
+    }
+
+    async fn on_fork(
+        &self,
+        _: SessionId,
+        _: SessionId,
+        state: &mut Played,
+    ) -> Result<(), WorkloadError> {
+        if strikes(Fault::ForkDelays) {
+            tokio::time::sleep(faults::span(Fault::ForkDelays, 900)).await;
+        }
+        if strikes(Fault::ForkHangs) {
+            std::future::pending::<()>().await;
+        }
+        if strikes(Fault::ForkPanics) {
+            panic_as_planned();
+        }
+        if strikes(Fault::ForkFails) {
+            return Err("told to fail".into());
+        }
+        let Fields { applied, inherited, progress, .. } = &mut state.0;
+        inherited.extend(applied.drain(..).map(|(_, tag)| tag));
+        *progress = None;
+        Ok(())
     }
 
     fn migrate(&self, _: u32, state: serde_json::Value) -> Result<Played, WorkloadError> {

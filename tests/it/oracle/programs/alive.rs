@@ -113,6 +113,7 @@ fn disturbs(rest: Rest, verb: &Verb) -> bool {
         Verb::Resume => true,
         Verb::Stop | Verb::Complete | Verb::Fail => rest == Rest::Frozen,
         Verb::Start { .. }
+        | Verb::Fork { .. }
         | Verb::Send { .. }
         | Verb::Pause
         | Verb::SetLabels(_)

@@ -105,6 +105,7 @@ fn ends_a_run(verb: &Verb) -> bool {
         // A resume that comes too late for a run takes it back.
         Verb::Pause | Verb::Resume | Verb::Stop | Verb::Complete | Verb::Fail => true,
         Verb::Start { .. }
+        | Verb::Fork { .. }
         | Verb::Send { .. }
         | Verb::SetLabels(_)
         | Verb::SetMetadata(_)

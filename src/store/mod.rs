@@ -50,7 +50,6 @@ use std::{future::Future, ops::RangeInclusive, path::PathBuf, pin::Pin, sync::Ar
 use crate::model::{
     event::EventRecord,
     ids::{ExternalId, InputId, Kind, Name, SessionId, StartKey, WorkerGeneration},
-    lineage::Relation,
     record::{Lane, SessionRecord, StoredInput},
     state::State,
     step::{StoredStep, Turn},
@@ -68,6 +67,7 @@ mod guarded;
 mod index;
 mod journal;
 mod memory;
+mod related;
 #[cfg(feature = "sled")]
 mod sled;
 #[cfg(all(test, feature = "sled"))]
@@ -81,6 +81,7 @@ pub use self::archive::{ArchiveError, Salvaged, export, import, repair};
 pub(crate) use self::guarded::Guarded;
 pub use self::journal::{LogEnd, LogItem, LogPage, LogQuery, Logged, Order};
 pub use self::memory::{Fault, MemoryStore, Part, Stall};
+pub use self::related::Related;
 #[cfg(feature = "sled")]
 pub use self::sled::{Durability, OnDamage, SledOptions, SledStore};
 
@@ -325,50 +326,6 @@ impl Query {
             && self.kind.as_ref().is_none_or(|kind| *kind == record.kind)
             && self.labels.iter().all(|(key, value)| record.labels.get(key) == Some(value))
             && self.related.as_ref().is_none_or(|related| related.matches(record))
-    }
-}
-
-/// What comes from a session.
-///
-/// ```
-/// # use sessionkeeper::{SessionId, store::{Query, Related}};
-/// # fn forks(session: SessionId) -> Query {
-/// Query { related: Some(Related::forks_of(session)), ..Query::default() }
-/// # }
-/// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Related {
-    /// The session that they come from.
-    pub to: SessionId,
-    /// What they are to it; empty: anything.
-    pub relations: Vec<Relation>,
-}
-
-impl Related {
-    /// Whatever comes from a session.
-    pub const fn all_of(session: SessionId) -> Self {
-        Self { to: session, relations: Vec::new() }
-    }
-
-    /// The forks of a session.
-    pub fn forks_of(session: SessionId) -> Self {
-        Self { to: session, relations: vec![Relation::Fork] }
-    }
-
-    /// The children of a session.
-    pub fn children_of(session: SessionId) -> Self {
-        Self { to: session, relations: vec![Relation::Child] }
-    }
-
-    /// The successor of a session.
-    pub fn successor_of(session: SessionId) -> Self {
-        Self { to: session, relations: vec![Relation::Successor] }
-    }
-
-    /// Whether a record comes from the session so.
-    pub fn matches(&self, record: &SessionRecord) -> bool {
-        let is_wanted = |relation| self.relations.is_empty() || self.relations.contains(&relation);
-        record.links().sources().any(|(relation, to)| to == self.to && is_wanted(relation))
     }
 }
 

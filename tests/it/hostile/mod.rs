@@ -5,6 +5,7 @@ mod deep;
 mod kept;
 mod matrix;
 mod much;
+mod on_fork;
 #[cfg(feature = "sled")]
 mod poison;
 mod trap;

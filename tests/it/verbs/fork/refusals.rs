@@ -1,5 +1,6 @@
 //! What cannot be forked, and states of other versions.
 
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::json;
 use sessionkeeper::{
     Context, Outcome, SendError, SessionError, Start, StartError, Supervisor, WorkloadError,
@@ -38,6 +39,57 @@ impl<const V: u32> Workload for Aged<V> {
     fn migrate_input(&self, _: u32, input: serde_json::Value) -> Result<u32, WorkloadError> {
         Ok(serde_json::from_value::<u32>(input)? + 500)
     }
+}
+
+/// Numbers of which one cannot be read again.
+#[derive(Debug, Default, Serialize)]
+struct Unlucky(Vec<u32>);
+
+impl<'de> Deserialize<'de> for Unlucky {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let numbers = Vec::deserialize(from)?;
+        if numbers.contains(&13) {
+            return Err(serde::de::Error::custom("there is a 13 in it"));
+        }
+        Ok(Self(numbers))
+    }
+}
+
+struct Counter;
+
+impl Workload for Counter {
+    const KIND: &'static str = "counter";
+    const STATE_VERSION: u32 = 1;
+    type State = Unlucky;
+    type Input = u32;
+
+    async fn run(&self, cx: &mut Context<Self>) -> Result<Outcome, WorkloadError> {
+        while let Some(number) = cx.next_input().await? {
+            cx.state_mut().0.push(*number);
+        }
+        Ok(Outcome::Yielded)
+    }
+}
+
+/// As for a run, the older snapshot serves where the newest does not decode.
+#[tokio::test(start_paused = true)]
+async fn a_state_that_does_not_decode_falls_back_to_the_older_one() {
+    let store = MemoryStore::new();
+    let supervisor = worker_of(&store, Counter).await;
+    let start = Start::<Counter>::new(Unlucky(vec![1]));
+    let parent = supervisor.start(start).await.unwrap().into_handle();
+    for number in [2, 13] {
+        parent.send(number).await.unwrap();
+        idle(&parent).await;
+    }
+    let kept = status(&parent).await.record().snapshots.clone();
+    let fork = soon(parent.fork(Fork::new().copy_inputs())).await.unwrap();
+    let told = forked(&fork).await;
+    assert_eq!((told.from, told.inputs), (from(parent.id(), kept[1].sequence), 1));
+    let reason = told.fell_back.unwrap();
+    assert!(reason.contains("cannot be decoded") && reason.contains("a 13"), "{reason}");
+    let error = soon(parent.fork(Fork::new().at(kept[0].sequence))).await.unwrap_err();
+    assert!(matches!(error, ForkError::Session(SessionError::Undecodable { .. })), "{error:?}");
 }
 
 async fn worker_of<W: Workload>(store: &MemoryStore, workload: W) -> Supervisor {

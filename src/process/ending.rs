@@ -134,7 +134,8 @@ async fn look(
             None => launcher.survey().await,
         };
         if let Ok(survey) = survey {
-            return (tree.members(&survey), survey.is_whole);
+            let is_whole = survey.is_whole_since(running.identity.began);
+            return (tree.members(&survey), is_whole);
         }
         sleep(LOOK_AGAIN).await;
     }
@@ -168,8 +169,9 @@ pub(super) async fn freeze(launcher: &Launcher, tree: &mut Tree, running: &Runni
             return;
         };
         let moving: Vec<_> = living(tree, &survey).filter(|one| one.moves(&told)).collect();
-        unfinished += u32::from(!survey.is_whole);
-        if moving.is_empty() && (survey.is_whole || unfinished > BLIND_LOOKS) {
+        let is_whole = survey.is_whole_since(running.identity.began);
+        unfinished += u32::from(!is_whole);
+        if moving.is_empty() && (is_whole || unfinished > BLIND_LOOKS) {
             return;
         }
         for one in moving {

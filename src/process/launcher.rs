@@ -245,7 +245,7 @@ fn look(asked: &mpsc::Receiver<Look>, mut bare: Bare) {
 /// Kills what has the mark of a launch.
 fn sweep(launch: &LaunchId, bare: &mut Bare) {
     // Its group was killed before. Where nothing can be seen, no more can be done.
-    let _ = kill_all(bare, |survey| {
+    let _ = kill_all(bare, 0, |survey| {
         let left = survey::left_over(survey, None, |mark| mark.is_of_launch(launch));
         left.into_iter().filter(Member::is_alive).map(|one| one.identity).collect()
     });
@@ -253,19 +253,25 @@ fn sweep(launch: &LaunchId, bare: &mut Bare) {
 
 /// Kills what has the mark of a worker that does not run any more.
 fn end_lost(worker: &WorkerMark, bare: &mut Bare) -> io::Result<()> {
-    kill_all(bare, |survey| survey::lost(survey, worker))
+    // A worker begins at once: who shows nothing now is left to its session.
+    kill_all(bare, u64::MAX, |survey| survey::lost(survey, worker))
 }
 
-/// Kills what is found, until there is nothing more or it does not help.
-fn kill_all(bare: &mut Bare, find: impl Fn(&Survey) -> Vec<Identity>) -> io::Result<()> {
+/// Kills what is found, until there is nothing more or it does not help. Those who began then or later are waited for
+/// until it is known whose they are.
+fn kill_all(
+    bare: &mut Bare,
+    since: u64,
+    find: impl Fn(&Survey) -> Vec<Identity>,
+) -> io::Result<()> {
     for _ in 0..ROUNDS {
         let mut survey = os::survey(|_| {})?;
         bare.look_at(&mut survey);
         let found = find(&survey);
-        if found.is_empty() && survey.is_whole {
-            break;
-        }
         if found.is_empty() {
+            if survey.is_whole_since(since) {
+                break;
+            }
             wait_for_the_bare();
         }
         found.into_iter().for_each(|one| os::signal(one, Signal::KILL));
@@ -290,7 +296,7 @@ fn this_process() -> io::Result<Identity> {
 /// cannot be killed would be found for ever.
 const ROUNDS: usize = 40;
 /// How long is waited where it is not known yet whose some are.
-const LOOK_AGAIN: Duration = Duration::from_millis(10);
+const LOOK_AGAIN: Duration = Duration::from_millis(30);
 
 fn gone() -> io::Error {
     io::Error::other("the thread that starts programs is gone")

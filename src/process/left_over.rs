@@ -42,6 +42,7 @@ impl Launch {
     pub(super) async fn end(&self, session: SessionId, launcher: &Launcher) -> io::Result<usize> {
         // Numbers mean nothing after a new start of the machine.
         let process = self.process.filter(|_| self.realm == launcher.worker().realm);
+        let began = process.map_or(0, |process| process.began);
         let until = Instant::now() + PATIENCE;
         // In this process it may not even have been started.
         let _ = timeout_at(until, starting::none_under_way(session)).await;
@@ -51,7 +52,7 @@ impl Launch {
             let left = survey::left_over(&survey, process, |mark| mark.is_of_session(session));
             let alive: Vec<_> = left.into_iter().filter(Member::is_alive).collect();
             let is_late = Instant::now() >= until;
-            if alive.is_empty() && (survey.is_whole || is_late) {
+            if alive.is_empty() && (survey.is_whole_since(began) || is_late) {
                 return Ok(killed.len());
             }
             if is_late {

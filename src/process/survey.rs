@@ -48,16 +48,18 @@ pub(super) struct Bare(HashMap<Identity, Instant>);
 
 /// Who shows no environment for so long has none. To become another program takes a moment, and longer where that has to be
 /// read from a disk, or others have the processors.
-const BARE_FOR: Duration = Duration::from_millis(300);
+const BARE_FOR: Duration = Duration::from_secs(1);
 
 impl Bare {
-    /// Calls a survey unfinished where it is not known yet whose some are.
+    /// Says in a survey of whom it is not known yet whose they are.
     pub(super) fn look_at(&mut self, survey: &mut Survey) {
         let now = Instant::now();
         self.0.retain(|one, _| survey.bare.contains(one));
         for one in &survey.bare {
             let since = self.0.entry(*one).or_insert(now);
-            survey.is_whole &= now.duration_since(*since) >= BARE_FOR;
+            if now.duration_since(*since) < BARE_FOR {
+                survey.in_doubt.push(*one);
+            }
         }
     }
 }
@@ -68,16 +70,24 @@ pub(super) struct Survey {
     all: Vec<Seen>,
     /// Where each is, by its number.
     places: HashMap<i32, usize>,
-    /// Whether nobody is missing who ran at its end, and all showed whose they are.
-    pub(super) is_whole: bool,
+    /// Whether nobody is missing who ran at its end.
+    is_whole: bool,
     /// Those without an environment: by nature, or since they are about to become another program.
     bare: Vec<Identity>,
+    /// Those of them of whom it is not known yet which.
+    in_doubt: Vec<Identity>,
 }
 
 impl Survey {
     pub(super) fn new(all: Vec<Seen>) -> Self {
         let places = all.iter().enumerate().map(|(place, seen)| (seen.identity.pid, place));
-        Self { places: places.collect(), all, is_whole: true, bare: Vec::new() }
+        Self {
+            places: places.collect(),
+            all,
+            is_whole: true,
+            bare: Vec::new(),
+            in_doubt: Vec::new(),
+        }
     }
 
     /// The same, where some showed no environment.
@@ -90,6 +100,11 @@ impl Survey {
     #[cfg(target_os = "linux")]
     pub(super) fn unfinished(all: Vec<Seen>) -> Self {
         Self { is_whole: false, ..Self::new(all) }
+    }
+
+    /// Whether nobody is missing of those who began then or later, and all of them show whose they are.
+    pub(super) fn is_whole_since(&self, began: u64) -> bool {
+        self.is_whole && self.in_doubt.iter().all(|one| one.began < began)
     }
 
     pub(super) fn find(&self, pid: i32) -> Option<&Seen> {

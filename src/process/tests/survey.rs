@@ -134,11 +134,12 @@ async fn nobody_is_passed_over_before_it_is_known_whose_it_is() {
         let without = without.iter().map(|pid| seen(*pid, 1, *pid).identity).collect();
         let mut survey = Survey::new(Vec::new()).with_bare(without);
         bare.look_at(&mut survey);
-        survey.is_whole
+        assert!(survey.is_whole_since(9), "what began before does not belong to it");
+        survey.is_whole_since(7)
     };
     assert!(is_whole(&[]));
     assert!(!is_whole(&[7]));
-    tokio::time::advance(std::time::Duration::from_millis(299)).await;
+    tokio::time::advance(std::time::Duration::from_millis(999)).await;
     assert!(!is_whole(&[7, 8]));
     tokio::time::advance(std::time::Duration::from_millis(1)).await;
     assert!(!is_whole(&[7, 8]), "of one of them it is known");

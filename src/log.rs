@@ -1,11 +1,13 @@
 //! The events of all sessions: those that are there and those to come, as one stream.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::HashMap,
+    pin::Pin,
     sync::Arc,
+    task::{self, Poll},
 };
 
-use futures::{Stream, StreamExt, stream};
+use futures::{Stream, future::BoxFuture};
 
 use crate::{
     model::{
@@ -16,9 +18,9 @@ use crate::{
     },
     runtime::{
         core::Core,
-        tail::{Follower, Item, Newer, PAGE},
+        tail::{Follower, Newer, PAGE, Part, last_of},
     },
-    store::{LogItem, LogPage, LogQuery, Order, StoreError},
+    store::{LogItem, LogPage, LogQuery, Logged, Order, StoreError},
     supervisor::Supervisor,
 };
 
@@ -80,7 +82,7 @@ impl Supervisor {
     /// that was dealt with, and go on from it later, also in another process.
     ///
     /// Nobody is waited for: the newest 1,024 events (4 MiB at most) are kept in memory once for all subscribers,
-    /// and who is further behind reads the store, 64 at a time. The stream ends when the worker has, behind the last event
+    /// and who is further behind reads the store, 128 at a time. The stream ends when the worker has, behind the last event
     /// of its shutdown for whoever keeps up, and after an error.
     ///
     /// ```no_run
@@ -125,23 +127,18 @@ impl Supervisor {
             }
             LogFrom::After(cursor) => cursor.position() + 1,
         };
-        let subscription = Subscription {
+        let follower = Follower::begin(core, end.last).await;
+        Ok(Updates::new(Subscription {
             core: Arc::clone(core),
-            follower: Follower::begin(core, end.last).await,
+            follower,
             filter,
             log: end.log,
             next,
-            batch: VecDeque::new(),
+            part: Arc::default(),
+            place: 0,
             read_to: next,
             known: HashMap::new(),
-        };
-        let updates = stream::unfold(Some(subscription), async |subscription| {
-            let mut subscription = subscription?;
-            let update = subscription.update().await?;
-            let is_last = update.is_err();
-            Some((update, (!is_last).then_some(subscription)))
-        });
-        Ok(updates.boxed())
+        }))
     }
 
     /// Events of all sessions, a page at a time: the newest first unless asked for otherwise, of one session or of
@@ -154,6 +151,50 @@ impl Supervisor {
     }
 }
 
+/// What one who follows all sessions is given.
+struct Updates(State);
+
+enum State {
+    /// What comes next is there, or has to be waited for.
+    Has(Box<Subscription>),
+    Waits(BoxFuture<'static, Option<Result<Box<Subscription>, LogError>>>),
+    Over,
+}
+
+impl Updates {
+    fn new(subscription: Subscription) -> Self {
+        Self(State::Has(Box::new(subscription)))
+    }
+}
+
+impl Stream for Updates {
+    type Item = Result<LogUpdate, LogError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Option<Self::Item>> {
+        loop {
+            self.0 = match std::mem::replace(&mut self.0, State::Over) {
+                State::Has(mut subscription) => match subscription.take() {
+                    Some(update) => {
+                        self.0 = State::Has(subscription);
+                        return Poll::Ready(Some(Ok(update)));
+                    }
+                    None => State::Waits(Box::pin(subscription.more())),
+                },
+                State::Waits(mut more) => match more.as_mut().poll(cx) {
+                    Poll::Pending => {
+                        self.0 = State::Waits(more);
+                        return Poll::Pending;
+                    }
+                    Poll::Ready(Some(Ok(subscription))) => State::Has(subscription),
+                    Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(Err(error))),
+                    Poll::Ready(None) => return Poll::Ready(None),
+                },
+                State::Over => return Poll::Ready(None),
+            };
+        }
+    }
+}
+
 /// One who follows all sessions.
 struct Subscription {
     core: Arc<Core>,
@@ -162,40 +203,70 @@ struct Subscription {
     log: u64,
     /// The position that is due.
     next: u64,
-    /// What comes next, and the position up to which that was looked for.
-    batch: VecDeque<Arc<Item>>,
+    /// What comes next, and how much of it was taken.
+    part: Arc<Part>,
+    place: usize,
+    /// The position up to which was looked for that.
     read_to: u64,
     /// Whether sessions are of the kind that is wanted.
     known: HashMap<SessionId, bool>,
 }
 
 impl Subscription {
-    async fn update(&mut self) -> Option<Result<LogUpdate, LogError>> {
+    /// Takes what is wanted next of what is there.
+    fn take(&mut self) -> Option<LogUpdate> {
         loop {
-            if let Some(item) = self.batch.front().map(Arc::clone) {
-                let update = match self.of_item(&item).await {
-                    Ok(update) => update,
-                    Err(error) => return over_or(error),
-                };
-                self.batch.pop_front();
-                self.next = item.to() + 1;
-                match update {
-                    Some(update) => return Some(Ok(update)),
-                    None => continue,
+            let item = self.part.items.get(self.place)?;
+            let due = std::mem::replace(&mut self.next, last_of(item) + 1);
+            self.place += 1;
+            match item {
+                LogItem::Event(Logged { position, session, event }) => {
+                    if self.wants(*session, event) {
+                        return Some(LogUpdate::Event {
+                            cursor: LogCursor::new(self.log, *position),
+                            session: *session,
+                            event: Arc::clone(event),
+                        });
+                    }
+                }
+                LogItem::Gap { from, to } => {
+                    let from = due.max(*from);
+                    return Some(LogUpdate::Gap { from, to: LogCursor::new(self.log, *to) });
                 }
             }
-            self.next = self.next.max(self.read_to);
-            match self.follower.newer(self.next).await {
-                Newer::Items(items) => self.batch = items,
-                Newer::Stored => match self.stored().await {
-                    Ok(page) => {
-                        self.read_to = page.next;
-                        self.batch = page.items.into_iter().map(Item::new).collect();
-                    }
-                    Err(error) => return over_or(error),
-                },
-                Newer::Over => return None,
+        }
+    }
+
+    fn wants(&self, session: SessionId, event: &EventRecord) -> bool {
+        self.filter.session.is_none_or(|wanted| wanted == session)
+            && self.filter.types.admits(EventType::of(&event.fact))
+            && (self.filter.kind.is_none() || self.known.get(&session) == Some(&true))
+    }
+
+    /// Waits until there is more; `None` where the worker has ended.
+    async fn more(mut self: Box<Self>) -> Option<Result<Box<Self>, LogError>> {
+        self.next = self.next.max(self.read_to);
+        let read = match self.follower.newer(self.next).await {
+            Newer::Part(part) => Ok(part),
+            Newer::Stored => self.stored().await.map(|page| {
+                self.read_to = page.next;
+                Arc::new(Part::new(page.items))
+            }),
+            Newer::Over => return None,
+        };
+        let ready = match read {
+            Ok(part) => {
+                self.place = part.place_of(self.next);
+                self.part = part;
+                self.know_kinds().await
             }
+            Err(error) => Err(error),
+        };
+        match ready {
+            Ok(()) => Some(Ok(self)),
+            // The worker has ended.
+            Err(StoreError::Closed) => None,
+            Err(error) => Some(Err(error.into())),
         }
     }
 
@@ -210,49 +281,27 @@ impl Subscription {
         self.core.store()?.log(query).await
     }
 
-    /// What an item means to this subscriber, if it is wanted.
-    async fn of_item(&mut self, item: &Item) -> Result<Option<LogUpdate>, StoreError> {
-        let logged = match &item.what {
-            LogItem::Event(logged) => logged,
-            LogItem::Gap { from, to } => {
-                let from = (*from).max(self.next);
-                return Ok(Some(LogUpdate::Gap { from, to: LogCursor::new(self.log, *to) }));
-            }
-        };
-        let is_wanted = self.filter.session.is_none_or(|session| session == logged.session)
-            && self.filter.types.admits(EventType::of(&logged.event.fact))
-            && self.is_of_kind(logged.session).await?;
-        Ok(is_wanted.then(|| LogUpdate::Event {
-            cursor: LogCursor::new(self.log, logged.position),
-            session: logged.session,
-            event: Arc::clone(&logged.event),
-        }))
-    }
-
-    async fn is_of_kind(&mut self, session: SessionId) -> Result<bool, StoreError> {
-        let Some(kind) = &self.filter.kind else { return Ok(true) };
-        if let Some(known) = self.known.get(&session) {
-            return Ok(*known);
-        }
-        let record = match self.core.store()?.load(session).await {
-            Ok(record) => record,
-            // Its record says nothing any more.
-            Err(StoreError::Damaged { .. }) => None,
-            Err(error) => return Err(error),
-        };
-        let is_wanted = record.is_some_and(|record| record.kind == *kind);
+    /// Finds out which of the sessions that come next are of the kind that is wanted.
+    async fn know_kinds(&mut self) -> Result<(), StoreError> {
+        let Some(kind) = &self.filter.kind else { return Ok(()) };
         if self.known.len() >= MOST_KNOWN {
             self.known.clear();
         }
-        self.known.insert(session, is_wanted);
-        Ok(is_wanted)
+        for item in self.part.items.iter().skip(self.place) {
+            let LogItem::Event(Logged { session, .. }) = item else { continue };
+            if self.known.contains_key(session) {
+                continue;
+            }
+            let record = match self.core.store()?.load(*session).await {
+                Ok(record) => record,
+                // Its record says nothing any more.
+                Err(StoreError::Damaged { .. }) => None,
+                Err(error) => return Err(error),
+            };
+            self.known.insert(*session, record.is_some_and(|record| record.kind == *kind));
+        }
+        Ok(())
     }
-}
-
-/// Where the store is closed, the worker has ended.
-fn over_or(error: StoreError) -> Option<Result<LogUpdate, LogError>> {
-    let is_over = matches!(error, StoreError::Closed);
-    (!is_over).then(|| Err(error.into()))
 }
 
 /// Why the log of all sessions cannot be subscribed to, or not any longer.

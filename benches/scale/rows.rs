@@ -9,6 +9,7 @@ mod crowd;
 mod disk;
 mod events;
 mod expiry;
+mod fan_out;
 mod heartbeat;
 mod large;
 #[cfg(unix)]
@@ -38,6 +39,7 @@ pub(crate) static ALL: &[&Row] = &[
     &resume_all::ROW,
     &open::ROW,
     &events::ROW,
+    &fan_out::ROW,
     &disk::ROW,
     &large::ROW,
     #[cfg(unix)]

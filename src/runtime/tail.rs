@@ -19,12 +19,12 @@ use crate::{
     workload::Weight,
 };
 
-/// How many items are kept, and how much of them.
+/// How many events are kept, and how much of them.
 const MOST: usize = 1024;
 const MOST_BYTES: usize = 4 << 20;
 
-/// How many are read from the store, or given to a follower, at once.
-pub(crate) const PAGE: usize = 64;
+/// How many are read from the store at once.
+pub(crate) const PAGE: usize = 128;
 
 /// How long a failing store is left alone.
 const RETRY: Duration = Duration::from_millis(500);
@@ -45,40 +45,48 @@ pub(crate) struct Tail {
 struct Shown {
     followers: usize,
     reader: Option<Wait>,
-    items: VecDeque<Arc<Item>>,
+    parts: VecDeque<Arc<Part>>,
+    items: usize,
     bytes: usize,
-    /// The position after the last item.
+    /// The position after the last part.
     next: u64,
     is_over: bool,
 }
 
-/// Something in the log, and what it takes.
-pub(crate) struct Item {
-    pub(crate) what: LogItem,
+/// A part of the log, as it was read.
+#[derive(Default)]
+pub(crate) struct Part {
+    pub(crate) items: Vec<LogItem>,
     bytes: usize,
 }
 
-impl Item {
-    pub(crate) fn new(what: LogItem) -> Arc<Self> {
-        let bytes = match &what {
+impl Part {
+    pub(crate) fn new(items: Vec<LogItem>) -> Self {
+        let bytes = items.iter().map(|item| match item {
             LogItem::Event(logged) => size(&logged.event),
             LogItem::Gap { .. } => 0,
-        };
-        Arc::new(Self { what, bytes: bytes + size_of::<Self>() })
+        });
+        Self { bytes: bytes.sum::<usize>() + items.len() * size_of::<LogItem>(), items }
     }
 
-    fn from(&self) -> u64 {
-        match self.what {
-            LogItem::Event(Logged { position, .. }) => position,
-            LogItem::Gap { from, .. } => from,
-        }
+    fn first(&self) -> Option<u64> {
+        self.items.first().map(|item| match item {
+            LogItem::Event(Logged { position, .. }) => *position,
+            LogItem::Gap { from, .. } => *from,
+        })
     }
 
-    pub(crate) const fn to(&self) -> u64 {
-        match self.what {
-            LogItem::Event(Logged { position, .. }) => position,
-            LogItem::Gap { to, .. } => to,
-        }
+    /// Where in it a position is, or what comes after that.
+    pub(crate) fn place_of(&self, position: u64) -> usize {
+        self.items.partition_point(|item| last_of(item) < position)
+    }
+}
+
+/// The last position that something in the log takes.
+pub(crate) const fn last_of(item: &LogItem) -> u64 {
+    match item {
+        LogItem::Event(Logged { position, .. }) => *position,
+        LogItem::Gap { to, .. } => *to,
     }
 }
 
@@ -92,8 +100,8 @@ fn size(event: &EventRecord) -> usize {
 
 /// What follows a position in the log.
 pub(crate) enum Newer {
-    /// These.
-    Items(VecDeque<Arc<Item>>),
+    /// What is in this.
+    Part(Arc<Part>),
     /// What is in the store.
     Stored,
     /// Nothing more: the worker has ended.
@@ -121,29 +129,31 @@ impl Tail {
 }
 
 impl Shown {
-    fn take(&mut self, items: Vec<LogItem>, next: u64) {
-        for item in items {
-            let item = Item::new(item);
-            // Whoever read it before has read as far.
-            if item.from() < self.next {
-                continue;
-            }
-            self.next = item.to() + 1;
-            self.bytes += item.bytes;
-            self.items.push_back(item);
+    /// Takes what was read from a position on, unless others have begun to follow from another one meanwhile.
+    fn take(&mut self, from: u64, items: Vec<LogItem>, next: u64) {
+        if from != self.next {
+            return;
         }
-        self.next = self.next.max(next);
-        while self.items.len() > MOST || self.bytes > MOST_BYTES {
-            let Some(first) = self.items.pop_front() else { break };
+        let part = Part::new(items);
+        self.next = next;
+        self.items += part.items.len();
+        self.bytes += part.bytes;
+        if !part.items.is_empty() {
+            self.parts.push_back(Arc::new(part));
+        }
+        while self.items > MOST || self.bytes > MOST_BYTES {
+            let Some(first) = self.parts.pop_front() else { break };
+            self.items -= first.items.len();
             self.bytes -= first.bytes;
         }
     }
 
-    /// What is kept from a position on, if that is among it.
-    fn from(&self, next: u64) -> Option<VecDeque<Arc<Item>>> {
-        self.items.front().filter(|first| first.from() <= next)?;
-        let skipped = self.items.partition_point(|item| item.to() < next);
-        Some(self.items.iter().skip(skipped).take(PAGE).cloned().collect())
+    /// The part that a position is in, or what comes after it, if that is kept.
+    fn from(&self, next: u64) -> Option<Arc<Part>> {
+        self.parts.front()?.first().filter(|first| *first <= next)?;
+        let is_before =
+            |part: &Arc<Part>| part.items.last().is_none_or(|last| last_of(last) < next);
+        self.parts.get(self.parts.partition_point(is_before)).cloned()
     }
 }
 
@@ -182,7 +192,7 @@ impl Follower {
             {
                 let shown = tail.lock();
                 if next < shown.next {
-                    return shown.from(next).map_or(Newer::Stored, Newer::Items);
+                    return shown.from(next).map_or(Newer::Stored, Newer::Part);
                 }
                 if shown.is_over {
                     return Newer::Over;
@@ -199,7 +209,8 @@ impl Drop for Follower {
         shown.followers -= 1;
         if shown.followers == 0 {
             shown.reader = None;
-            shown.items = VecDeque::new();
+            shown.parts = VecDeque::new();
+            shown.items = 0;
             shown.bytes = 0;
         }
     }
@@ -226,7 +237,7 @@ impl Core {
             match read {
                 Ok(page) => {
                     let is_last = page.next > page.end.last;
-                    self.tail.lock().take(page.items, page.next);
+                    self.tail.lock().take(from, page.items, page.next);
                     self.tail.changed.notify_waiters();
                     if is_last {
                         return;

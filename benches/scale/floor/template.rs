@@ -42,8 +42,9 @@ impl Template {
             key: key.clone(),
             value: value.cloned(),
         };
+        let (before, after) = (of_sessions(before), of_sessions(after));
         let gone = before.keys().filter(|key| !after.contains_key(*key));
-        let set = after.iter().filter(|(key, value)| before.get(*key) != Some(value));
+        let set = after.iter().filter(|(key, value)| before.get(key) != Some(value));
         let change: Vec<Write> = gone
             .map(|key| write(key, None))
             .chain(set.map(|(key, value)| write(key, Some(value))))
@@ -140,6 +141,16 @@ impl Template {
         }
         row
     }
+}
+
+/// Without the rows of the log of all sessions. They are written for a group of commits and not for each, and the floor does
+/// without them.
+fn of_sessions(rows: &Rows) -> Rows {
+    let is_of_log = |tree: usize, key: &[u8]| {
+        TREES.get(tree) == Some(&"index") && matches!(key.first(), Some(b'j' | b'y'))
+    };
+    let rows = rows.iter().filter(|((tree, key), _)| !is_of_log(*tree, key));
+    rows.map(|(key, value)| (key.clone(), value.clone())).collect()
 }
 
 fn is_snapshot(row: &Write) -> bool {

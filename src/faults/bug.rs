@@ -212,6 +212,15 @@ super::listed! {
         /// Noticed by `g10_a_store_that_stalls_or_fails_does_not_hold_a_shutdown_up`; simulation.
         OverrunBudget,
 
+        // The log of all sessions.
+
+        /// Who goes on in the middle of a group of commits misses the rest of it (G9, `store/journal/page.rs`).
+        /// Noticed by `the_log_has_all_events_in_the_order_of_their_commits`, `a_cursor_is_good_through_crashes`.
+        LeaveGroupOut,
+        /// Who is too far behind is given the newest instead of what is due (G9, `runtime/tail.rs`).
+        /// Noticed by `a_thousand_follow_all_and_one_that_does_not_read_hinders_nobody`.
+        SkipWhatIsDue,
+
         // Forks.
 
         /// The log of a fork does not say what it was made from (`runtime/draft/forks.rs`).
@@ -225,6 +234,13 @@ super::listed! {
         ForkAgain,
 
         // Programs.
+
+        /// A stop that overtakes a pause does not wait for what its run has left (programs end whole, `runtime/session/settle.rs`).
+        /// Noticed by `a_stop_that_overtakes_a_pause_waits_for_what_was_left`.
+        SettleBeforeHeldIsClosed,
+        /// What is just becoming another program is taken for none of ours (programs end whole, `process/survey.rs`).
+        /// Noticed by `nobody_is_passed_over_before_it_is_known_whose_it_is`.
+        PassOverTheBare,
 
         /// What has left the group of its program is not looked for (programs end whole, `process/survey.rs`).
         /// Noticed by `what_left_the_group_is_found_and_ended`.

@@ -57,7 +57,8 @@ impl Bare {
         self.0.retain(|one, _| survey.bare.contains(one));
         for one in &survey.bare {
             let since = self.0.entry(*one).or_insert(now);
-            if now.duration_since(*since) < BARE_FOR {
+            let is_known = now.duration_since(*since) >= BARE_FOR;
+            if !is_known && !faults::planted(Bug::PassOverTheBare) {
                 survey.in_doubt.push(*one);
             }
         }

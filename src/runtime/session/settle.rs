@@ -62,7 +62,9 @@ impl Ending {
                 draft.settle_stop().and_then(|()| draft.complete(Cause::Workload, None))
             }
             // What it left is closed by the session's next keeper, who settles the stop then.
-            State::Stopping if self.leaves => Ok(()),
+            State::Stopping if self.leaves && !faults::planted(Bug::SettleBeforeHeldIsClosed) => {
+                Ok(())
+            }
             State::Stopping => draft.settle_stop(),
             State::Active => self.settle_active(draft, policy, ran_for),
             // It was ended from outside, or is no matter of this run.

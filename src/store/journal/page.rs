@@ -4,6 +4,7 @@ use std::ops::RangeInclusive;
 
 use super::{Entry, Group, LogEnd, LogItem, LogPage, LogQuery, Logged, Order, Walk};
 use crate::{
+    faults::{self, Bug},
     model::{event::EventRecord, event_type::EventType, ids::SessionId},
     store::{StoreError, index::Index},
 };
@@ -52,7 +53,7 @@ where
     fn upwards(&mut self, last: u64) -> Result<u64, StoreError> {
         let mut next = self.query.from.max(1);
         // The group that it is in begins before it.
-        let mut group = self.walk.floor(next)?;
+        let mut group = self.walk.floor(next)?.filter(|_| !faults::planted(Bug::LeaveGroupOut));
         for _ in 0..ROWS {
             if next > last || self.events == self.limit {
                 return Ok(next);

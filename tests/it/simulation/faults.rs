@@ -48,7 +48,7 @@ table! {
     ForkFails: 0.1,
     ForkPanics: 0.1,
     ForkDelays: 0.2,
-    ForkHangs: 0.05,
+    ForkHangs: 0.1,
     }
 }
 

@@ -22,6 +22,7 @@ use std::{
 pub(crate) mod deeds;
 mod drain;
 pub(crate) mod faults;
+mod follower;
 mod known;
 mod panics;
 mod player;

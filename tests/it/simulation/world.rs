@@ -13,13 +13,14 @@ use sessionkeeper::{
     store::{MemoryStore, Store},
     testing::{FaultyStore, Interference, WallClock},
 };
-use tokio::{runtime::Runtime, sync::Notify};
+use tokio::{runtime::Runtime, sync::Notify, task::JoinHandle};
 
 use super::{
     Judged, TALLY,
     deeds::{Caller, SECOND, Shared},
     dice,
     faults::{Faults, set_present},
+    follower::{Followed, follow},
     panics,
     player::Player,
     policies,
@@ -64,6 +65,7 @@ pub(super) struct World {
     store: MemoryStore,
     pub(super) book: Book,
     pub(super) shared: Arc<Mutex<Shared>>,
+    followed: Arc<Mutex<Followed>>,
 }
 
 /// What one life is like.
@@ -77,8 +79,13 @@ struct Life {
 
 /// Plays a seed, and judges what is left.
 pub(super) fn play(seed: u64, with_notes: bool) -> Judged {
-    let world =
-        World { seed, store: MemoryStore::new(), book: Book::default(), shared: Arc::default() };
+    let world = World {
+        seed,
+        store: MemoryStore::new(),
+        book: Book::default(),
+        shared: Arc::default(),
+        followed: Arc::default(),
+    };
     if with_notes {
         world.book.keep_notes();
     }
@@ -204,10 +211,15 @@ impl World {
                     .collect()
             }
         };
+        let whose = dice(self.seed, "follower", life.number);
+        let following = follow(supervisor.clone(), Arc::clone(&self.followed), whose);
+        let following = tokio::spawn(following);
         match life.end {
             End::Crash => tokio::time::sleep(life.span).await,
             End::Drop => {
                 tokio::time::sleep(life.span).await;
+                following.abort();
+                let _ = following.await;
                 for task in &tasks {
                     task.abort();
                 }
@@ -222,6 +234,7 @@ impl World {
                 for task in tasks {
                     let _ = task.await;
                 }
+                self.ends(following).await;
             }
             End::Drain => {
                 self.drain(&supervisor).await;
@@ -229,7 +242,15 @@ impl World {
                 if !rested {
                     self.wrong("a calm shutdown left a session unsettled".to_owned());
                 }
+                self.ends(following).await;
             }
+        }
+    }
+
+    /// Who follows a worker is told of its end.
+    async fn ends(&self, following: JoinHandle<()>) {
+        if tokio::time::timeout(SETTLED, following).await.is_err() {
+            self.wrong("a follower has not heard that its worker is over".to_owned());
         }
     }
 
@@ -317,7 +338,10 @@ impl World {
         let found = runtime.block_on(async {
             self.store.begin(generation).await.unwrap();
             wrong.extend(oracle::judge(&self.store, &ledger).await);
-            oracle::find(&self.store).await.unwrap()
+            let found = oracle::find(&self.store).await.unwrap();
+            let followed = std::mem::take(&mut *self.followed.lock().unwrap());
+            wrong.extend(followed.judge(&self.store, &found).await);
+            found
         });
         let mut lines: Vec<String> = ledger.0.iter().map(Entry::to_line).collect();
         for session in found.values() {

@@ -1,0 +1,115 @@
+//! One who follows the log of all sessions through all lives of a worker, and comes back with its cursor.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use futures::StreamExt;
+use sessionkeeper::{
+    EventRecord, LogCursor, LogError, LogFilter, LogFrom, LogUpdate, SessionId, Supervisor,
+    store::{LogItem, LogQuery, MemoryStore, Order, Store, StoreError},
+};
+
+use super::deeds::SECOND;
+use crate::oracle::Found;
+
+/// What it was given, in all lives.
+#[derive(Debug, Default)]
+pub(super) struct Followed {
+    cursor: Option<LogCursor>,
+    seen: Vec<(SessionId, Arc<EventRecord>)>,
+    wrong: Vec<String>,
+}
+
+/// Follows one worker to its end, with interruptions.
+pub(super) async fn follow(
+    supervisor: Supervisor,
+    followed: Arc<Mutex<Followed>>,
+    mut dice: fastrand::Rng,
+) {
+    loop {
+        let from = followed.lock().unwrap().cursor.map_or(LogFrom::Beginning, LogFrom::After);
+        let mut updates = match supervisor.subscribe(LogFilter::default(), from).await {
+            Ok(updates) => updates,
+            Err(LogError::Store(error)) if matches!(*error, StoreError::Closed) => return,
+            Err(LogError::Store(_)) => {
+                tokio::time::sleep(SECOND).await;
+                continue;
+            }
+            Err(error) => return followed.lock().unwrap().wrong.push(error.to_string()),
+        };
+        let mut left = dice.usize(1..200);
+        while left > 0 {
+            match updates.next().await {
+                Some(Ok(update)) => followed.lock().unwrap().take(update),
+                Some(Err(_)) => break,
+                None => return,
+            }
+            left -= 1;
+            if dice.u8(0..20) == 0 {
+                tokio::time::sleep(Duration::from_millis(dice.u64(0..3000))).await;
+            }
+        }
+        drop(updates);
+        tokio::time::sleep(Duration::from_millis(dice.u64(0..500))).await;
+    }
+}
+
+impl Followed {
+    fn take(&mut self, update: LogUpdate) {
+        match update {
+            LogUpdate::Event { cursor, session, event } => {
+                let due = self.seen.len() as u64 + 1;
+                if cursor.position() != due {
+                    self.wrong.push(format!("a follower is given {cursor}, and {due} is due"));
+                }
+                self.cursor = Some(cursor);
+                self.seen.push((session, event));
+            }
+            LogUpdate::Gap { from, to } => {
+                self.wrong.push(format!("a follower misses {from} to {to}"));
+                self.cursor = Some(to);
+            }
+        }
+    }
+
+    /// What is wrong with what it was given, beside the log as it is in the store and the sessions' own.
+    pub(super) async fn judge(self, store: &MemoryStore, found: &Found) -> Vec<String> {
+        let mut wrong = self.wrong;
+        let mut query =
+            LogQuery { from: 1, order: Order::OldestFirst, limit: 500, ..LogQuery::default() };
+        let mut all = Vec::new();
+        loop {
+            let page = store.log(query).await.unwrap();
+            all.extend(page.items.into_iter().map(|item| match item {
+                LogItem::Event(logged) => (logged.session, logged.event),
+                LogItem::Gap { from, to } => panic!("{from} to {to} are gone"),
+            }));
+            query.from = page.next;
+            if page.next > page.end.last {
+                break;
+            }
+        }
+        for (place, (seen, stored)) in self.seen.iter().zip(&all).enumerate() {
+            if seen != stored {
+                wrong.push(format!("a follower is given {seen:?} at {place}, and not {stored:?}"));
+            }
+        }
+        if self.seen.len() > all.len() {
+            wrong.push(format!("a follower is given {} of {}", self.seen.len(), all.len()));
+        }
+        let mut logs: BTreeMap<SessionId, Vec<&EventRecord>> = BTreeMap::new();
+        for (session, event) in &all {
+            logs.entry(*session).or_default().push(event);
+        }
+        for (session, found) in found {
+            let logged = logs.remove(session).unwrap_or_default();
+            if !logged.into_iter().eq(&found.log) {
+                wrong.push(format!("session {session}: the log of all sessions has another log"));
+            }
+        }
+        wrong
+    }
+}

@@ -143,6 +143,26 @@ pub enum Cause {
 }
 
 impl Cause {
+    /// Every cause.
+    pub const ALL: [Self; 16] = [
+        Self::Asked,
+        Self::SlotFree,
+        Self::InputArrived,
+        Self::Restarted,
+        Self::Recovered,
+        Self::Returned,
+        Self::IdleTimeout,
+        Self::Silence,
+        Self::PausedTimeout,
+        Self::PendingTimeout,
+        Self::Shutdown,
+        Self::Interrupted,
+        Self::RestartsExhausted,
+        Self::SuspectedOfCrashes,
+        Self::Workload,
+        Self::RunGone,
+    ];
+
     /// The name used in logs and formats.
     pub const fn as_str(self) -> &'static str {
         match self {

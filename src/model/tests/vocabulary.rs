@@ -3,6 +3,7 @@ use std::{fmt::Debug, str::FromStr};
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::model::{
+    event::Cause,
     state::State,
     vocabulary::{JobStatus, ProgramStatus, SessionStatus, UnknownWord},
 };
@@ -40,4 +41,31 @@ fn a_word_that_is_not_known_is_refused_with_those_that_are() {
     let refused = "active".parse::<JobStatus>().expect_err("it has capitals");
     let expected = "\"active\" is none of ACTIVE, SUSPENDED, STOPPED, COMPLETED, ERROR";
     assert_eq!(refused.to_string(), expected);
+}
+
+/// Each is made from the one before, so that a new one does not compile until it has its place.
+#[test]
+fn every_cause_is_listed() {
+    let next = |cause: &Cause| {
+        Some(match cause {
+            Cause::Asked => Cause::SlotFree,
+            Cause::SlotFree => Cause::InputArrived,
+            Cause::InputArrived => Cause::Restarted,
+            Cause::Restarted => Cause::Recovered,
+            Cause::Recovered => Cause::Returned,
+            Cause::Returned => Cause::IdleTimeout,
+            Cause::IdleTimeout => Cause::Silence,
+            Cause::Silence => Cause::PausedTimeout,
+            Cause::PausedTimeout => Cause::PendingTimeout,
+            Cause::PendingTimeout => Cause::Shutdown,
+            Cause::Shutdown => Cause::Interrupted,
+            Cause::Interrupted => Cause::RestartsExhausted,
+            Cause::RestartsExhausted => Cause::SuspectedOfCrashes,
+            Cause::SuspectedOfCrashes => Cause::Workload,
+            Cause::Workload => Cause::RunGone,
+            Cause::RunGone => return None,
+        })
+    };
+    let all: Vec<_> = std::iter::successors(Some(Cause::Asked), next).collect();
+    assert_eq!(all, Cause::ALL);
 }

@@ -19,6 +19,7 @@ use crate::{
     },
     store::{Guarded, Store, StoreError},
     supervisor::Supervisor,
+    telemetry::Meters,
     workload::{Workload, erased::Registry, threads::Threads},
 };
 
@@ -158,7 +159,9 @@ impl Builder {
         let opened = self.store.begin(generation).await?;
         let clock = Clock::new(opened.supervised, self.wall);
         let store = StoreCell::new(self.store);
-        let (checkpointer, serve) = Checkpointer::new(store.clone(), generation, clock.clone());
+        let meters = Meters::begin();
+        let (checkpointer, serve) =
+            Checkpointer::new(store.clone(), generation, clock.clone(), meters.clone());
         let threads = Arc::new(Threads::default());
         let (watchdog, answers) = Watchdog::start(Arc::clone(&threads), clock.clone());
         let runtime = tokio::runtime::Handle::current();
@@ -176,12 +179,13 @@ impl Builder {
             runtime,
             threads,
             watchdog,
+            meters,
             seed: self.seed.unwrap_or_else(|| fastrand::u64(..)),
         }));
         let sentinel = core.clock.clone();
         core.keep_engine(tokio::spawn(serve).abort_handle());
         core.keep_engine(tokio::spawn(sentinel.run()).abort_handle());
-        let alarms = core.alarms.clone().run(core.clock.clone());
+        let alarms = core.alarms.clone().run(core.clock.clone(), core.meters.clone());
         core.keep_engine(tokio::spawn(alarms).abort_handle());
         core.keep_engine(tokio::spawn(answers).abort_handle());
         let (done, recovered) = watch::channel(None);

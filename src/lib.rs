@@ -297,7 +297,8 @@
 //! # Features
 //!
 //! `sled` (default): the durable `SledStore`, and export, import and repair of stores. `signals`
-//! (default): `Supervisor::run_until_signal`. `process`: programs as sessions, on Linux and macOS. `testing`: the module `testing`, for dev-dependencies, with
+//! (default): `Supervisor::run_until_signal`. `process`: programs as sessions, on Linux and macOS. `metrics`: counts and
+//! measures through the `metrics` facade, see the module `metrics`. `testing`: the module `testing`, for dev-dependencies, with
 //! what tests of workloads and stores are made of. Without any, the library has no store that outlives
 //! its process but yours. `panic = "abort"` does not compile.
 
@@ -323,6 +324,9 @@ mod groups;
 mod health;
 mod lineage;
 mod log;
+#[cfg(feature = "metrics")]
+#[doc = include_str!("../docs/METRICS.md")]
+pub mod metrics {}
 mod model;
 mod policy;
 #[cfg(feature = "process")]

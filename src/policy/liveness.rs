@@ -35,17 +35,28 @@ pub(crate) fn verdict(
     heartbeat_timeout: Limit,
     idle_timeout: Limit,
 ) -> Verdict {
-    let (since, limit, past) = match doing {
-        Doing::Awaiting => return Verdict::Alive { until: None },
-        Doing::Working { last_sign } => (last_sign, heartbeat_timeout, Verdict::Silent),
-        Doing::Busy { until } => (until, heartbeat_timeout, Verdict::Silent),
-        Doing::Resting { since } => (since, idle_timeout, Verdict::Idle),
-    };
-    match limit {
-        Limit::Never => Verdict::Alive { until: None },
-        Limit::After(limit) => {
-            let deadline = since.after(limit);
-            if now >= deadline { past } else { Verdict::Alive { until: Some(deadline) } }
-        }
+    let until = deadline(doing, heartbeat_timeout, idle_timeout);
+    if until.is_none_or(|until| now < until) {
+        return Verdict::Alive { until };
     }
+    match doing {
+        Doing::Resting { .. } => Verdict::Idle,
+        Doing::Working { .. } | Doing::Busy { .. } | Doing::Awaiting => Verdict::Silent,
+    }
+}
+
+/// When a run is past its limit; never, if it has none.
+#[must_use]
+pub(crate) fn deadline(
+    doing: Doing,
+    heartbeat_timeout: Limit,
+    idle_timeout: Limit,
+) -> Option<WorkerTime> {
+    let (since, limit) = match doing {
+        Doing::Awaiting => return None,
+        Doing::Working { last_sign } => (last_sign, heartbeat_timeout),
+        Doing::Busy { until } => (until, heartbeat_timeout),
+        Doing::Resting { since } => (since, idle_timeout),
+    };
+    limit.duration().map(|limit| since.after(limit))
 }

@@ -7,6 +7,7 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use tokio::sync::Notify;
@@ -15,12 +16,12 @@ use super::{live::Live, session::Message};
 use crate::{
     clock::Clock,
     faults::{self, Bug},
-    model::time::WorkerTime,
+    model::{event::Cause, time::WorkerTime},
     policy::{
         Policy,
-        liveness::{self, Verdict},
+        liveness::{self, Doing, Verdict},
     },
-    telemetry,
+    telemetry::{self, Meters},
     workload::Ask,
 };
 
@@ -121,10 +122,10 @@ impl Alarms {
     }
 
     /// Rings for as long as it is polled.
-    pub(crate) async fn run(self, clock: Clock) {
+    pub(crate) async fn run(self, clock: Clock, meters: Meters) {
         let mut called = VecDeque::new();
         loop {
-            self.call(clock.worker(), &mut called);
+            self.call(clock.worker(), &meters, &mut called);
             for live in called.drain(..called.len().min(AT_ONCE)) {
                 ring(&live);
             }
@@ -138,7 +139,7 @@ impl Alarms {
 
     /// Takes all that are due, and calls those silent that are. Only when that is said of all of them
     /// their runs are cancelled, which wakes tasks that want the same cores.
-    fn call(&self, now: WorkerTime, called: &mut VecDeque<Arc<Live>>) {
+    fn call(&self, now: WorkerTime, meters: &Meters, called: &mut VecDeque<Arc<Live>>) {
         let due = {
             let mut due = self.lock();
             let later = due.by_time.split_off(&(now, u64::MAX));
@@ -146,7 +147,9 @@ impl Alarms {
         };
         let mut silent = Vec::new();
         for Watched { live, policy } in due.into_values() {
-            if verdict(now, &live, &policy) == Verdict::Silent && live.call_silent() {
+            let doing = live.run().doing();
+            if judge(now, doing, &policy) == Verdict::Silent && live.call_silent() {
+                meters.expired(Cause::Silence, lateness(now, doing, &policy));
                 telemetry::called_silent(live.run().session());
                 silent.push(Arc::clone(&live));
             }
@@ -185,6 +188,15 @@ fn ring(live: &Live) {
 
 /// What a run's signs say of it.
 pub(crate) fn verdict(now: WorkerTime, live: &Live, policy: &Policy) -> Verdict {
-    let doing = live.run().doing();
+    judge(now, live.run().doing(), policy)
+}
+
+fn judge(now: WorkerTime, doing: Doing, policy: &Policy) -> Verdict {
     liveness::verdict(now, doing, policy.heartbeat_timeout(), policy.idle_timeout())
+}
+
+/// How long a run is past its limit that was judged so.
+pub(crate) fn lateness(now: WorkerTime, doing: Doing, policy: &Policy) -> Duration {
+    let deadline = liveness::deadline(doing, policy.heartbeat_timeout(), policy.idle_timeout());
+    deadline.map_or(Duration::ZERO, |deadline| now.since(deadline))
 }

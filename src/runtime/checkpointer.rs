@@ -26,7 +26,7 @@ use crate::{
     faults::{self, Bug, Point},
     model::{ids::WorkerGeneration, step::StoredStep},
     store::{Batch, Commit, Refusal, StoreError},
-    telemetry,
+    telemetry::{self, Meters, Stamp},
 };
 
 /// The most commits of one batch.
@@ -61,6 +61,7 @@ struct Job {
     commit: Arc<Commit>,
     on_answer: OnAnswer,
     told: bool,
+    handed_in: Stamp,
 }
 
 enum Message {
@@ -105,6 +106,7 @@ impl Checkpointer {
         store: StoreCell,
         generation: WorkerGeneration,
         clock: Clock,
+        meters: Meters,
     ) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let (jobs, inbox) = mpsc::unbounded_channel();
         let health = Arc::new(Health::default());
@@ -119,13 +121,14 @@ impl Checkpointer {
             commits: 0,
             bytes: 0,
             health: health_of_task,
+            meters,
         };
         (Self { jobs, health }, task.run())
     }
 
     /// Hands a commit in. Where the worker has ended, nothing answers.
     pub(crate) fn submit(&self, commit: Arc<Commit>, on_answer: OnAnswer) {
-        let job = Job { commit, on_answer, told: false };
+        let job = Job { commit, on_answer, told: false, handed_in: Stamp::now() };
         let _ = self.jobs.send(Message::Commit(job));
     }
 
@@ -155,6 +158,7 @@ struct Task {
     commits: usize,
     bytes: usize,
     health: Arc<Health>,
+    meters: Meters,
 }
 
 /// What goes out together.
@@ -262,21 +266,25 @@ impl Task {
     /// Answers all who wait for a group, and everybody that the store is well.
     fn finish(&self, group: Group, answers: Vec<Result<(), Refusal>>) {
         self.health.set(None);
-        Self::answer(group.jobs, answers);
+        self.answer(group.jobs, answers);
         for done in group.flushes {
             // Whoever waited for it may be gone.
             let _ = done.send(());
         }
     }
 
-    fn answer(jobs: Vec<Job>, mut answers: Vec<Result<(), Refusal>>) {
+    fn answer(&self, jobs: Vec<Job>, mut answers: Vec<Result<(), Refusal>>) {
+        self.meters.batch(jobs.len());
         faults::reach(Point::AfterAnswer);
         if faults::planted(Bug::MixAnswersUp) {
             answers.reverse();
         }
         for (mut job, answer) in jobs.into_iter().zip(answers) {
             (job.on_answer)(match answer {
-                Ok(()) => Answer::Done,
+                Ok(()) => {
+                    self.meters.committed(&job.commit, job.handed_in);
+                    Answer::Done
+                }
                 Err(refusal) => Answer::Refused(refusal),
             });
         }
@@ -290,6 +298,7 @@ impl Task {
         loop {
             attempt = attempt.saturating_add(1);
             telemetry::store_failed(&*error, attempt);
+            self.meters.store_failed();
             self.health.set(Some(Arc::clone(&error)));
             failed.delay(&error);
             self.gather(&mut failed, &error).await?;
@@ -320,8 +329,11 @@ impl Task {
             self.take_off(&group);
             failed.flushes.extend(group.flushes);
             match answers? {
-                Ok(answers) => Self::answer(group.jobs, answers),
-                Err(_) => failed.jobs.extend(group.jobs),
+                Ok(answers) => self.answer(group.jobs, answers),
+                Err(_) => {
+                    self.meters.store_failed();
+                    failed.jobs.extend(group.jobs);
+                }
             }
         }
         failed.delay(error);

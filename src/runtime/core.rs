@@ -36,7 +36,7 @@ use crate::{
     },
     policy::{Policy, RecoverWhat},
     store::{Store, StoreError},
-    telemetry,
+    telemetry::{self, Meters},
     workload::{erased::Registry, threads::Threads},
 };
 
@@ -69,6 +69,7 @@ pub(crate) struct Core {
     /// The threads that call the code of users.
     pub(crate) threads: Arc<Threads>,
     pub(crate) watchdog: Watchdog,
+    pub(crate) meters: Meters,
     /// When a shutdown cancels whoever has not yielded.
     pub(crate) cancels_at: OnceLock<WorkerTime>,
     store: StoreCell,
@@ -112,6 +113,7 @@ pub(crate) struct Parts {
     pub(crate) workloads: tokio::runtime::Handle,
     pub(crate) threads: Arc<Threads>,
     pub(crate) watchdog: Watchdog,
+    pub(crate) meters: Meters,
     pub(crate) seed: u64,
 }
 
@@ -137,6 +139,7 @@ impl Core {
             workloads: parts.workloads,
             threads: parts.threads,
             watchdog: parts.watchdog,
+            meters: parts.meters,
             life: watch::channel(Life::Running).0,
             cancels_at: OnceLock::new(),
             store: parts.store,
@@ -260,6 +263,10 @@ impl Core {
 
     /// An actor has come to its end.
     pub(crate) fn settled(&self, live: &Live, settlement: Option<Settlement>) {
+        // A stop may have to wait until what the run left is closed.
+        if settlement.as_ref().is_none_or(|left| left.record.state() != State::Stopping) {
+            self.meters.withdrawn(live.run().session());
+        }
         if let Some(settlement) = settlement {
             live.leave(settlement);
         }
@@ -324,6 +331,7 @@ impl Core {
         self.hub.close();
         self.tail.close();
         self.watchdog.stop();
+        self.meters.end();
         // Not closed, only let go of: with the tasks that end now, its last user is gone. A store
         // that lives on elsewhere may have its next user already.
         drop(self.release_store());

@@ -14,6 +14,7 @@ use crate::{
         record::{SessionRecord, SnapshotRef, StoredInput},
     },
     store::StoreError,
+    telemetry::Stamp,
 };
 
 /// A place under `max_active`.
@@ -31,7 +32,7 @@ pub(crate) enum Op {
     /// Go on.
     Resume { place: Option<Place>, reply: Reply<(), SessionError> },
     /// Stop; the grace is the policy's unless it is given.
-    Stop { grace: Option<Duration>, reply: Reply<StopAccepted, SessionError> },
+    Stop { grace: Option<Duration>, reply: Reply<StopAccepted, SessionError>, asked: Stamp },
     /// End well, by a caller's word.
     Complete { reason: Option<String>, reply: Reply<(), SessionError> },
     /// End badly, by a caller's word.

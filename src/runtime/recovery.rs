@@ -57,16 +57,17 @@ pub struct RecoveryReport {
 pub(crate) async fn survey(core: &Core) -> Result<Work, StoreError> {
     let store = core.store()?;
     let mut work = Work { damaged: store.damaged().await?, ..Work::default() };
+    let mut states = vec![State::Active, State::Stopping, State::Paused];
+    if cfg!(feature = "metrics") {
+        // They need nothing now, and are counted.
+        states.push(State::Pending);
+    }
     let mut after = None;
     loop {
-        let query = Query {
-            states: vec![State::Active, State::Stopping, State::Paused],
-            after,
-            limit: PAGE,
-            ..Query::default()
-        };
+        let query = Query { states: states.clone(), after, limit: PAGE, ..Query::default() };
         let page = store.list(query).await?;
         for record in &page.records {
+            core.meters.found(record.state());
             let registered = core.registry.get(&record.kind).is_some();
             let lost = |worker| core.is_lost(worker);
             match recovery::plan(record, core.recover, registered, lost) {

@@ -34,6 +34,7 @@ use crate::{
     },
     status::{Settled, Status},
     store::{AcceptedInput, StoreError},
+    telemetry::Stamp,
     workload::{
         Workload, erased,
         threads::{CodeOwner, Entered, UserCode},
@@ -231,7 +232,8 @@ impl Session {
     }
 
     async fn stop_in(&self, grace: Option<Duration>) -> Result<StopTicket, SessionError> {
-        let accepted = self.ask(|reply| Op::Stop { grace, reply }).await?;
+        let asked = Stamp::now();
+        let accepted = self.ask(|reply| Op::Stop { grace, reply, asked }).await?;
         Ok(StopTicket { session: self.clone(), run: accepted.run })
     }
 

@@ -12,6 +12,8 @@ mod damage;
 mod guarantees;
 mod hostile;
 mod lifecycle;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod model;
 mod oracle;
 mod planted;

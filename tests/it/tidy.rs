@@ -53,6 +53,7 @@ const RULES: &[(Find, Place, &str)] = &[
     (Crate("sled"),              Only(&["src/store/sled", OUTSIDE]),     "only the sled store knows sled; our own module is self::sled"),
     (Crate("axum"),              Only(&["src/http", OUTSIDE]),           "an adapter's crate stays in its adapter"),
     (Crate("rustix"),            Only(&["src/process", OUTSIDE]),        "an adapter's crate stays in its adapter"),
+    (Crate("metrics"),           Only(&["src/telemetry", OUTSIDE]),      "every name of a metric is in one place"),
     (Crate("procfs"),            Only(&["src/process/os", OUTSIDE]),     "what differs between the systems is in one place"),
     (Crate("pty_process"),       Only(&["src/process", OUTSIDE]),        "an adapter's crate stays in its adapter"),
     (Crate("tokio"),             NotIn(GROUND),                          "the ground floor has no tasks and no timers"),

@@ -4,7 +4,10 @@ use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use super::{Commit, Job, MAX_BATCH, MAX_BATCH_BYTES, Message, batch_end};
-use crate::model::{ids::WorkerGeneration, record::StoredInput};
+use crate::{
+    model::{ids::WorkerGeneration, record::StoredInput},
+    telemetry::Stamp,
+};
 
 /// A commit with a snapshot and inputs of so many bytes.
 fn commit(snapshot: Option<usize>, inputs: &[usize]) -> Message {
@@ -30,7 +33,12 @@ fn commit(snapshot: Option<usize>, inputs: &[usize]) -> Message {
         steps: Vec::new(),
         snapshot: snapshot.map(|bytes| vec![0; bytes].into()),
     };
-    Message::Commit(Job { commit: Arc::new(commit), on_answer: Box::new(|_| ()), told: false })
+    Message::Commit(Job {
+        commit: Arc::new(commit),
+        on_answer: Box::new(|_| ()),
+        told: false,
+        handed_in: Stamp::now(),
+    })
 }
 
 fn flush() -> Message {

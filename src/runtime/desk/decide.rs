@@ -17,7 +17,7 @@ use crate::{
         error::SessionError,
         op::{NewSession, Op, Place, TakenIds, Woken},
     },
-    telemetry,
+    telemetry::{self, Stamp},
 };
 
 /// The decisions about one batch of requests.
@@ -124,10 +124,10 @@ impl<'a> Desk<'a> {
                 };
                 Decided::Resume { reply: reply.begin(), answer }
             }
-            Op::Stop { grace, reply } => {
-                let answer = self.stop();
+            Op::Stop { grace, reply, asked } => {
+                let answer = self.stop(asked);
                 self.supersede_resumes("stop", &answer);
-                Decided::Stop { grace, reply: reply.begin(), answer }
+                Decided::Stop { grace, reply: reply.begin(), answer, asked }
             }
             Op::Complete { reason, reply } => {
                 let answer = self.with_draft(|draft| draft.complete(Cause::Asked, reason.clone()));
@@ -275,12 +275,27 @@ impl<'a> Desk<'a> {
 
     fn pause(&mut self) -> Result<(), SessionError> {
         let policy = Arc::clone(&self.policy);
-        self.with_draft(|draft| draft.pause(PauseCause::Asked, Cause::Asked, None, &policy))
+        let moves = self.draft.as_ref().is_some_and(|draft| draft.state() != State::Paused);
+        let paused =
+            self.with_draft(|draft| draft.pause(PauseCause::Asked, Cause::Asked, None, &policy));
+        if moves && paused.is_ok() {
+            self.core.meters.asked_to_pause(self.session, Stamp::now());
+        }
+        paused
     }
 
-    fn stop(&mut self) -> Result<(), SessionError> {
+    fn stop(&mut self, asked: Stamp) -> Result<(), SessionError> {
         let holds = self.core.kept.has(self.session);
-        self.with_draft(|draft| match draft.state() {
+        let first = self.draft.as_ref().is_some_and(|draft| match draft.state() {
+            State::Stopping | State::Stopped => false,
+            State::Pending
+            | State::Active
+            | State::Paused
+            | State::Completed
+            | State::Failed
+            | State::Expired => true,
+        });
+        let stopped = self.with_draft(|draft| match draft.state() {
             State::Paused if holds => draft.stop_held(),
             // It waits between two runs, of which the next has not taken it yet.
             State::Active if holds => draft.stop(RunAlive::Yes),
@@ -293,7 +308,11 @@ impl<'a> Desk<'a> {
             | State::Completed
             | State::Failed
             | State::Expired => draft.stop(RunAlive::No),
-        })
+        });
+        if first && stopped.is_ok() {
+            self.core.meters.asked_to_stop(self.session, asked);
+        }
+        stopped
     }
 
     fn shut_down(&mut self) {
@@ -307,6 +326,7 @@ impl<'a> Desk<'a> {
                 // It was to begin, and never did.
                 draft.end_run(run, RunEnd::Cancelled);
             }
+            self.core.meters.asked_to_pause(self.session, Stamp::now());
             let paused = draft.pause(PauseCause::Shutdown, Cause::Shutdown, None, &policy);
             debug_assert!(paused.is_ok(), "an active session can be paused");
         }

@@ -14,6 +14,7 @@ use crate::{
         },
     },
     store::StoreError,
+    telemetry::Stamp,
 };
 
 /// It is carried out when the commit is durable, or decided again if the commit is refused.
@@ -36,6 +37,7 @@ pub(super) enum Decided {
         grace: Option<Duration>,
         reply: Reply<StopAccepted, SessionError>,
         answer: Result<(), SessionError>,
+        asked: Stamp,
     },
     Complete {
         reason: Option<String>,
@@ -79,7 +81,7 @@ impl Decided {
             Self::Send { input, reply, .. } => Op::Send { input, reply },
             Self::Pause { reply, .. } => Op::Pause { reply },
             Self::Resume { reply, .. } => Op::Resume { place: None, reply },
-            Self::Stop { grace, reply, .. } => Op::Stop { grace, reply },
+            Self::Stop { grace, reply, asked, .. } => Op::Stop { grace, reply, asked },
             Self::Complete { reason, reply, .. } => Op::Complete { reason, reply },
             Self::Fail { reason, reply, .. } => Op::Fail { reason, reply },
             Self::Annotate { change, reply, .. } => Op::Annotate { change, reply },

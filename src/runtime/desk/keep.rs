@@ -33,7 +33,7 @@ impl Desk<'_> {
     pub(super) fn time_out(&mut self) {
         let now = self.core.clock.supervised();
         if let Some(draft) = &mut self.draft
-            && draft.record().waits_until().is_some_and(|until| until <= now)
+            && let Some(until) = draft.record().waits_until().filter(|until| *until <= now)
         {
             let cause = match draft.state() {
                 State::Pending => Cause::PendingTimeout,
@@ -47,6 +47,7 @@ impl Desk<'_> {
             };
             let expired = draft.expire(cause, None);
             debug_assert!(expired.is_ok(), "what waits can expire");
+            self.core.meters.expired(cause, now.since(until));
         }
     }
 

@@ -288,6 +288,7 @@ async fn refused(
     decided: Vec<Decided>,
     taken: &mut TakenIds,
 ) -> Vec<Op> {
+    core.meters.withdrawn(session);
     if refusal == Refusal::GenerationEnded {
         // Replies are dropped, and say that nothing is known.
         core.taken_over();

@@ -14,6 +14,7 @@ use crate::{
         ladder::Ladder,
         op::{Reply, Rested},
     },
+    telemetry::Stamp,
     workload::{Ask, YieldReason, YieldRequest, erased::Driven},
 };
 
@@ -24,7 +25,11 @@ impl Session {
         }
         self.pausers.push(reply.begin());
         match &mut self.intent {
-            Intent::Pause { cause } => *cause = PauseCause::Asked,
+            Intent::Pause { cause: PauseCause::Asked } => {}
+            Intent::Pause { cause } => {
+                *cause = PauseCause::Asked;
+                self.core.meters.asked_to_pause(self.record.id, Stamp::now());
+            }
             Intent::Silence(_) => {}
             Intent::Run => {
                 let grace = self.policy.pause_grace();
@@ -35,6 +40,7 @@ impl Session {
 
     pub(super) fn pause_for(&mut self, cause: PauseCause, reason: YieldReason, grace: Duration) {
         self.intent = Intent::Pause { cause };
+        self.core.meters.asked_to_pause(self.record.id, Stamp::now());
         self.show_pausing(true);
         self.ask(reason, grace);
     }
@@ -62,6 +68,7 @@ impl Session {
                 }
                 self.intent = Intent::Run;
                 self.recalled = true;
+                self.core.meters.pause_withdrawn(self.record.id);
                 self.show_pausing(false);
                 if self.ladder.withdraw() {
                     self.watch();

@@ -105,8 +105,9 @@ impl Session {
                 let answer = draft.accept(&input, &self.taken, &self.policy);
                 Decided::Send { input, reply: reply.begin(), answer }
             }
-            Task::Stop { grace, reply } => {
-                let answer = if draft.state() == State::Stopping {
+            Task::Stop { grace, reply, asked } => {
+                let first = draft.state() != State::Stopping;
+                let answer = if !first {
                     Ok(())
                 } else if faults::planted(Bug::StopBeforeRunIsGone) {
                     draft.stop(RunAlive::No)
@@ -116,7 +117,10 @@ impl Session {
                 let answer = answer
                     .map(|()| StopAccepted { run: Some(self.run()) })
                     .map_err(SessionError::from);
-                Decided::Stop { grace, reply: reply.begin(), answer }
+                if first && answer.is_ok() {
+                    self.core.meters.asked_to_stop(self.record.id, asked);
+                }
+                Decided::Stop { grace, reply: reply.begin(), answer, asked }
             }
             Task::Complete { reason, reply } => {
                 let answer = draft.complete(Cause::Asked, reason.clone()).map_err(Into::into);
@@ -342,7 +346,7 @@ impl Session {
         for decided in decided {
             match decided {
                 Decided::Send { reply, answer, .. } => reply.send(answer),
-                Decided::Stop { grace, reply, answer } => {
+                Decided::Stop { grace, reply, answer, .. } => {
                     if answer.is_ok() {
                         self.supersede_pausers("stop");
                         self.live.show_pausing(false);

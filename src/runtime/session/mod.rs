@@ -273,7 +273,9 @@ impl Session {
     fn on_op(&mut self, op: Op) {
         match op {
             Op::Send { input, reply } => self.queue.push_back(Task::Send { input, reply }),
-            Op::Stop { grace, reply } => self.queue.push_back(Task::Stop { grace, reply }),
+            Op::Stop { grace, reply, asked } => {
+                self.queue.push_back(Task::Stop { grace, reply, asked });
+            }
             Op::Complete { reason, reply } => {
                 self.queue.push_back(Task::Complete { reason, reply });
             }

@@ -10,6 +10,7 @@ use crate::{
         error::{SendError, SessionError},
         op::{Accepted, Annotation, NewInput, Op, Reply, Rested, StopAccepted},
     },
+    telemetry::Stamp,
     workload::{self, Fenced, RunError, StepChange, erased::Driven},
 };
 
@@ -23,6 +24,7 @@ pub(super) enum Task {
     Stop {
         grace: Option<Duration>,
         reply: Reply<StopAccepted, SessionError>,
+        asked: Stamp,
     },
     Complete {
         reason: Option<String>,
@@ -72,7 +74,7 @@ impl Task {
     pub(super) fn into_op(self) -> Option<Op> {
         match self {
             Self::Send { input, reply } => Some(Op::Send { input, reply }),
-            Self::Stop { grace, reply } => Some(Op::Stop { grace, reply }),
+            Self::Stop { grace, reply, asked } => Some(Op::Stop { grace, reply, asked }),
             Self::Complete { reason, reply } => Some(Op::Complete { reason, reply }),
             Self::Fail { reason, reply } => Some(Op::Fail { reason, reply }),
             Self::Annotate { change, reply } => Some(Op::Annotate { change, reply }),
@@ -142,6 +144,7 @@ pub(super) enum Decided {
         grace: Option<Duration>,
         reply: Reply<StopAccepted, SessionError>,
         answer: Result<StopAccepted, SessionError>,
+        asked: Stamp,
     },
     Unit {
         task: UnitTask,
@@ -179,7 +182,7 @@ impl Decided {
     pub(super) fn undo(self) -> Task {
         match self {
             Self::Send { input, reply, .. } => Task::Send { input, reply },
-            Self::Stop { grace, reply, .. } => Task::Stop { grace, reply },
+            Self::Stop { grace, reply, asked, .. } => Task::Stop { grace, reply, asked },
             Self::Unit { task: UnitTask::Complete { reason, reply }, .. } => {
                 Task::Complete { reason, reply }
             }

@@ -12,7 +12,7 @@ use crate::{
     },
     policy::{Limit, OnIdle, OnSilence, liveness, recovery::PROVEN_AFTER},
     runtime::{
-        alarms::verdict,
+        alarms::{lateness, verdict},
         ladder::{Ladder, Rung},
     },
     telemetry,
@@ -54,7 +54,7 @@ impl Session {
                 liveness::Verdict::Silent => self.on_silence(),
                 // What is on its way may be an input.
                 liveness::Verdict::Idle if self.is_committing() => {}
-                liveness::Verdict::Idle => self.on_idle(),
+                liveness::Verdict::Idle => self.on_idle(now),
             }
         }
     }
@@ -65,6 +65,7 @@ impl Session {
         // Its alarm has said so, unless it was found here.
         if !self.live.is_silent() {
             telemetry::called_silent(self.record.id);
+            self.note_expiry(Cause::Silence, self.core.clock.worker());
         }
         let limit = self.policy.heartbeat_timeout();
         let reason = format!("no sign of life for {limit}");
@@ -75,7 +76,12 @@ impl Session {
         self.cancel();
     }
 
-    pub(super) fn on_idle(&mut self) {
+    fn note_expiry(&self, cause: Cause, now: WorkerTime) {
+        let late = lateness(now, self.live.run().doing(), &self.policy);
+        self.core.meters.expired(cause, late);
+    }
+
+    pub(super) fn on_idle(&mut self, now: WorkerTime) {
         match self.policy.on_idle() {
             OnIdle::Pause => {
                 let grace = self.policy.pause_grace();
@@ -83,6 +89,7 @@ impl Session {
             }
             OnIdle::Expire => {
                 self.fenced = true;
+                self.note_expiry(Cause::IdleTimeout, now);
                 let reason = format!("nothing to do for {}", self.policy.idle_timeout());
                 self.queue.push_back(Task::Expire { cause: Cause::IdleTimeout, reason });
                 self.cancel();

@@ -18,6 +18,7 @@ use crate::{
         store_cell::StoreCell,
     },
     store::{Commit, MemoryStore, Store},
+    telemetry::Meters,
 };
 
 const AT: &str = "2026-01-01T00:00:00Z";
@@ -60,7 +61,7 @@ impl Scene {
         store.begin(generation()).await.expect("a new store");
         let cell = StoreCell::new(Arc::new(store.clone()));
         let clock = Clock::new(SupervisedTime::default(), Wall::default());
-        let (checkpointer, serve) = Checkpointer::new(cell, generation(), clock);
+        let (checkpointer, serve) = Checkpointer::new(cell, generation(), clock, Meters::begin());
         tokio::spawn(serve);
         let (answers, answered) = mpsc::unbounded_channel();
         (Self { store, checkpointer, answers }, answered)

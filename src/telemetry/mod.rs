@@ -1,4 +1,4 @@
-//! Every name that shows in traces, and the lines that are written with them.
+//! Every name that shows in traces and metrics, and what is written with them.
 
 use std::time::Duration;
 
@@ -12,6 +12,14 @@ use crate::model::{
 #[cfg(feature = "process")]
 use crate::workload::Run;
 use crate::workload::{panics::Mishap, threads::CodeOwner};
+
+#[cfg(feature = "metrics")]
+mod metrics;
+#[cfg(not(feature = "metrics"))]
+#[path = "no_metrics.rs"]
+mod metrics;
+
+pub(crate) use self::metrics::{Meters, Stamp};
 
 /// The target of every span and line.
 pub(crate) const TARGET: &str = "sessionkeeper";

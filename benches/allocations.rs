@@ -12,9 +12,9 @@ use std::{
 
 use anyhow::{Context as _, ensure};
 use sessionkeeper::{
-    Context, Event, EventRecord, InputId, Lane, Outcome, Run, SessionHandle, SessionId,
-    SessionRecord, Start, StoredInput, StoredStep, SupervisedTime, Supervisor, Turn,
-    WorkerGeneration, Workload, WorkloadError,
+    Context, Event, EventRecord, InputId, Lane, LaneTime, Outcome, Run, SessionHandle, SessionId,
+    SessionRecord, Start, StoredInput, StoredStep, Supervisor, Turn, WorkerGeneration, Workload,
+    WorkloadError,
     store::{
         AcceptedInput, Batch, Damage, Due, Key, LogPage, LogQuery, Opened, Page, Query, Refusal,
         Store, StoreFuture,
@@ -233,7 +233,7 @@ impl Store for KeepsNothing {
         nothing()
     }
 
-    fn due(&self, _: Lane, _: SupervisedTime, _: usize) -> StoreFuture<'_, Vec<Due>> {
+    fn due(&self, _: Lane, _: LaneTime, _: usize) -> StoreFuture<'_, Vec<Due>> {
         nothing()
     }
 

@@ -16,7 +16,8 @@ use crate::{
     faults::{self, Bug},
     model::{
         ids::{RunId, SessionId},
-        time::{SupervisedTime, Timestamp, WorkerTime},
+        record::Lane,
+        time::{LaneTime, SupervisedTime, Timestamp, WorkerTime},
     },
 };
 
@@ -81,9 +82,22 @@ impl Clock {
         self.inner.supervised.after(Duration::from_millis(self.worker().as_millis()))
     }
 
+    /// Now, in the time of a lane.
+    pub(crate) fn now_in(&self, lane: Lane) -> LaneTime {
+        match lane {
+            Lane::Ready | Lane::Timeout => self.supervised().into(),
+            Lane::Alarm => self.wall().into(),
+        }
+    }
+
     /// Wall-clock time, in whole milliseconds.
     pub(crate) fn wall(&self) -> Timestamp {
         self.inner.wall.now()
+    }
+
+    /// Sleeps for a span, by tokio's clock.
+    pub(crate) async fn sleep(&self, span: Duration) {
+        tokio::time::sleep(span.saturating_add(self.inner.wall.lateness())).await;
     }
 
     /// Sleeps until a moment of worker time.
@@ -95,7 +109,7 @@ impl Clock {
             if rest.is_zero() {
                 return;
             }
-            tokio::time::sleep(rest.saturating_add(self.inner.wall.lateness())).await;
+            self.sleep(rest).await;
         }
     }
 

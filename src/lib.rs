@@ -75,6 +75,7 @@
 //! | [`save_progress`](Context::save_progress) | is committed | stays in hand |
 //! | `Ok(Outcome::Completed)` | is committed | is covered; the session ends |
 //! | `Ok(Outcome::Yielded)` | is committed, if no input is in hand | is given to the next run |
+//! | `Ok(Outcome::SleepUntil(..))` | is committed, if no input is in hand | is given to the next run, after the [sleep](Outcome::sleep_until) |
 //! | an error, a panic, a cancel, a crash | goes back to the last commit | is given to the next run |
 //!
 //! State and covered inputs are one commit. So **the effect of an input on the state happens exactly
@@ -216,6 +217,7 @@
 //! | active | active, in a new run from its last commit (or paused as *interrupted*, by [`RecoverWhat`]) |
 //! | waiting out a backoff | the same, for what remains of it |
 //! | paused by the shutdown | active (or as it was, by [`RecoverWhat`]) |
+//! | asleep | asleep; active if its alarm is due, when there is a place |
 //! | paused for another reason, stopped, ended | as it was |
 //! | stopping | stopped |
 //! | pending | active, when there is a place |
@@ -366,10 +368,11 @@ pub use model::{
         EndedRun, Failures, InHand, Inbox, Lane, Runs, SessionRecord, SnapshotRef, StartRequest,
         StoredInput, Transition,
     },
+    sleep::{Alarm, Sleep, WhileAsleep},
     snapshot::{Codec, SNAPSHOT_FORMAT, SnapshotEnvelope, SnapshotError, SnapshotHeader},
     state::{InvalidTransition, PauseCause, Phase, Restarting, State, Trigger, transition},
     step::{StepProgress, StoredStep, Turn},
-    time::{SupervisedTime, Timestamp, WorkerTime},
+    time::{LaneTime, SupervisedTime, Timestamp, WorkerTime},
     usage::Usage,
     vocabulary,
 };

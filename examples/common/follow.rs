@@ -127,6 +127,7 @@ fn in_words(fact: &Lifecycle) -> Option<String> {
         }
         Lifecycle::Created { .. }
         | Lifecycle::PauseCauseChanged { .. }
+        | Lifecycle::FellAsleep(_)
         | Lifecycle::AbandonedRunReturned
         | Lifecycle::SnapshotFellBack { .. }
         | Lifecycle::ExternalIdSet { .. }

@@ -155,6 +155,18 @@ super::listed! {
         /// Noticed by `g7_a_limit_on_waiting_is_kept_from_the_moment_it_begins`; simulation.
         ForgetNewTimeout,
 
+        // Sleep.
+
+        /// An alarm that is set is not looked at (`runtime/core.rs`).
+        /// Noticed by `an_alarm_wakes_a_session_that_sleeps_and_costs_no_actor`.
+        ForgetNewAlarm,
+        /// The wall clock is read once for each alarm, and jumps go unnoticed (`runtime/agenda.rs`).
+        /// Noticed by `a_wall_clock_that_jumps_rings_an_alarm_soon_and_never_early`.
+        TrustWallClock,
+        /// Inputs that a run gave back wake it from its sleep (`runtime/session/flight.rs`).
+        /// Noticed by `an_input_wakes_a_sleeper_once_and_only_if_it_is_news`.
+        WakeForKnownInput,
+
         // Control.
 
         /// A session is stopped while its run is alive (G5, `runtime/session/flight.rs`).

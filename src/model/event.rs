@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     ids::{ExternalId, Kind, RunId},
     lineage::Forked,
+    sleep::Sleep,
     state::{PauseCause, State},
     time::{Timestamp, serialize_timestamp},
     usage::Usage,
@@ -73,6 +74,8 @@ pub enum Lifecycle {
         /// The cause from now on.
         to: PauseCause,
     },
+    /// The session sleeps, until then.
+    FellAsleep(Sleep),
     /// A run ended.
     RunEnded {
         /// How.
@@ -112,7 +115,7 @@ pub enum Cause {
     Asked,
     /// A place under `max_active` became free.
     SlotFree,
-    /// An input woke an idle session.
+    /// An input woke a session that was idle or slept.
     InputArrived,
     /// A failed run is replaced by a new one.
     Restarted,
@@ -120,6 +123,10 @@ pub enum Cause {
     Recovered,
     /// The workload returned while nobody had asked.
     Returned,
+    /// The workload went to sleep until an alarm.
+    FellAsleep,
+    /// The alarm of a session that slept has rung.
+    AlarmRang,
     /// Nothing to do for longer than `idle_timeout`.
     IdleTimeout,
     /// No sign of life for longer than `heartbeat_timeout`.
@@ -172,6 +179,8 @@ impl Cause {
             Self::Restarted => "restarted",
             Self::Recovered => "recovered",
             Self::Returned => "returned",
+            Self::FellAsleep => "fell_asleep",
+            Self::AlarmRang => "alarm_rang",
             Self::IdleTimeout => "idle_timeout",
             Self::Silence => "silence",
             Self::PausedTimeout => "paused_timeout",
@@ -197,7 +206,7 @@ impl fmt::Display for Cause {
 #[serde(tag = "how", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum RunEnd {
-    /// It returned `Outcome::Yielded`.
+    /// It returned `Outcome::Yielded` or `Outcome::SleepUntil`.
     Yielded,
     /// It returned `Outcome::Completed`.
     Completed,

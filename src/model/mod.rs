@@ -8,6 +8,7 @@ pub(crate) mod labels;
 pub(crate) mod lineage;
 pub(crate) mod log_cursor;
 pub(crate) mod record;
+pub(crate) mod sleep;
 pub(crate) mod snapshot;
 pub(crate) mod state;
 pub(crate) mod step;

@@ -9,9 +9,9 @@ use super::{
     ids::{ExternalId, Kind, Name, RunId, SessionId, StartKey, WorkerGeneration},
     labels::{Labels, Metadata},
     lineage::Links,
-    state::{Phase, State},
+    state::{PauseCause, Phase, State},
     step::Turn,
-    time::{SupervisedTime, Timestamp, serialize_timestamp},
+    time::{LaneTime, SupervisedTime, Timestamp, serialize_timestamp},
     usage::Usage,
 };
 use crate::{
@@ -139,13 +139,20 @@ impl SessionRecord {
     pub fn ready_since(&self) -> Option<SupervisedTime> {
         match &self.phase {
             Phase::Pending { since, .. } => Some(*since),
-            Phase::Paused { cause, since, .. }
-                if cause.woken_by_input() && self.inbox.waiting() > 0 =>
-            {
-                Some(*since)
+            Phase::Paused { cause, since, .. } => {
+                let waits = self.inbox.waiting() > 0;
+                let ready = match cause {
+                    PauseCause::AlarmRang => true,
+                    PauseCause::Idle => waits,
+                    PauseCause::Asleep(sleep) => waits && sleep.is_woken_by(self.inbox.accepted),
+                    PauseCause::Asked
+                    | PauseCause::Shutdown
+                    | PauseCause::Interrupted
+                    | PauseCause::Quarantined => false,
+                };
+                ready.then_some(*since)
             }
-            Phase::Paused { .. }
-            | Phase::Active { .. }
+            Phase::Active { .. }
             | Phase::Stopping { .. }
             | Phase::Stopped
             | Phase::Completed
@@ -168,11 +175,28 @@ impl SessionRecord {
         }
     }
 
+    /// When the alarm of a session that sleeps rings, by the wall clock: its due time in
+    /// [`Lane::Alarm`].
+    pub const fn sleeps_until(&self) -> Option<Timestamp> {
+        match &self.phase {
+            Phase::Paused { cause: PauseCause::Asleep(sleep), .. } => Some(sleep.until),
+            Phase::Pending { .. }
+            | Phase::Active { .. }
+            | Phase::Paused { .. }
+            | Phase::Stopping { .. }
+            | Phase::Stopped
+            | Phase::Completed
+            | Phase::Failed
+            | Phase::Expired => None,
+        }
+    }
+
     /// The due time of the session in a lane.
-    pub fn due(&self, lane: Lane) -> Option<SupervisedTime> {
+    pub fn due(&self, lane: Lane) -> Option<LaneTime> {
         match lane {
-            Lane::Ready => self.ready_since(),
-            Lane::Timeout => self.waits_until(),
+            Lane::Ready => self.ready_since().map(Into::into),
+            Lane::Timeout => self.waits_until().map(Into::into),
+            Lane::Alarm => self.sleeps_until().map(Into::into),
         }
     }
 }
@@ -184,6 +208,14 @@ pub enum Lane {
     Ready,
     /// Sessions whose waiting has a limit: see [`SessionRecord::waits_until`].
     Timeout,
+    /// Sessions that sleep: see [`SessionRecord::sleeps_until`]. The one lane whose times are those
+    /// of the wall clock.
+    Alarm,
+}
+
+impl Lane {
+    /// Every lane.
+    pub const ALL: [Self; 3] = [Self::Ready, Self::Timeout, Self::Alarm];
 }
 
 /// A start that can be recognised when it is repeated.

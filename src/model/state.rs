@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     ids::{RunId, SessionId, WorkerGeneration},
+    sleep::Sleep,
     time::SupervisedTime,
 };
 
@@ -224,7 +225,8 @@ pub enum Phase {
         cause: PauseCause,
         /// Since when.
         since: SupervisedTime,
-        /// When the waiting ends by itself (`paused_timeout`); never for a quarantined session.
+        /// When the waiting ends by itself (`paused_timeout`); never for a session that is
+        /// quarantined, sleeps, or waits for its place after its alarm.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         until: Option<SupervisedTime>,
     },
@@ -324,14 +326,26 @@ pub enum PauseCause {
     Interrupted,
     /// It failed too often. Only `resume` wakes it, which clears the counters.
     Quarantined,
+    /// It sleeps, as its workload asked for. Its alarm wakes it, `resume` does, and an input if the
+    /// workload said so.
+    Asleep(Sleep),
+    /// It slept, its alarm has rung, and it waits for a place under `max_active`. `resume` wakes it
+    /// too.
+    AlarmRang,
 }
 
 impl PauseCause {
-    /// Whether an input, arriving or already waiting, wakes the session.
+    /// Whether an input wakes the session. One that is already waiting wakes it too; one that sleeps,
+    /// [unless its workload knew of it](Sleep::woken_after).
     pub const fn woken_by_input(self) -> bool {
         match self {
             Self::Idle => true,
-            Self::Asked | Self::Shutdown | Self::Interrupted | Self::Quarantined => false,
+            Self::Asleep(sleep) => sleep.woken_after.is_some(),
+            Self::Asked
+            | Self::Shutdown
+            | Self::Interrupted
+            | Self::Quarantined
+            | Self::AlarmRang => false,
         }
     }
 
@@ -339,7 +353,9 @@ impl PauseCause {
     pub const fn woken_by_start(self) -> bool {
         match self {
             Self::Shutdown | Self::Interrupted => true,
-            Self::Asked | Self::Idle | Self::Quarantined => false,
+            Self::Asked | Self::Idle | Self::Quarantined | Self::Asleep(_) | Self::AlarmRang => {
+                false
+            }
         }
     }
 
@@ -351,12 +367,23 @@ impl PauseCause {
             Self::Shutdown => "shutdown",
             Self::Interrupted => "interrupted",
             Self::Quarantined => "quarantined",
+            Self::Asleep(_) => "asleep",
+            Self::AlarmRang => "alarm_rang",
         }
     }
 }
 
 impl fmt::Display for PauseCause {
+    /// Its name, and until when it sleeps.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
+        match self {
+            Self::Asleep(sleep) => write!(f, "asleep until {sleep}"),
+            Self::Asked
+            | Self::Idle
+            | Self::Shutdown
+            | Self::Interrupted
+            | Self::Quarantined
+            | Self::AlarmRang => f.write_str(self.as_str()),
+        }
     }
 }

@@ -5,7 +5,8 @@ use std::time::Duration;
 use chrono::{Datelike, Timelike};
 use serde::{Deserialize, Serialize, Serializer};
 
-/// Wall-clock time, in UTC. It labels records and events for people and decides nothing.
+/// Wall-clock time, in UTC. It labels records and events for people, says when an
+/// [alarm](super::sleep::Alarm) rings, and decides nothing else.
 pub type Timestamp = chrono::DateTime<chrono::Utc>;
 
 /// Serializes a timestamp as chrono does itself. The clock's are of whole milliseconds, and those
@@ -92,6 +93,24 @@ running_time! {
     /// Time during which a worker had the store open: a running total kept in the store. A
     /// weekend without a worker adds nothing to it.
     SupervisedTime
+}
+running_time! {
+    /// A moment in the time of a [`Lane`](super::record::Lane): supervised time, or, for alarms, the
+    /// wall clock since 1970.
+    LaneTime
+}
+
+impl From<SupervisedTime> for LaneTime {
+    fn from(time: SupervisedTime) -> Self {
+        Self(time.0)
+    }
+}
+
+impl From<Timestamp> for LaneTime {
+    /// What lies before 1970 is taken for its beginning.
+    fn from(time: Timestamp) -> Self {
+        Self(u64::try_from(time.timestamp_millis()).unwrap_or(0))
+    }
 }
 
 /// Whole milliseconds of a span, rounded up so that a positive span is never zero.

@@ -72,7 +72,14 @@ pub(crate) fn plan(
         Phase::Paused { cause, .. } if registered => match (cause, what) {
             (PauseCause::Shutdown, RecoverWhat::All | RecoverWhat::ShutdownOnly)
             | (PauseCause::Interrupted, RecoverWhat::All) => resume(record.recoveries),
-            (PauseCause::Asked | PauseCause::Idle | PauseCause::Quarantined, _)
+            (
+                PauseCause::Asked
+                | PauseCause::Idle
+                | PauseCause::Quarantined
+                | PauseCause::Asleep(_)
+                | PauseCause::AlarmRang,
+                _,
+            )
             | (PauseCause::Shutdown, RecoverWhat::Nothing)
             | (PauseCause::Interrupted, RecoverWhat::ShutdownOnly | RecoverWhat::Nothing) => {
                 Plan::Leave

@@ -13,12 +13,20 @@ use super::{
     supervisor::Message,
 };
 use crate::{
-    model::{ids::SessionId, record::Lane, time::SupervisedTime},
+    faults::{self, Bug},
+    model::{
+        ids::SessionId,
+        record::Lane,
+        time::{LaneTime, SupervisedTime},
+    },
     store::Due,
 };
 
 /// How many sessions are woken or timed out at once.
 const AT_ONCE: usize = 32;
+/// How often the wall clock is read again while a session sleeps: it may jump, and timers stand still
+/// while the machine does.
+const WALL_LOOK: Duration = Duration::from_secs(30);
 /// How long to wait before a failing store is asked again.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -88,10 +96,13 @@ async fn ready_for_place(core: &Core, passed_over: &HashSet<SessionId>) -> Optio
 /// Ends the waiting of sessions whose limit is reached.
 pub(crate) async fn time_out(core: Arc<Core>) {
     loop {
-        let earliest = earliest(&core).await;
+        let earliest = earliest(&core, Lane::Timeout).await;
         let wait = async {
             match earliest {
-                Some(Due { at, .. }) => core.clock.sleep_until_supervised(at).await,
+                Some(Due { at, .. }) => {
+                    let at = SupervisedTime::from_millis(at.as_millis());
+                    core.clock.sleep_until_supervised(at).await;
+                }
                 None => std::future::pending().await,
             }
         };
@@ -125,10 +136,57 @@ pub(crate) async fn time_out(core: Arc<Core>) {
     }
 }
 
-async fn earliest(core: &Core) -> Option<Due> {
+/// Wakes sessions whose alarm rings. The one agenda of the wall clock.
+pub(crate) async fn ring(core: Arc<Core>) {
+    loop {
+        let earliest = earliest(&core, Lane::Alarm).await;
+        let wait = async {
+            match earliest {
+                Some(Due { at, .. }) => {
+                    let rest = at.since(core.clock.now_in(Lane::Alarm));
+                    let jumps = !faults::planted(Bug::TrustWallClock);
+                    core.clock.sleep(if jumps { rest.min(WALL_LOOK) } else { rest }).await;
+                }
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = core.sleepers.notified() => {}
+            () = wait => {}
+        }
+        // Those that cannot be woken now, such as damaged ones, keep nobody else asleep.
+        let mut passed_over = HashSet::new();
+        loop {
+            let mut rung = due(&core, Lane::Alarm, AT_ONCE + passed_over.len()).await;
+            rung.retain(|due| !passed_over.contains(&due.session));
+            if rung.is_empty() {
+                break;
+            }
+            let woken = rung.into_iter().map(|Due { session, .. }| {
+                let (done, woken) = oneshot::channel();
+                core.route(session, Op::Wake { place: None, done });
+                async move { (session, woken.await) }
+            });
+            for (session, woken) in join_all(woken).await {
+                match woken {
+                    Ok(Woken::Done) => {}
+                    Ok(Woken::NotNow | Woken::NotHere) | Err(_) => {
+                        passed_over.insert(session);
+                    }
+                }
+            }
+        }
+        if !passed_over.is_empty() {
+            tokio::time::sleep(RETRY).await;
+        }
+    }
+}
+
+async fn earliest(core: &Core, lane: Lane) -> Option<Due> {
     loop {
         let store = core.store().ok()?;
-        match store.due(Lane::Timeout, SupervisedTime::from_millis(u64::MAX), 1).await {
+        match store.due(lane, LaneTime::from_millis(u64::MAX), 1).await {
             Ok(due) => return due.first().copied(),
             Err(_) => tokio::time::sleep(RETRY).await,
         }
@@ -140,7 +198,7 @@ async fn due(core: &Core, lane: Lane, limit: usize) -> Vec<Due> {
         let Ok(store) = core.store() else {
             return Vec::new();
         };
-        match store.due(lane, core.clock.supervised(), limit).await {
+        match store.due(lane, core.clock.now_in(lane), limit).await {
             Ok(due) => return due,
             Err(_) => tokio::time::sleep(RETRY).await,
         }

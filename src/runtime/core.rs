@@ -61,6 +61,8 @@ pub(crate) struct Core {
     pub(crate) ready: Notify,
     /// Told when a session may have to be timed out earlier than was known.
     pub(crate) timeouts: Notify,
+    /// Told when an alarm may ring earlier than was known.
+    pub(crate) sleepers: Notify,
     /// The runtime of the supervisor itself.
     pub(crate) runtime: tokio::runtime::Handle,
     /// The runtime that workloads run on.
@@ -135,6 +137,7 @@ impl Core {
             places: Arc::new(Semaphore::new(parts.max_active.min(Semaphore::MAX_PERMITS))),
             ready: Notify::new(),
             timeouts: Notify::new(),
+            sleepers: Notify::new(),
             runtime: parts.runtime,
             workloads: parts.workloads,
             threads: parts.threads,
@@ -258,6 +261,9 @@ impl Core {
         }
         if record.waits_until().is_some() && !faults::planted(Bug::ForgetNewTimeout) {
             self.timeouts.notify_one();
+        }
+        if record.sleeps_until().is_some() && !faults::planted(Bug::ForgetNewAlarm) {
+            self.sleepers.notify_one();
         }
     }
 

@@ -57,7 +57,7 @@ pub(super) fn spawn(
         Box::pin(clean_up(&*workload, &run, &driven.end, limit)).await;
         if live.run_is_over() {
             // Where the actor is gone, the worker is too.
-            let _ = line.send(Message::Over(driven));
+            let _ = line.send(Message::Over(Box::new(driven)));
         } else {
             Box::pin(returned(&core, &run)).await;
         }

@@ -45,7 +45,7 @@ pub(crate) enum Op {
     Cancel,
     /// The budget of the shutdown is over: be abandoned.
     Abandon,
-    /// A place became free, or an input came: begin to run if there is reason to.
+    /// A place became free, an input came, or an alarm rang: begin to run if there is reason to.
     Wake { place: Option<Place>, done: oneshot::Sender<Woken> },
     /// The backoff is over.
     Restart,

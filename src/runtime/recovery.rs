@@ -76,7 +76,11 @@ pub(crate) async fn survey(core: &Core) -> Result<Work, StoreError> {
                         Phase::Active { worker, .. } => core.is_lost(*worker),
                         Phase::Paused { cause, .. } => match cause {
                             PauseCause::Shutdown | PauseCause::Interrupted => true,
-                            PauseCause::Asked | PauseCause::Idle | PauseCause::Quarantined => false,
+                            PauseCause::Asked
+                            | PauseCause::Idle
+                            | PauseCause::Quarantined
+                            | PauseCause::Asleep(_)
+                            | PauseCause::AlarmRang => false,
                         },
                         Phase::Pending { .. }
                         | Phase::Stopping { .. }
@@ -139,6 +143,7 @@ pub(crate) async fn recover(core: Arc<Core>, work: Work, pace: Pace) -> Recovery
     }
     // Those that had a place before have theirs again; what is left is for those who wait.
     core.keep_agenda(tokio::spawn(agenda::fill_places(Arc::clone(&core))).abort_handle());
+    core.keep_agenda(tokio::spawn(agenda::ring(Arc::clone(&core))).abort_handle());
     for (session, plan) in suspects {
         let mut watch = core.hub.watch(session);
         let recovered = recover_one(&core, session, plan, Duration::ZERO).await;

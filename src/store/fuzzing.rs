@@ -16,7 +16,7 @@ use crate::model::{
     ids::{Name, SessionId, StartKey, StepKey},
     record::{Lane, SessionRecord},
     step::Turn,
-    time::SupervisedTime,
+    time::LaneTime,
 };
 
 const FRAMES: [Frame; 12] = [
@@ -92,8 +92,8 @@ pub(crate) fn record(bytes: &[u8]) {
     for key in keys.into_iter().flatten() {
         assert_eq!(index::find(&rows, &key).expect("sound rows"), Some(session));
     }
-    for lane in [Lane::Ready, Lane::Timeout] {
-        let due = index::due(&rows, lane, SupervisedTime::from_millis(u64::MAX), 10);
+    for lane in Lane::ALL {
+        let due = index::due(&rows, lane, LaneTime::from_millis(u64::MAX), 10);
         let due = due.expect("sound rows").into_iter().map(|due| (due.at, due.session));
         assert!(due.eq(record.due(lane).map(|at| (at, session))));
     }
@@ -195,8 +195,8 @@ pub(crate) fn index(bytes: &[u8]) {
         assert!(loaded <= rows.len(), "more than there are");
         Ok(None)
     });
-    for lane in [Lane::Ready, Lane::Timeout] {
-        let due = index::due(&rows, lane, SupervisedTime::from_millis(u64::MAX), rows.len() + 1);
+    for lane in Lane::ALL {
+        let due = index::due(&rows, lane, LaneTime::from_millis(u64::MAX), rows.len() + 1);
         if let Ok(due) = due {
             assert!(due.len() <= rows.len());
             assert!(due.is_sorted());

@@ -13,7 +13,7 @@ use crate::model::{
     ids::{InputId, SessionId, WorkerGeneration},
     record::{Lane, SessionRecord, StoredInput},
     step::{StoredStep, Turn},
-    time::SupervisedTime,
+    time::LaneTime,
 };
 
 /// What a worker makes of the store that it is given.
@@ -51,7 +51,7 @@ impl Store for Guarded {
         guard(async move { self.0.list(query).await })
     }
 
-    fn due(&self, lane: Lane, until: SupervisedTime, limit: usize) -> StoreFuture<'_, Vec<Due>> {
+    fn due(&self, lane: Lane, until: LaneTime, limit: usize) -> StoreFuture<'_, Vec<Due>> {
         guard(async move { self.0.due(lane, until, limit).await })
     }
 

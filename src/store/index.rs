@@ -31,7 +31,7 @@ use crate::{
         lineage::{Links, Relation},
         record::{Lane, SessionRecord, StartRequest},
         state::State,
-        time::{SupervisedTime, Timestamp},
+        time::{LaneTime, Timestamp},
     },
 };
 
@@ -66,7 +66,7 @@ struct Indexed<'a> {
     name: Option<&'a Name>,
     start: Option<&'a StartRequest>,
     links: Option<&'a Links>,
-    due: [(Lane, Option<SupervisedTime>); 2],
+    due: [(Lane, Option<LaneTime>); Lane::ALL.len()],
 }
 
 impl<'a> Indexed<'a> {
@@ -81,7 +81,7 @@ impl<'a> Indexed<'a> {
             name: record.name.as_ref(),
             start: record.start_key.as_ref(),
             links: record.lineage.as_deref(),
-            due: [Lane::Ready, Lane::Timeout].map(|lane| (lane, record.due(lane))),
+            due: Lane::ALL.map(|lane| (lane, record.due(lane))),
         }
     }
 
@@ -204,7 +204,7 @@ pub(super) fn find(index: &impl Index, key: &Key) -> Result<Option<SessionId>, S
 pub(super) fn due(
     index: &impl Index,
     lane: Lane,
-    until: SupervisedTime,
+    until: LaneTime,
     limit: usize,
 ) -> Result<Vec<Due>, StoreError> {
     let prefix = due_prefix(lane);
@@ -218,7 +218,7 @@ pub(super) fn due(
             break;
         };
         let (at, _) = rest.split_first_chunk::<8>().ok_or_else(|| odd_row(&key))?;
-        let at = SupervisedTime::from_millis(u64::from_be_bytes(*at));
+        let at = LaneTime::from_millis(u64::from_be_bytes(*at));
         if at > until {
             break;
         }
@@ -374,10 +374,12 @@ fn start_key(key: &StartKey) -> Vec<u8> {
     text(b's', key.as_str())
 }
 
+/// These numbers are on disk: a lane keeps its own for ever.
 fn due_prefix(lane: Lane) -> Vec<u8> {
     let lane = match lane {
         Lane::Ready => 1,
         Lane::Timeout => 2,
+        Lane::Alarm => 3,
     };
     vec![b'd', lane]
 }

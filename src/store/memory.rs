@@ -23,7 +23,7 @@ use crate::model::{
     ids::{InputId, SessionId, StepKey, WorkerGeneration},
     record::{Lane, SessionRecord, StoredInput},
     step::{StoredStep, Turn},
-    time::SupervisedTime,
+    time::{LaneTime, SupervisedTime},
 };
 
 mod fault;
@@ -172,7 +172,7 @@ impl Store for MemoryStore {
         })
     }
 
-    fn due(&self, lane: Lane, until: SupervisedTime, limit: usize) -> StoreFuture<'_, Vec<Due>> {
+    fn due(&self, lane: Lane, until: LaneTime, limit: usize) -> StoreFuture<'_, Vec<Due>> {
         Box::pin(async move { index::due(&self.open()?.index, lane, until, limit) })
     }
 

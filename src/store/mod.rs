@@ -53,7 +53,7 @@ use crate::model::{
     record::{Lane, SessionRecord, StoredInput},
     state::State,
     step::{StoredStep, Turn},
-    time::{SupervisedTime, Timestamp},
+    time::{LaneTime, SupervisedTime, Timestamp},
 };
 
 mod admit;
@@ -111,8 +111,9 @@ pub trait Store: Send + Sync + 'static {
     /// Records that match, newest first, a page at a time.
     fn list(&self, query: Query) -> StoreFuture<'_, Page>;
 
-    /// What is due in a lane at `until` or before, earliest first, at most `limit`.
-    fn due(&self, lane: Lane, until: SupervisedTime, limit: usize) -> StoreFuture<'_, Vec<Due>>;
+    /// What is due in a lane at `until` or before, in the time of the lane, earliest first, at most
+    /// `limit`.
+    fn due(&self, lane: Lane, until: LaneTime, limit: usize) -> StoreFuture<'_, Vec<Due>>;
 
     /// The bytes of a kept snapshot, or `None` if it is not kept.
     fn snapshot(&self, session: SessionId, sequence: u64) -> StoreFuture<'_, Option<Arc<[u8]>>>;
@@ -367,8 +368,8 @@ pub struct AcceptedInput {
 /// A session whose time has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Due {
-    /// When it was due.
-    pub at: SupervisedTime,
+    /// When it was due, in the time of its lane.
+    pub at: LaneTime,
     /// The session.
     pub session: SessionId,
 }

@@ -13,7 +13,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Context, Event, Outcome, Run, RunEnd, Start, StepError, Usage, Workload, WorkloadError,
+    Alarm, Context, Event, Outcome, Run, RunEnd, Start, StepError, Usage, Workload, WorkloadError,
 };
 
 /// The state of a [`Scripted`] session: what it has done.
@@ -82,6 +82,8 @@ pub enum Do {
     Deaf(Duration),
     /// Grow the state by so many bytes.
     Grow(usize),
+    /// Sleep until the alarm rings, on the first attempt, and add 1 on the next.
+    SleepUntil(Alarm),
 }
 
 /// A workload that does what its inputs say, for tests of what is built around sessions: of a
@@ -314,6 +316,12 @@ impl Workload for Scripted {
                         tokio::time::sleep(Duration::from_secs(1)).await;
                         cx.heartbeat();
                     }
+                }
+                Do::SleepUntil(alarm) => {
+                    if attempt == 1 {
+                        return Ok(Outcome::SleepUntil(alarm));
+                    }
+                    cx.state_mut().sum += 1;
                 }
                 Do::Grow(bytes) => {
                     let more = vec![0; bytes / 2];

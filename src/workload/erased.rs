@@ -18,6 +18,7 @@ use crate::{
         ids::{Kind, SessionId},
         json,
         record::StoredInput,
+        sleep::Alarm,
         snapshot::SnapshotEnvelope,
     },
     policy::restart::Retry,
@@ -66,6 +67,8 @@ pub(crate) struct Driven {
     pub(crate) draft: Option<Draft>,
     /// What became of the stored state.
     pub(crate) stored: Stored,
+    /// Until when the workload wants to sleep, if it does.
+    pub(crate) alarm: Option<Alarm>,
 }
 
 /// What became of the state that a run was to begin with.
@@ -82,7 +85,7 @@ pub(crate) enum Stored {
 
 impl Driven {
     pub(crate) fn ended(end: RunEnd) -> Self {
-        Self { end, retry: Retry::ByPolicy, draft: None, stored: Stored::Decoded }
+        Self { end, retry: Retry::ByPolicy, draft: None, stored: Stored::Decoded, alarm: None }
     }
 
     fn failed(error: &WorkloadError) -> Self {
@@ -227,12 +230,13 @@ async fn work<W: Workload>(workload: &W, run: &Run, cx: &mut Context<W>) -> Driv
         Some(Ok(Err(error))) => return Driven::failed(&error),
         Some(Ok(Ok(outcome))) => outcome,
     };
-    let end = match outcome {
-        Outcome::Yielded => RunEnd::Yielded,
-        Outcome::Completed => RunEnd::Completed,
+    let (end, alarm) = match outcome {
+        Outcome::Yielded => (RunEnd::Yielded, None),
+        Outcome::SleepUntil(alarm) => (RunEnd::Yielded, Some(alarm)),
+        Outcome::Completed => (RunEnd::Completed, None),
     };
     match guard(|| cx.last_draft(outcome == Outcome::Completed)) {
-        Ok(Ok(draft)) => Driven { draft, ..Driven::ended(end) },
+        Ok(Ok(draft)) => Driven { draft, alarm, ..Driven::ended(end) },
         Ok(Err(error)) => Driven::failed(&error.into()),
         Err(message) => Driven::ended(RunEnd::Panicked { message }),
     }

@@ -4,7 +4,7 @@ use std::future::Future;
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::model::{event::RunEnd, ids::SessionId};
+use crate::model::{event::RunEnd, ids::SessionId, sleep::Alarm, time::Timestamp};
 
 mod context;
 pub(crate) mod erased;
@@ -172,4 +172,57 @@ pub enum Outcome {
     Yielded,
     /// The session is done. The present state is committed, and covers the input in hand.
     Completed,
+    /// It let go until an alarm rings: a usage limit that resets at five, say. See [`Outcome::sleep_until`].
+    SleepUntil(Alarm),
+}
+
+impl Outcome {
+    /// Lets go, as [`Yielded`](Self::Yielded) does, and pauses the session until this time. Inputs wait
+    /// meanwhile; with
+    /// [`sleep_until_or_input`](Self::sleep_until_or_input) one that comes wakes the session earlier.
+    ///
+    /// With no input in hand the present state is committed; one that is in hand is given to the next
+    /// run, so a turn that met a limit is begun again when the limit is gone.
+    ///
+    /// The time is one of the wall clock: five o'clock is five o'clock, also where the worker was down
+    /// meanwhile or the clock was set. A clock that jumps is noticed within half a minute. A time that
+    /// has passed wakes the session after [a second](Alarm::SHORTEST). The session costs no memory
+    /// while it sleeps, and `paused_timeout` does not count. `resume` wakes it at once, and
+    /// `pause` withdraws the alarm.
+    ///
+    /// A pause that a person asked for wins over the sleep; a shutdown or an idle pause does not.
+    ///
+    /// ```
+    /// use sessionkeeper::{Context, Outcome, Timestamp, Workload, WorkloadError};
+    ///
+    /// # async fn ask(prompt: &str) -> Result<String, Timestamp> { Ok(prompt.to_owned()) }
+    /// struct Coder;
+    ///
+    /// impl Workload for Coder {
+    ///     const KIND: &'static str = "coder";
+    ///     const STATE_VERSION: u32 = 1;
+    ///     type State = Vec<String>;
+    ///     type Input = String;
+    ///
+    ///     async fn run(&self, cx: &mut Context<Self>) -> Result<Outcome, WorkloadError> {
+    ///         while let Some(prompt) = cx.next_input().await? {
+    ///             match ask(&prompt).await {
+    ///                 Ok(answer) => cx.state_mut().push(answer),
+    ///                 // The prompt is given again at five.
+    ///                 Err(resets_at) => return Ok(Outcome::sleep_until(resets_at)),
+    ///             }
+    ///         }
+    ///         Ok(Outcome::Yielded)
+    ///     }
+    /// }
+    /// ```
+    pub const fn sleep_until(at: Timestamp) -> Self {
+        Self::SleepUntil(Alarm::at(at))
+    }
+
+    /// The same, and an input wakes the session too, if it is news: one that came after this run had begun
+    /// and that the run did not take. Where the run consumed inputs and has none in hand, any that waits.
+    pub const fn sleep_until_or_input(at: Timestamp) -> Self {
+        Self::SleepUntil(Alarm::at(at).or_input())
+    }
 }

@@ -8,8 +8,9 @@ use uuid::Uuid;
 
 use crate::model::{
     ids::{RunId, SessionId, WorkerGeneration},
+    sleep::{Alarm, Sleep},
     state::{InvalidTransition, PauseCause, Phase, Restarting, State, Trigger, transition},
-    time::SupervisedTime,
+    time::{SupervisedTime, Timestamp},
 };
 
 use State::{Active, Completed, Expired, Failed, Paused, Pending, Stopped, Stopping};
@@ -177,6 +178,9 @@ fn a_pause_is_woken_by_what_its_cause_says() {
         (PauseCause::Shutdown,     false,       true),
         (PauseCause::Interrupted,  false,       true),
         (PauseCause::Quarantined,  false,       false),
+        (asleep(None),             false,       false),
+        (asleep(Some(0)),          true,        false),
+        (PauseCause::AlarmRang,    false,       false),
     ];
     for (cause, by_input, by_start) in table {
         assert_eq!(cause.woken_by_input(), by_input, "{cause}, by an input");
@@ -196,10 +200,51 @@ fn states_and_pause_causes_are_stored_under_the_names_they_show() {
         PauseCause::Shutdown,
         PauseCause::Interrupted,
         PauseCause::Quarantined,
+        PauseCause::AlarmRang,
     ] {
         assert_eq!(serde_json::to_value(cause).unwrap(), json!(cause.as_str()));
         assert_eq!(cause.to_string(), cause.as_str());
     }
+}
+
+fn asleep(woken_after: Option<u64>) -> PauseCause {
+    let until = Timestamp::from_timestamp_millis(253_402_300_799_999).unwrap();
+    PauseCause::Asleep(Sleep { until, woken_after })
+}
+
+#[test]
+fn a_sleep_is_stored_with_its_alarm_and_shows_it() {
+    for (woken_after, stored) in [
+        (None, json!({ "asleep": { "until": "9999-12-31T23:59:59.999Z" } })),
+        (Some(4), json!({ "asleep": { "until": "9999-12-31T23:59:59.999Z", "woken_after": 4 } })),
+    ] {
+        let cause = asleep(woken_after);
+        assert_eq!(cause.as_str(), "asleep");
+        assert_eq!(cause.to_string(), "asleep until 9999-12-31T23:59:59.999Z");
+        assert_eq!(serde_json::to_value(cause).unwrap(), stored);
+        let since = SupervisedTime::from_millis(3);
+        let phase = Phase::Paused { cause, since, until: None };
+        let text = serde_json::to_string(&phase).unwrap();
+        assert_eq!(serde_json::from_str::<Phase>(&text).unwrap(), phase, "{text}");
+    }
+}
+
+#[test]
+fn an_alarm_rings_never_early_after_a_second_and_before_the_year_10000() {
+    let ms = |ms| Timestamp::from_timestamp_millis(ms).unwrap();
+    let now = ms(10_000);
+    let micro = chrono::TimeDelta::microseconds(1);
+    for (at, rings) in [
+        (ms(20_000), 20_000),
+        (ms(20_000) + micro, 20_001),
+        (ms(10_500), 11_000),
+        (ms(-10_500), 11_000),
+        (Timestamp::MIN_UTC, 11_000),
+        (Timestamp::MAX_UTC, 253_402_300_799_999),
+    ] {
+        assert_eq!(Alarm::at(at).rings(now), ms(rings), "{at}");
+    }
+    assert_eq!(Alarm::at(now).rings(Timestamp::MAX_UTC), ms(253_402_300_799_999));
 }
 
 /// One phase for each state, with everything in it that can be.

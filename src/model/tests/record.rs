@@ -14,9 +14,10 @@ use crate::{
             EndedRun, Failures, InHand, Inbox, Lane, Runs, SessionRecord, SnapshotRef,
             StartRequest, Transition,
         },
+        sleep::Sleep,
         state::{PauseCause, Phase, State},
         step::Turn,
-        time::{SupervisedTime, Timestamp},
+        time::{LaneTime, SupervisedTime, Timestamp},
         usage::Usage,
     },
     policy::Policy,
@@ -252,12 +253,12 @@ fn check_due(phase: Phase, waiting: u64, ready: Option<u64>, timeout: Option<u64
     record.inbox = Inbox { accepted: 5 + waiting, consumed: 5, ..Inbox::default() };
     assert_eq!(
         record.due(Lane::Ready),
-        ready.map(supervised),
+        ready.map(LaneTime::from_millis),
         "ready: {phase:?}, {waiting} waiting"
     );
     assert_eq!(
         record.due(Lane::Timeout),
-        timeout.map(supervised),
+        timeout.map(LaneTime::from_millis),
         "timeout: {phase:?}, {waiting} waiting"
     );
 }
@@ -284,6 +285,18 @@ fn a_session_is_due_when_it_could_run_and_when_its_waiting_ends() {
     for phase in [Phase::Stopped, Phase::Completed, Phase::Failed, Phase::Expired] {
         check_due(phase, 1, None, None);
     }
+    // Five inputs were accepted, and a sixth waits.
+    let until = Timestamp::from_timestamp_millis(-70).unwrap();
+    let asleep = |woken_after| paused(PauseCause::Asleep(Sleep { until, woken_after }), None);
+    check_due(asleep(None), 1, None, None);
+    check_due(asleep(Some(5)), 0, None, None);
+    check_due(asleep(Some(5)), 1, Some(20), None);
+    check_due(asleep(Some(6)), 1, None, None);
+    check_due(paused(PauseCause::AlarmRang, None), 0, Some(20), None);
+    let mut record = full();
+    assert_eq!(record.due(Lane::Alarm), None);
+    record.phase = asleep(None);
+    assert_eq!(record.due(Lane::Alarm), Some(LaneTime::from_millis(0)), "before 1970");
 }
 
 #[test]
@@ -292,13 +305,15 @@ fn an_inbox_never_counts_below_zero() {
     assert_eq!(odd.waiting(), 0);
 }
 
-const CAUSES: [Cause; 16] = [
+const CAUSES: [Cause; 18] = [
     Cause::Asked,
     Cause::SlotFree,
     Cause::InputArrived,
     Cause::Restarted,
     Cause::Recovered,
     Cause::Returned,
+    Cause::FellAsleep,
+    Cause::AlarmRang,
     Cause::IdleTimeout,
     Cause::Silence,
     Cause::PausedTimeout,
@@ -337,6 +352,7 @@ fn facts() -> Vec<Fact> {
             reason: None,
         },
         Lifecycle::PauseCauseChanged { from: PauseCause::Idle, to: PauseCause::Asked },
+        Lifecycle::FellAsleep(Sleep { until: Timestamp::UNIX_EPOCH, woken_after: Some(3) }),
         Lifecycle::RestartScheduled { attempt: 2, delay_ms: 2_000 },
         Lifecycle::SnapshotFellBack {
             from: 6,

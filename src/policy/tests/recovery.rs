@@ -7,6 +7,7 @@ use crate::{
         ids::{Kind, RunId, SessionId, WorkerGeneration},
         labels::Labels,
         record::{Failures, Inbox, Runs, SessionRecord},
+        sleep::Sleep,
         state::{PauseCause, Phase},
         time::{SupervisedTime, Timestamp},
         usage::Usage,
@@ -57,6 +58,9 @@ const fn active(worker: WorkerGeneration) -> Phase {
     Phase::Active { run: RUN, worker, restarting: None }
 }
 
+const ASLEEP: PauseCause =
+    PauseCause::Asleep(Sleep { until: Timestamp::UNIX_EPOCH, woken_after: Some(0) });
+
 const fn paused(cause: PauseCause) -> Phase {
     Phase::Paused { cause, since: SINCE, until: None }
 }
@@ -85,6 +89,8 @@ fn what_was_paused_is_resumed_only_if_its_cause_and_the_choice_say_so() {
         (PauseCause::Asked,       [Plan::Leave,  Plan::Leave,  Plan::Leave]),
         (PauseCause::Idle,        [Plan::Leave,  Plan::Leave,  Plan::Leave]),
         (PauseCause::Quarantined, [Plan::Leave,  Plan::Leave,  Plan::Leave]),
+        (PauseCause::AlarmRang,   [Plan::Leave,  Plan::Leave,  Plan::Leave]),
+        (ASLEEP,                  [Plan::Leave,  Plan::Leave,  Plan::Leave]),
         (PauseCause::Shutdown,    [Plan::Resume, Plan::Resume, Plan::Leave]),
         (PauseCause::Interrupted, [Plan::Resume, Plan::Leave,  Plan::Leave]),
     ];

@@ -41,19 +41,23 @@ impl Desk<'_> {
     }
 
     /// Why the session should begin to run: a place for a pending session, an input for an idle
-    /// one.
+    /// one, an alarm or an input for one that sleeps.
     pub(super) fn reason_to_wake(&self) -> Option<Cause> {
         let record = self.draft.as_ref().map(Draft::record)?;
+        if self.is_alarm_due() {
+            return Some(Cause::AlarmRang);
+        }
         record.ready_since()?;
-        Some(match record.state() {
-            State::Pending => Cause::SlotFree,
-            State::Active
-            | State::Paused
-            | State::Stopping
-            | State::Stopped
-            | State::Completed
-            | State::Failed
-            | State::Expired => Cause::InputArrived,
+        Some(match &record.phase {
+            Phase::Pending { .. } => Cause::SlotFree,
+            Phase::Paused { cause: PauseCause::AlarmRang, .. } => Cause::AlarmRang,
+            Phase::Active { .. }
+            | Phase::Paused { .. }
+            | Phase::Stopping { .. }
+            | Phase::Stopped
+            | Phase::Completed
+            | Phase::Failed
+            | Phase::Expired => Cause::InputArrived,
         })
     }
 

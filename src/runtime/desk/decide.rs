@@ -153,8 +153,13 @@ impl<'a> Desk<'a> {
                     None => Begin::NoPlace,
                 };
                 let woken = match begun {
-                    Begin::Begun | Begin::NoPlace => Woken::Done,
+                    Begin::Begun => Woken::Done,
+                    Begin::NoPlace => {
+                        self.ring();
+                        Woken::Done
+                    }
                     Begin::Refused(error) => {
+                        self.ring();
                         telemetry::session_trouble(self.session, "it cannot be run now", &error);
                         not_woken(&error)
                     }

@@ -15,6 +15,7 @@ use crate::{
         restart::Retry,
     },
     runtime::{
+        core::Life,
         op::Recovered,
         session::{Ending, Intent},
     },
@@ -49,6 +50,22 @@ impl Desk<'_> {
             debug_assert!(expired.is_ok(), "what waits can expire");
             self.core.meters.expired(cause, now.since(until));
         }
+    }
+
+    /// An alarm that is due has rung, though the session cannot run at once.
+    pub(super) fn ring(&mut self) {
+        if self.core.life() == Life::Running
+            && self.is_alarm_due()
+            && let Some(draft) = &mut self.draft
+        {
+            draft.ring();
+        }
+    }
+
+    /// Whether the session sleeps, and its alarm is due.
+    pub(super) fn is_alarm_due(&self) -> bool {
+        let until = self.draft.as_ref().and_then(|draft| draft.record().sleeps_until());
+        until.is_some_and(|until| until <= self.core.clock.wall())
     }
 
     pub(super) async fn recover(&mut self) -> Recovered {
@@ -137,6 +154,8 @@ impl Desk<'_> {
             intent: Intent::Run,
             recalled: false,
             progressed: false,
+            alarm: None,
+            known_inputs: 0,
             next_run: self.core.clock.run_id(),
             random: self.core.random(),
         };

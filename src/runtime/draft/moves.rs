@@ -6,6 +6,7 @@ use crate::{
         event::{Cause, Fact, Lifecycle, RunEnd},
         ids::{RunId, WorkerGeneration},
         record::{EndedRun, SessionRecord, Transition},
+        sleep::Sleep,
         state::{InvalidTransition, PauseCause, Phase, State, Trigger, transition},
     },
     policy::Policy,
@@ -121,20 +122,33 @@ impl Draft {
     ) -> Result<(), InvalidTransition> {
         let since = self.moment.supervised;
         let limit = match pause {
-            PauseCause::Quarantined => None,
+            PauseCause::Quarantined | PauseCause::Asleep(_) | PauseCause::AlarmRang => None,
             PauseCause::Asked
             | PauseCause::Idle
             | PauseCause::Shutdown
             | PauseCause::Interrupted => policy.paused_timeout().duration(),
         };
         let until = limit.map(|limit| since.after(limit));
-        if let Phase::Paused { cause: present, until, .. } = &mut self.record.phase {
+        if let Phase::Paused { cause: present, since: begun, until: ends } = &mut self.record.phase
+        {
             let from = *present;
             // What was quarantined stays so, until it is resumed.
             if from != pause && from != PauseCause::Quarantined {
                 *present = pause;
-                if pause == PauseCause::Quarantined {
-                    *until = None;
+                match from {
+                    // A sleep is not waiting, which begins now.
+                    PauseCause::Asleep(_) | PauseCause::AlarmRang => {
+                        (*begun, *ends) = (since, until)
+                    }
+                    PauseCause::Asked
+                    | PauseCause::Idle
+                    | PauseCause::Shutdown
+                    | PauseCause::Interrupted
+                    | PauseCause::Quarantined => {
+                        if pause == PauseCause::Quarantined {
+                            *ends = None;
+                        }
+                    }
                 }
                 self.log(Lifecycle::PauseCauseChanged { from, to: pause });
             }
@@ -142,6 +156,27 @@ impl Draft {
         }
         let phase = Phase::Paused { cause: pause, since, until };
         self.step(Trigger::Pause, phase, cause, reason)
+    }
+
+    /// Pauses the session until its alarm rings.
+    pub(crate) fn sleep(&mut self, sleep: Sleep) -> Result<(), InvalidTransition> {
+        let cause = PauseCause::Asleep(sleep);
+        let phase = Phase::Paused { cause, since: self.moment.supervised, until: None };
+        self.step(Trigger::Pause, phase, Cause::FellAsleep, None)?;
+        self.log(Lifecycle::FellAsleep(sleep));
+        Ok(())
+    }
+
+    /// The alarm of a session that sleeps has rung, and it cannot run at once: it waits for its place
+    /// from now on, whatever becomes of the wall clock.
+    pub(crate) fn ring(&mut self) {
+        if let Phase::Paused { cause, since, .. } = &mut self.record.phase
+            && let from @ PauseCause::Asleep(_) = *cause
+        {
+            *cause = PauseCause::AlarmRang;
+            *since = self.moment.supervised;
+            self.log(Lifecycle::PauseCauseChanged { from, to: PauseCause::AlarmRang });
+        }
     }
 
     /// Accepts a stop. With a run alive the session is `stopping` until it is gone; else it is

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use super::{Intent, Session, Task};
+use super::{Intent, Session, Task, settle::Rest};
 use crate::{
     faults::{self, Bug},
     model::{
         event::RunEnd,
-        state::{PauseCause, State, Trigger},
+        state::{State, Trigger},
     },
     runtime::{
         error::SessionError,
@@ -25,21 +25,21 @@ impl Session {
         }
         self.pausers.push(reply.begin());
         match &mut self.intent {
-            Intent::Pause { cause: PauseCause::Asked } => {}
-            Intent::Pause { cause } => {
-                *cause = PauseCause::Asked;
+            Intent::Pause(Rest::Asked) => {}
+            Intent::Pause(rest) => {
+                *rest = Rest::Asked;
                 self.core.meters.asked_to_pause(self.record.id, Stamp::now());
             }
             Intent::Silence(_) => {}
             Intent::Run => {
                 let grace = self.policy.pause_grace();
-                self.pause_for(PauseCause::Asked, YieldReason::Pause, grace);
+                self.pause_for(Rest::Asked, YieldReason::Pause, grace);
             }
         }
     }
 
-    pub(super) fn pause_for(&mut self, cause: PauseCause, reason: YieldReason, grace: Duration) {
-        self.intent = Intent::Pause { cause };
+    pub(super) fn pause_for(&mut self, rest: Rest, reason: YieldReason, grace: Duration) {
+        self.intent = Intent::Pause(rest);
         self.core.meters.asked_to_pause(self.record.id, Stamp::now());
         self.show_pausing(true);
         self.ask(reason, grace);
@@ -58,10 +58,10 @@ impl Session {
 
     pub(super) fn on_resume(&mut self, reply: Reply<(), SessionError>) {
         match (self.record.state(), &self.intent) {
-            (State::Active, Intent::Pause { cause: PauseCause::Shutdown }) => {
+            (State::Active, Intent::Pause(Rest::Shutdown)) => {
                 reply.send(Err(SessionError::ShuttingDown { session: self.record.id }));
             }
-            (State::Active, Intent::Pause { .. }) => {
+            (State::Active, Intent::Pause(_)) => {
                 self.supersede_pausers("resume");
                 if faults::planted(Bug::PauseDespiteLaterResume) {
                     return reply.send(Ok(()));
@@ -96,12 +96,12 @@ impl Session {
                 let now = self.core.clock.worker();
                 let cancels_at = self.core.cancels_at.get().copied().unwrap_or(now);
                 let grace = cancels_at.since(now);
-                self.pause_for(PauseCause::Shutdown, YieldReason::Shutdown, grace);
+                self.pause_for(Rest::Shutdown, YieldReason::Shutdown, grace);
             }
-            (State::Active, Intent::Pause { cause: PauseCause::Idle }) => {
+            (State::Active, Intent::Pause(Rest::Idle)) => {
                 // It still wakes for an input; that is decided by the next worker.
             }
-            (_, Intent::Run | Intent::Pause { .. } | Intent::Silence(_)) => {}
+            (_, Intent::Run | Intent::Pause(_) | Intent::Silence(_)) => {}
         }
     }
 

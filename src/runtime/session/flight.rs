@@ -193,10 +193,27 @@ impl Session {
             intent: self.intent,
             recalled: self.recalled,
             progressed: self.progressed,
+            alarm: driven.alarm,
+            known_inputs: self.known_inputs(draft),
             next_run: self.core.clock.run_id(),
             random: self.core.random(),
         };
         ending.settle(draft, &self.policy);
+    }
+
+    /// The last input that does not wake the session if it goes to sleep. One that its run left
+    /// aside or gave back would wake it again and again: that run could have taken it.
+    fn known_inputs(&self, draft: &Draft) -> u64 {
+        let consumed = draft.record().inbox.consumed;
+        if faults::planted(Bug::WakeForKnownInput) {
+            return consumed;
+        }
+        match self.given.filter(|given| *given > consumed) {
+            Some(in_hand) => self.began_with.max(in_hand),
+            // It works off what there is, and sleeps between two inputs.
+            None if self.progressed => consumed,
+            None => self.began_with.max(consumed),
+        }
     }
 
     /// Takes back an input that the run did not pick up, if there is one.

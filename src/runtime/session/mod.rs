@@ -54,7 +54,7 @@ pub(crate) enum Message {
     /// A request of the run.
     Request(Request),
     /// The run is over, and what it held is closed.
-    Over(Driven),
+    Over(Box<Driven>),
     /// What became of the commit in flight.
     Answer(Answer),
     /// It is time to look at the run.
@@ -104,6 +104,8 @@ pub(crate) struct Session {
     wants_input: bool,
     /// The input that the run was given last.
     given: Option<u64>,
+    /// The last input that had been accepted when the run began.
+    began_with: u64,
     /// Whether the last attempt was counted for an input that the run never got.
     untaken: bool,
     /// Whether a checkpoint of this run consumed an input.
@@ -205,6 +207,7 @@ impl Session {
             ladder: Ladder::Free,
             wants_input: false,
             given: None,
+            began_with: record.inbox.accepted,
             untaken: false,
             progressed: false,
             fenced: false,
@@ -242,7 +245,7 @@ impl Session {
                 self.over = true;
                 self.ladder = Ladder::Over;
                 self.watch();
-                self.queue.push_back(Task::Over(driven));
+                self.queue.push_back(Task::Over(*driven));
             }
             Message::Answer(answer) => self.on_answer(answer),
             Message::Alarm => {

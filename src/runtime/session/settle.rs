@@ -7,6 +7,7 @@ use crate::{
     model::{
         event::{Cause, RunEnd},
         ids::RunId,
+        sleep::{Alarm, Sleep, WhileAsleep},
         state::{InvalidTransition, PauseCause, State},
     },
     policy::{
@@ -23,9 +24,20 @@ pub(in crate::runtime) enum Intent {
     /// To go on.
     Run,
     /// To come to rest.
-    Pause { cause: PauseCause },
+    Pause(Rest),
     /// To be gone: it gave no sign of life.
     Silence(OnSilence),
+}
+
+/// Why a run is asked to come to rest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::runtime) enum Rest {
+    /// A person said pause.
+    Asked,
+    /// It has nothing to do.
+    Idle,
+    /// The worker shuts down.
+    Shutdown,
 }
 
 /// The end of a run, and everything that decides what follows.
@@ -42,6 +54,10 @@ pub(in crate::runtime) struct Ending {
     pub(in crate::runtime) recalled: bool,
     /// Whether the run consumed an input.
     pub(in crate::runtime) progressed: bool,
+    /// Until when the workload wants to sleep, if it does.
+    pub(in crate::runtime) alarm: Option<Alarm>,
+    /// The last input that the workload knew of, or could have, when it went to sleep.
+    pub(in crate::runtime) known_inputs: u64,
     /// The id of the run that follows, if one follows at once.
     pub(in crate::runtime) next_run: RunId,
     /// Between 0 and 1, for the backoff.
@@ -84,10 +100,13 @@ impl Ending {
         policy: &Policy,
         ran_for: Duration,
     ) -> Result<(), InvalidTransition> {
+        if let Some(sleep) = self.sleep(draft) {
+            return draft.sleep(sleep);
+        }
         match &self.end {
             RunEnd::Completed => draft.complete(Cause::Workload, None),
             RunEnd::Yielded => match self.intent {
-                Intent::Pause { cause } => pause(draft, cause, policy),
+                Intent::Pause(rest) => pause(draft, rest, policy),
                 Intent::Silence(action) => self.after_silence(action, draft, policy, ran_for),
                 Intent::Run if self.recalled => self.run_again(draft),
                 Intent::Run if draft.record().inbox.waiting() > 0 && !self.progressed => {
@@ -102,7 +121,7 @@ impl Ending {
                 let reason = self.end.to_string();
                 if self.stored == Stored::Undecodable && draft.fall_back(reason.clone()) {
                     match self.intent {
-                        Intent::Pause { cause } => pause(draft, cause, policy),
+                        Intent::Pause(rest) => pause(draft, rest, policy),
                         Intent::Run | Intent::Silence(_) => self.run_again(draft),
                     }
                 } else {
@@ -115,14 +134,14 @@ impl Ending {
                     let end = self.end.clone();
                     failure(draft, policy, &self, end, ran_for)
                 }
-                Intent::Pause { cause } => {
+                Intent::Pause(rest) => {
                     draft.failures().last = Some(self.end.clone());
-                    pause(draft, cause, policy)
+                    pause(draft, rest, policy)
                 }
                 Intent::Silence(action) => self.after_silence(action, draft, policy, ran_for),
             },
             RunEnd::Cancelled | RunEnd::Abandoned | RunEnd::Interrupted => match self.intent {
-                Intent::Pause { cause } => pause(draft, cause, policy),
+                Intent::Pause(rest) => pause(draft, rest, policy),
                 Intent::Silence(action) => self.after_silence(action, draft, policy, ran_for),
                 Intent::Run if self.may_run_again(policy) => {
                     if self.recalled {
@@ -142,6 +161,23 @@ impl Ending {
                 }
             },
         }
+    }
+
+    /// The sleep that follows, if one does. A person's word wins over the workload's: after a pause
+    /// there is no alarm, and a resume wakes a session that is just falling asleep. What the
+    /// supervisor asked for by itself does not: the session would be woken early.
+    fn sleep(&self, draft: &Draft) -> Option<Sleep> {
+        let alarm = self.alarm.filter(|_| self.end == RunEnd::Yielded)?;
+        match self.intent {
+            Intent::Run if self.recalled => return None,
+            Intent::Run | Intent::Pause(Rest::Idle | Rest::Shutdown) => {}
+            Intent::Pause(Rest::Asked) | Intent::Silence(_) => return None,
+        }
+        let woken_after = match alarm.inputs {
+            WhileAsleep::Wait => None,
+            WhileAsleep::Wake => Some(self.known_inputs),
+        };
+        Some(Sleep { until: alarm.rings(draft.moment().wall), woken_after })
     }
 
     /// Whether another run may begin: not beside an abandoned one, unless policy says so.
@@ -188,12 +224,11 @@ impl Ending {
     }
 }
 
-fn pause(draft: &mut Draft, pause: PauseCause, policy: &Policy) -> Result<(), InvalidTransition> {
-    let cause = match pause {
-        PauseCause::Asked | PauseCause::Quarantined => Cause::Asked,
-        PauseCause::Idle => Cause::IdleTimeout,
-        PauseCause::Shutdown => Cause::Shutdown,
-        PauseCause::Interrupted => Cause::Interrupted,
+fn pause(draft: &mut Draft, rest: Rest, policy: &Policy) -> Result<(), InvalidTransition> {
+    let (pause, cause) = match rest {
+        Rest::Asked => (PauseCause::Asked, Cause::Asked),
+        Rest::Idle => (PauseCause::Idle, Cause::IdleTimeout),
+        Rest::Shutdown => (PauseCause::Shutdown, Cause::Shutdown),
     };
     draft.pause(pause, cause, None, policy)
 }

@@ -2,14 +2,10 @@
 
 use std::time::Duration;
 
-use super::{Intent, Session, Task};
+use super::{Intent, Session, Task, settle::Rest};
 use crate::{
     faults::{self, Bug},
-    model::{
-        event::Cause,
-        state::{PauseCause, State},
-        time::WorkerTime,
-    },
+    model::{event::Cause, state::State, time::WorkerTime},
     policy::{Limit, OnIdle, OnSilence, liveness, recovery::PROVEN_AFTER},
     runtime::{
         alarms::{lateness, verdict},
@@ -85,7 +81,7 @@ impl Session {
         match self.policy.on_idle() {
             OnIdle::Pause => {
                 let grace = self.policy.pause_grace();
-                self.pause_for(PauseCause::Idle, YieldReason::Pause, grace);
+                self.pause_for(Rest::Idle, YieldReason::Pause, grace);
             }
             OnIdle::Expire => {
                 self.fenced = true;

@@ -34,7 +34,7 @@ use crate::model::{
     ids::{InputId, SessionId, WorkerGeneration},
     record::{Lane, SessionRecord, StoredInput},
     step::{StoredStep, Turn},
-    time::SupervisedTime,
+    time::LaneTime,
 };
 
 mod chunks;
@@ -214,7 +214,7 @@ impl Store for SledStore {
         }))
     }
 
-    fn due(&self, lane: Lane, until: SupervisedTime, limit: usize) -> StoreFuture<'_, Vec<Due>> {
+    fn due(&self, lane: Lane, until: LaneTime, limit: usize) -> StoreFuture<'_, Vec<Due>> {
         Box::pin(self.shared.read(move |engine| index::due(engine, lane, until, limit)))
     }
 

@@ -10,6 +10,7 @@ use super::{
     table::Table,
     value, *,
 };
+use crate::model::time::SupervisedTime;
 use crate::store::{Commit, codec};
 
 fn worker() -> WorkerGeneration {

@@ -121,6 +121,12 @@ impl Said {
                 });
                 self.paused_by = vec![*to];
             }
+            Lifecycle::FellAsleep(sleep) => {
+                let paused = self.state == Some(State::Paused);
+                about
+                    .check(paused, Rule::Moves, || format!("event {at}: asleep, {:?}", self.state));
+                self.paused_by = vec![PauseCause::Asleep(*sleep)];
+            }
             Lifecycle::RunEnded { how } => {
                 about.check(event.run.is_some() && event.run == self.open, Rule::OneRun, || {
                     format!("event {at} ends {:?}, while {:?} ran", event.run, self.open)
@@ -232,7 +238,10 @@ fn may_pause(cause: Cause) -> Vec<PauseCause> {
         Cause::Silence | Cause::RestartsExhausted | Cause::SuspectedOfCrashes => {
             vec![PauseCause::Quarantined]
         }
-        Cause::SlotFree
+        // Which sleep it is, another event says.
+        Cause::FellAsleep
+        | Cause::AlarmRang
+        | Cause::SlotFree
         | Cause::InputArrived
         | Cause::Restarted
         | Cause::Recovered

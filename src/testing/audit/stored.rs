@@ -10,7 +10,7 @@ use crate::{
         snapshot::SnapshotEnvelope,
         state::State,
         step::Turn,
-        time::SupervisedTime,
+        time::LaneTime,
     },
     store::{AcceptedInput, Key, Query, Related, Store, StoreError},
 };
@@ -181,8 +181,8 @@ pub(super) async fn audit_index<S: Store + ?Sized>(
         let mut about = findings.about(Some(holder));
         about.same(Rule::Index, &format!("{key:?}"), &found, &Some(holder));
     }
-    for lane in [Lane::Ready, Lane::Timeout] {
-        let end = SupervisedTime::from_millis(u64::MAX);
+    for lane in Lane::ALL {
+        let end = LaneTime::from_millis(u64::MAX);
         let due = store.due(lane, end, usize::MAX).await?;
         let due: BTreeSet<_> = due.into_iter().map(|due| (due.at, due.session)).collect();
         let should =

@@ -222,7 +222,7 @@ pub async fn a_closed_store_says_so<P: Place>() {
         store.load(session(1)).await.err(),
         store.find(name).await.err(),
         store.list(all).await.err(),
-        store.due(Lane::Ready, supervised(0), 1).await.err(),
+        store.due(Lane::Ready, supervised(0).into(), 1).await.err(),
         store.snapshot(session(1), 1).await.err(),
         store.inputs(session(1), 0, 1).await.err(),
         store.events(session(1), 1..=1, 1).await.err(),

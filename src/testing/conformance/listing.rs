@@ -1,7 +1,8 @@
 //! Listings and lanes.
 
 use crate::{
-    ForkedFrom, Labels, Lane, Links, PauseCause, Phase, SessionRecord, State,
+    ForkedFrom, Labels, Lane, LaneTime, Links, PauseCause, Phase, SessionRecord, Sleep, State,
+    Timestamp,
     store::{Query, Related, Store},
 };
 
@@ -157,21 +158,29 @@ pub async fn lanes_give_what_is_due_earliest_first<P: Place>() {
         paused(PauseCause::Idle, 50, Some(500)),
         paused(PauseCause::Asked, 10, Some(70_000)),
         active(1),
+        paused(asleep(2_000), 40, None),
+        paused(asleep(400), 60, None),
+        paused(asleep(LATE), 10, None),
+        paused(PauseCause::AlarmRang, 200, None),
     ];
     for (number, phase) in (1..).zip(phases) {
         put(&store, only(SessionRecord { phase, ..record(number) })).await;
     }
     let due = async |lane, until, limit| {
-        let due = store.due(lane, supervised(until), limit).await.expect("due");
+        let due = store.due(lane, LaneTime::from_millis(until), limit).await.expect("due");
         let due = due.iter().map(|due| (due.at.as_millis(), number(due.session)));
         due.collect::<Vec<_>>()
     };
-    assert_eq!(due(Lane::Ready, 1_000, 9).await, [(100, 2), (300, 1)]);
-    assert_eq!(due(Lane::Ready, 299, 9).await, [(100, 2)]);
+    assert_eq!(due(Lane::Ready, 1_000, 9).await, [(100, 2), (200, 9), (300, 1)]);
+    assert_eq!(due(Lane::Ready, 199, 9).await, [(100, 2)]);
     assert_eq!(due(Lane::Ready, 1_000, 1).await, [(100, 2)]);
     assert_eq!(due(Lane::Timeout, 1_000, 9).await, [(500, 3), (1_000, 1)]);
     assert_eq!(due(Lane::Timeout, u64::MAX, 9).await, [(500, 3), (1_000, 1), (70_000, 4)]);
     assert_eq!(due(Lane::Timeout, 0, 9).await, []);
+    assert_eq!(due(Lane::Alarm, 399, 9).await, []);
+    assert_eq!(due(Lane::Alarm, 1_999, 9).await, [(400, 7)]);
+    let late = u64::try_from(LATE).expect("after 1970");
+    assert_eq!(due(Lane::Alarm, u64::MAX, 9).await, [(400, 7), (2_000, 6), (late, 8)]);
 }
 
 /// Clause 9, indexes follow records: what has moved on is not due.
@@ -179,11 +188,30 @@ pub async fn lanes_follow_their_records<P: Place>() {
     let (_place, store) = opened::<P>().await;
     let idle = SessionRecord { phase: paused(PauseCause::Idle, 50, Some(500)), ..record(1) };
     let idle = put(&store, only(idle)).await;
-    let ready = async || store.due(Lane::Ready, supervised(999), 9).await.expect("due").len();
-    let timeout = async || store.due(Lane::Timeout, supervised(999), 9).await.expect("due").len();
+    let ready =
+        async || store.due(Lane::Ready, supervised(999).into(), 9).await.expect("due").len();
+    let timeout =
+        async || store.due(Lane::Timeout, supervised(999).into(), 9).await.expect("due").len();
+    let alarm =
+        async || store.due(Lane::Alarm, LaneTime::from_millis(999), 9).await.expect("due").len();
     assert_eq!((ready().await, timeout().await), (0, 1));
     let woken = put(&store, with_inputs(next(&idle, |_| ()), &[(None, b"wake")])).await;
     assert_eq!((ready().await, timeout().await), (1, 1));
     put(&store, only(next(&woken, |record| record.phase = active(1)))).await;
     assert_eq!((ready().await, timeout().await), (0, 0));
+    let asleep = SessionRecord { phase: paused(asleep(500), 50, None), ..record(2) };
+    let asleep = put(&store, only(asleep)).await;
+    assert_eq!((alarm().await, ready().await), (1, 0));
+    let rang = |record: &mut SessionRecord| record.phase = paused(PauseCause::AlarmRang, 60, None);
+    put(&store, only(next(&asleep, rang))).await;
+    assert_eq!((alarm().await, ready().await), (0, 1));
+}
+
+/// Far, but a date that can be written down: the last millisecond of the year 9999.
+const LATE: i64 = 253_402_300_799_999;
+
+/// A sleep until then, in milliseconds of the wall clock since 1970.
+fn asleep(until: i64) -> PauseCause {
+    let until = Timestamp::from_timestamp_millis(until).expect("a date");
+    PauseCause::Asleep(Sleep { until, woken_after: None })
 }

@@ -17,7 +17,7 @@ use crate::{
         ids::{InputId, SessionId, WorkerGeneration},
         record::{Lane, SessionRecord, StoredInput},
         step::{StoredStep, Turn},
-        time::SupervisedTime,
+        time::LaneTime,
     },
     store::{
         AcceptedInput, Batch, Damage, Due, Key, LogPage, LogQuery, Opened, Page, Query, Refusal,
@@ -233,7 +233,7 @@ impl<S: Store> Store for FaultyStore<S> {
         Box::pin(self.interfere(Call::List, 0, async move { self.inner().list(query).await }))
     }
 
-    fn due(&self, lane: Lane, until: SupervisedTime, limit: usize) -> StoreFuture<'_, Vec<Due>> {
+    fn due(&self, lane: Lane, until: LaneTime, limit: usize) -> StoreFuture<'_, Vec<Due>> {
         let work = async move { self.inner().due(lane, until, limit).await };
         Box::pin(self.interfere(Call::Due, 0, work))
     }

@@ -79,7 +79,7 @@ async fn an_archive_makes_an_equal_store() {
     assert_eq!(new.list(all).await.expect("a page"), page);
     let key = Key::Start("start 3".parse().expect("a key"));
     assert_eq!(new.find(key).await.expect("find"), Some(session(3)));
-    let due = new.due(sessionkeeper::Lane::Timeout, supervised(90), 9).await.expect("due");
+    let due = new.due(sessionkeeper::Lane::Timeout, supervised(90).into(), 9).await.expect("due");
     assert_eq!(due.len(), 5);
     let steps = new.steps(session(4), Turn::default()).await.expect("steps");
     assert!(steps == old.steps(session(4), Turn::default()).await.expect("steps"));

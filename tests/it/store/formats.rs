@@ -139,7 +139,7 @@ async fn a_store_of_format_1_is_read() {
     for key in keys {
         assert_eq!(store.find(key).await.expect("find"), Some(session(1)));
     }
-    let due = store.due(Lane::Timeout, supervised(90), 9).await.expect("due");
+    let due = store.due(Lane::Timeout, supervised(90).into(), 9).await.expect("due");
     assert_eq!(due.iter().map(|due| due.session).collect::<Vec<_>>(), [session(1)]);
     let team = vec![("team".to_owned(), "red".to_owned())];
     let queries = [

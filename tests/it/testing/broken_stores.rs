@@ -10,8 +10,8 @@ use std::{
 };
 
 use sessionkeeper::{
-    EventRecord, InputId, Lane, SessionId, SessionRecord, StoredInput, StoredStep, SupervisedTime,
-    Turn, WorkerGeneration,
+    EventRecord, InputId, Lane, LaneTime, SessionId, SessionRecord, StoredInput, StoredStep,
+    SupervisedTime, Turn, WorkerGeneration,
     store::{
         AcceptedInput, Batch, Damage, Due, Key, LogPage, LogQuery, MemoryStore, Opened, Page,
         Query, Refusal, Store, StoreError, StoreFuture,
@@ -200,12 +200,9 @@ impl Store for Bent {
         })
     }
 
-    fn due(&self, lane: Lane, until: SupervisedTime, limit: usize) -> StoreFuture<'_, Vec<Due>> {
-        let until = if self.is(Wrong::IsDueTooSoon) {
-            SupervisedTime::from_millis(u64::MAX)
-        } else {
-            until
-        };
+    fn due(&self, lane: Lane, until: LaneTime, limit: usize) -> StoreFuture<'_, Vec<Due>> {
+        let until =
+            if self.is(Wrong::IsDueTooSoon) { LaneTime::from_millis(u64::MAX) } else { until };
         Box::pin(async move {
             let mut due = self.inner.due(lane, until, limit).await?;
             if self.is(Wrong::NeverWakesUp) && lane == Lane::Ready {

@@ -20,6 +20,7 @@ mod log;
 mod pause;
 mod precedence;
 mod send;
+mod sleep;
 mod slots;
 mod start;
 mod status;

@@ -38,6 +38,7 @@ async fn pause_for(cause: PauseCause) -> (Worker, SessionHandle<Scripted>) {
             until(&session, |status| status.state() == State::Paused).await;
             worker
         }
+        PauseCause::Asleep(_) | PauseCause::AlarmRang => unreachable!("see `sleep`"),
     };
     let session = worker.again(&session).await;
     let paused = status(&session).await;

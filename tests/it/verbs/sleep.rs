@@ -199,6 +199,11 @@ async fn an_input_wakes_a_sleeper_once_and_only_if_it_is_news() {
     session.send(Do::SleepUntil(in_an_hour().or_input())).await.unwrap();
     session.send(Do::Add(10)).await.unwrap();
     session.resume().await.unwrap();
+    // Time would stand still if it went round and round.
+    for _ in 0..10_000 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(scripted.probe.runs(), 2);
     tokio::time::sleep(MINUTE).await;
     let status = until(&session, |status| sleeps(status).is_some()).await;
     assert_eq!(sleeps(&status).unwrap().woken_after, Some(2), "of two it knew");

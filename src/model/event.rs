@@ -151,13 +151,15 @@ pub enum Cause {
 
 impl Cause {
     /// Every cause.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 18] = [
         Self::Asked,
         Self::SlotFree,
         Self::InputArrived,
         Self::Restarted,
         Self::Recovered,
         Self::Returned,
+        Self::FellAsleep,
+        Self::AlarmRang,
         Self::IdleTimeout,
         Self::Silence,
         Self::PausedTimeout,

@@ -6,7 +6,7 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
-        mpsc,
+        mpsc::{self, RecvTimeoutError},
     },
     thread,
     time::Duration,
@@ -207,9 +207,21 @@ fn begin(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
     thread::Builder::new().name(name.to_owned()).spawn(work).map(drop)
 }
 
+/// Looks whenever somebody asks, and as long as there is something to be swept away.
 fn look(asked: &mpsc::Receiver<Look>, mut bare: Bare) {
-    while let Ok(first) = asked.recv() {
-        let all: Vec<_> = std::iter::once(first).chain(asked.try_iter()).collect();
+    let mut sweeps: Vec<Sweep> = Vec::new();
+    loop {
+        let first = if sweeps.is_empty() {
+            asked.recv().map_err(|_| RecvTimeoutError::Disconnected)
+        } else {
+            asked.recv_timeout(LOOK_AGAIN)
+        };
+        match &first {
+            Err(RecvTimeoutError::Disconnected) if sweeps.is_empty() => return,
+            Err(RecvTimeoutError::Disconnected) => thread::park_timeout(LOOK_AGAIN),
+            Ok(_) | Err(RecvTimeoutError::Timeout) => {}
+        }
+        let all: Vec<_> = first.into_iter().chain(asked.try_iter()).collect();
         let signals = all.iter().filter_map(|look| match look {
             Look::TellAfter(signal, launch, _) => Some((*signal, launch)),
             Look::Tell(_) | Look::Sweep(..) => None,
@@ -236,55 +248,47 @@ fn look(asked: &mpsc::Receiver<Look>, mut bare: Bare) {
                     // Whoever asked may be gone.
                     let _ = reply.send(seen);
                 }
-                Look::Sweep(launch, _starting) => sweep(&launch, &mut bare),
+                Look::Sweep(launch, starting) => {
+                    sweeps.push(Sweep { launch, rounds: ROUNDS, _starting: starting });
+                }
             }
         }
+        // Its group was killed before. Where nothing can be seen, no more can be done.
+        sweeps.retain_mut(|sweep| survey.as_ref().is_ok_and(|survey| sweep.goes_on(survey)));
     }
 }
 
-/// Kills what has the mark of a launch.
-fn sweep(launch: &LaunchId, bare: &mut Bare) {
-    // Its group was killed before. Where nothing can be seen, no more can be done.
-    let _ = kill_all(bare, 0, |survey| {
-        let left = survey::left_over(survey, None, |mark| mark.is_of_launch(launch));
-        left.into_iter().filter(Member::is_alive).map(|one| one.identity).collect()
-    });
+/// What is left of a launch is being killed.
+struct Sweep {
+    launch: LaunchId,
+    rounds: usize,
+    _starting: Option<Starting>,
+}
+
+impl Sweep {
+    /// Kills what is seen of it. `false` where nothing more is to be expected, or it does not help.
+    fn goes_on(&mut self, survey: &Survey) -> bool {
+        let left = survey::left_over(survey, None, |mark| mark.is_of_launch(&self.launch));
+        let alive: Vec<_> = left.into_iter().filter(Member::is_alive).collect();
+        alive.iter().for_each(|one| os::signal(one.identity, Signal::KILL));
+        self.rounds = self.rounds.saturating_sub(1);
+        self.rounds > 0 && (!alive.is_empty() || !survey.is_whole_since(0))
+    }
 }
 
 /// Kills what has the mark of a worker that does not run any more.
 fn end_lost(worker: &WorkerMark, bare: &mut Bare) -> io::Result<()> {
-    // A worker begins at once: who shows nothing now is left to its session.
-    kill_all(bare, u64::MAX, |survey| survey::lost(survey, worker))
-}
-
-/// Kills what is found, until there is nothing more or it does not help. Those who began then or later are waited for
-/// until it is known whose they are.
-fn kill_all(
-    bare: &mut Bare,
-    since: u64,
-    find: impl Fn(&Survey) -> Vec<Identity>,
-) -> io::Result<()> {
     for _ in 0..ROUNDS {
         let mut survey = os::survey(|_| {})?;
+        // A worker begins at once: who does not show whose it is now is left to its session.
         bare.look_at(&mut survey);
-        let found = find(&survey);
+        let found = survey::lost(&survey, worker);
         if found.is_empty() {
-            if survey.is_whole_since(since) {
-                break;
-            }
-            wait_for_the_bare();
+            break;
         }
         found.into_iter().for_each(|one| os::signal(one, Signal::KILL));
     }
     Ok(())
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "this is a thread of its own, or a start of the worker"
-)]
-fn wait_for_the_bare() {
-    thread::sleep(LOOK_AGAIN);
 }
 
 fn this_process() -> io::Result<Identity> {
@@ -295,7 +299,7 @@ fn this_process() -> io::Result<Identity> {
 /// How often what is to be killed is looked for. What is killed starts nothing any more, so few are enough; one that
 /// cannot be killed would be found for ever.
 const ROUNDS: usize = 40;
-/// How long is waited where it is not known yet whose some are.
+/// How long is waited before the next look for what is to be swept away.
 const LOOK_AGAIN: Duration = Duration::from_millis(30);
 
 fn gone() -> io::Error {

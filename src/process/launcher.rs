@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::{process::Child as Leader, runtime::Handle, sync::oneshot};
+use tokio::{process::Child as Leader, runtime::Handle, sync::oneshot, time::Instant};
 
 use rustix::process::Signal;
 
@@ -249,30 +249,30 @@ fn look(asked: &mpsc::Receiver<Look>, mut bare: Bare) {
                     let _ = reply.send(seen);
                 }
                 Look::Sweep(launch, starting) => {
-                    sweeps.push(Sweep { launch, rounds: ROUNDS, _starting: starting });
+                    let until = Instant::now() + SWEEP;
+                    sweeps.push(Sweep { launch, until, _starting: starting });
                 }
             }
         }
         // Its group was killed before. Where nothing can be seen, no more can be done.
-        sweeps.retain_mut(|sweep| survey.as_ref().is_ok_and(|survey| sweep.goes_on(survey)));
+        sweeps.retain(|sweep| survey.as_ref().is_ok_and(|survey| sweep.goes_on(survey)));
     }
 }
 
 /// What is left of a launch is being killed.
 struct Sweep {
     launch: LaunchId,
-    rounds: usize,
+    until: Instant,
     _starting: Option<Starting>,
 }
 
 impl Sweep {
     /// Kills what is seen of it. `false` where nothing more is to be expected, or it does not help.
-    fn goes_on(&mut self, survey: &Survey) -> bool {
+    fn goes_on(&self, survey: &Survey) -> bool {
         let left = survey::left_over(survey, None, |mark| mark.is_of_launch(&self.launch));
         let alive: Vec<_> = left.into_iter().filter(Member::is_alive).collect();
         alive.iter().for_each(|one| os::signal(one.identity, Signal::KILL));
-        self.rounds = self.rounds.saturating_sub(1);
-        self.rounds > 0 && (!alive.is_empty() || !survey.is_whole_since(0))
+        Instant::now() < self.until && (!alive.is_empty() || !survey.is_whole_since(0))
     }
 }
 
@@ -298,7 +298,10 @@ fn this_process() -> io::Result<Identity> {
 
 /// How often what is to be killed is looked for. What is killed starts nothing any more, so few are enough; one that
 /// cannot be killed would be found for ever.
-const ROUNDS: usize = 40;
+const ROUNDS: usize = 20;
+/// How long what is left of a launch is looked for: until it is known of everybody whose they are. However often others ask for a
+/// look meanwhile, it does not end earlier.
+const SWEEP: Duration = Duration::from_millis(1_200);
 /// How long is waited before the next look for what is to be swept away.
 const LOOK_AGAIN: Duration = Duration::from_millis(30);
 

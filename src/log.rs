@@ -127,7 +127,7 @@ impl Supervisor {
             }
             LogFrom::After(cursor) => cursor.position() + 1,
         };
-        let follower = Follower::begin(core, end.last).await;
+        let follower = Follower::begin(core, end.last);
         Ok(Updates::new(Subscription {
             core: Arc::clone(core),
             follower,

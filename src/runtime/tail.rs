@@ -166,7 +166,7 @@ pub(crate) struct Follower {
 
 impl Follower {
     /// Begins to follow, behind the last event that there is.
-    pub(crate) async fn begin(core: &Arc<Core>, last: u64) -> Self {
+    pub(crate) fn begin(core: &Arc<Core>, last: u64) -> Self {
         let mut shown = core.tail.lock();
         shown.followers += 1;
         if shown.reader.is_none() && !shown.is_over {

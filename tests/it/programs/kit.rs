@@ -122,16 +122,24 @@ pub(crate) async fn turn_done(session: &Handle, inputs: u64) {
     .await;
 }
 
-/// The processes of a session that are alive: those that have its mark. `None` where the system does not tell.
-pub(crate) fn alive(session: SessionId) -> Option<Vec<i32>> {
+/// The processes that have a session's mark, and the environment that each had in one look at it: a second look may find
+/// it gone, or between two programs and with none. `None` where the system does not tell.
+pub(crate) fn marked(session: SessionId) -> Option<Vec<(i32, Vec<String>)>> {
     let mark = format!("SESSIONKEEPER_SESSION={session}");
     let all = fs::read_dir("/proc").ok()?;
-    let pid = |entry: fs::DirEntry| entry.file_name().to_str()?.parse::<i32>().ok();
-    let has_mark = |pid: &i32| {
-        let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-        environment.split(|byte| *byte == 0).any(|variable| variable == mark.as_bytes())
+    let look = |entry: fs::DirEntry| {
+        let pid = entry.file_name().to_str()?.parse::<i32>().ok()?;
+        let environment = fs::read(format!("/proc/{pid}/environ")).ok()?;
+        let environment = String::from_utf8_lossy(&environment).into_owned();
+        Some((pid, environment.split('\0').map(str::to_owned).collect::<Vec<_>>()))
     };
-    Some(all.filter_map(|entry| pid(entry.ok()?)).filter(has_mark).collect())
+    let all = all.filter_map(|entry| look(entry.ok()?));
+    Some(all.filter(|(_, environment)| environment.contains(&mark)).collect())
+}
+
+/// The processes of a session that are alive. `None` where the system does not tell.
+pub(crate) fn alive(session: SessionId) -> Option<Vec<i32>> {
+    Some(marked(session)?.into_iter().map(|(pid, _)| pid).collect())
 }
 
 /// Checks that nothing of a session's program is alive.

@@ -12,12 +12,12 @@ use std::{
 
 use anyhow::{Context as _, ensure};
 use sessionkeeper::{
-    Context, Event, EventRecord, InputId, Lane, LaneTime, Outcome, Run, SessionHandle, SessionId,
-    SessionRecord, Start, StoredInput, StoredStep, Supervisor, Turn, WorkerGeneration, Workload,
-    WorkloadError,
+    Context, Event, EventRecord, InputId, Lane, LaneTime, Outcome, Run, RunId, Scope,
+    SessionHandle, SessionId, SessionRecord, Start, StateCounts, StoredInput, StoredStep,
+    Supervisor, Turn, WorkerGeneration, Workload, WorkloadError,
     store::{
-        AcceptedInput, Batch, Damage, Due, Key, LogPage, LogQuery, Opened, Page, Query, Refusal,
-        Store, StoreFuture,
+        AcceptedInput, Batch, Bookmark, Damage, Due, Key, LogPage, LogQuery, Opened, Page, Purge,
+        Purged, Query, Refusal, Store, StoreFuture, StoredRun,
     },
 };
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, Stats, StatsAlloc};
@@ -229,6 +229,10 @@ impl Store for KeepsNothing {
         nothing()
     }
 
+    fn run(&self, _: RunId) -> StoreFuture<'_, Option<StoredRun>> {
+        Box::pin(async { Ok(None) })
+    }
+
     fn list(&self, _: Query) -> StoreFuture<'_, Page> {
         nothing()
     }
@@ -264,6 +268,18 @@ impl Store for KeepsNothing {
 
     fn log(&self, _: LogQuery) -> StoreFuture<'_, LogPage> {
         nothing()
+    }
+
+    fn count(&self, _: Scope) -> StoreFuture<'_, StateCounts> {
+        nothing()
+    }
+
+    fn bookmarks(&self) -> StoreFuture<'_, Vec<Bookmark>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
+
+    fn purge(&self, _: Purge) -> StoreFuture<'_, Result<Purged, Refusal>> {
+        Box::pin(async { Ok(Ok(Purged::Done)) })
     }
 
     fn damaged(&self) -> StoreFuture<'_, Vec<Damage>> {

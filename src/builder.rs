@@ -6,17 +6,24 @@ use tokio::sync::watch;
 
 use crate::{
     clock::{Clock, wall::Wall},
-    model::ids::{InvalidName, Kind},
-    policy::{Policy, RecoverWhat},
+    hooks::{HookOptions, SessionHooks},
+    model::ids::{InvalidName, Kind, ReaderName},
+    policy::{Policy, RecoverWhat, Retention},
     runtime::{
         agenda,
         checkpointer::Checkpointer,
         core::{Core, Parts},
+        hooks::Hooks,
         recovery::{self, Pace},
+        removal,
+        sinks::{NamedSink, Sinks},
+        statistics::Statistician,
         store_cell::StoreCell,
         supervisor::spawn_supervisor,
         watchdog::Watchdog,
     },
+    sink::{Sink, SinkOptions},
+    statistics::StatisticsOptions,
     store::{Guarded, Store, StoreError},
     supervisor::Supervisor,
     telemetry::Meters,
@@ -32,8 +39,12 @@ pub struct Builder {
     policy: Policy,
     max_active: Option<usize>,
     recover: RecoverWhat,
+    retention: Retention,
     resume_at_once: usize,
     resume_jitter: Duration,
+    sinks: Vec<NamedSink>,
+    hooks: Option<Hooks>,
+    statistician: Option<Statistician>,
     workloads: Option<tokio::runtime::Handle>,
     seed: Option<u64>,
     wall: Wall,
@@ -48,8 +59,12 @@ impl Builder {
             policy: Policy::default(),
             max_active: None,
             recover: RecoverWhat::default(),
+            retention: Retention::default(),
             resume_at_once: 32,
             resume_jitter: Duration::from_millis(10),
+            sinks: Vec::new(),
+            hooks: None,
+            statistician: None,
             workloads: None,
             seed: None,
             wall: Wall::default(),
@@ -71,6 +86,63 @@ impl Builder {
         } else {
             self.troubled(BuildError::DuplicateKind { kind })
         }
+    }
+
+    /// Gives everything that happens to a [`Sink`], which has its place in the log under this name: see
+    /// [`sink`](crate::sink).
+    pub fn sink(self, name: impl Into<String>, sink: impl Sink) -> Self {
+        self.sink_with(name, sink, SinkOptions::default())
+    }
+
+    /// The same, with options.
+    pub fn sink_with(
+        mut self,
+        name: impl Into<String>,
+        sink: impl Sink,
+        options: SinkOptions,
+    ) -> Self {
+        let name = name.into();
+        let reader = match ReaderName::new(format!("sink:{name}")) {
+            Ok(reader) => reader,
+            Err(error) => return self.troubled(BuildError::SinkName(error)),
+        };
+        if self.sinks.iter().any(|other| other.reader == reader) {
+            return self.troubled(BuildError::DuplicateSink { name });
+        }
+        let least = Duration::from_millis(1);
+        if options.interval < least || options.timeout < least {
+            let setting = if options.interval < least { "sink.interval" } else { "sink.timeout" };
+            return self.troubled(BuildError::Invalid { setting, must_be: "at least 1 ms" });
+        }
+        self.sinks.push(NamedSink { reader, name, sink: Arc::new(sink), options });
+        self
+    }
+
+    /// Calls [`SessionHooks`] when sessions start, move and end: see [`hooks`](crate::hooks). Those that are given later replace
+    /// these.
+    pub fn hooks(self, hooks: impl SessionHooks) -> Self {
+        self.hooks_with(hooks, HookOptions::default())
+    }
+
+    /// The same, with options.
+    pub fn hooks_with(mut self, hooks: impl SessionHooks, options: HookOptions) -> Self {
+        if options.timeout < Duration::from_millis(1) {
+            let setting = "hooks.timeout";
+            return self.troubled(BuildError::Invalid { setting, must_be: "at least 1 ms" });
+        }
+        if options.attempts == 0 {
+            let setting = "hooks.attempts";
+            return self.troubled(BuildError::Invalid { setting, must_be: "at least 1" });
+        }
+        self.hooks = Some(Hooks::new(Arc::new(hooks), options));
+        self
+    }
+
+    /// Counts what happens, for [`Supervisor::statistics`]. The first worker that does reads the whole log once; what it has counted
+    /// is kept in the store, at shutdown and every ten seconds (more rarely where it is much), so a later one goes on from there.
+    pub fn statistics(mut self, options: StatisticsOptions) -> Self {
+        self.statistician = Some(Statistician::new(options.labels));
+        self
     }
 
     fn troubled(mut self, error: BuildError) -> Self {
@@ -108,6 +180,13 @@ impl Builder {
     /// asked by all at the same moment.
     pub fn resume_jitter(mut self, jitter: Duration) -> Self {
         self.resume_jitter = jitter;
+        self
+    }
+
+    /// How long sessions are kept that have ended (default: for good). Then they are [deleted](crate::Session::delete), with an
+    /// event and a line in the trace that say so.
+    pub fn retention(mut self, retention: Retention) -> Self {
+        self.retention = retention;
         self
     }
 
@@ -170,10 +249,14 @@ impl Builder {
             generation,
             others: opened.others,
             recover: self.recover,
+            retention: self.retention,
             registry: self.registry,
             policy: Arc::new(self.policy),
             checkpointer,
             store,
+            sinks: self.sinks,
+            hooks: self.hooks,
+            statistician: self.statistician,
             max_active: self.max_active.unwrap_or(usize::MAX),
             workloads: self.workloads.unwrap_or_else(|| runtime.clone()),
             runtime,
@@ -191,6 +274,9 @@ impl Builder {
         let (done, recovered) = watch::channel(None);
         // From here on an error, or dropping this future, ends what was begun.
         let supervisor = Supervisor::new(Arc::clone(&core), recovered);
+        Sinks::begin(&core).await?;
+        Hooks::begin(&core).await?;
+        Statistician::begin(&core);
         let work = recovery::survey(&core).await?;
         spawn_supervisor(&core).await;
         let pace = Pace { at_once: self.resume_at_once, jitter: self.resume_jitter };
@@ -200,6 +286,8 @@ impl Builder {
         });
         core.keep_agenda(recovery.abort_handle());
         core.keep_agenda(tokio::spawn(agenda::time_out(Arc::clone(&core))).abort_handle());
+        core.keep_agenda(tokio::spawn(removal::retain(Arc::clone(&core))).abort_handle());
+        core.keep_agenda(tokio::spawn(removal::purge(Arc::clone(&core))).abort_handle());
         core.ready.notify_one();
         Ok(supervisor)
     }
@@ -226,6 +314,15 @@ pub enum BuildError {
     DuplicateKind {
         /// The kind.
         kind: Kind,
+    },
+    /// The name of a sink is not a valid one.
+    #[error("a sink has an invalid name")]
+    SinkName(#[source] InvalidName),
+    /// Two sinks have the same name.
+    #[error("two sinks are named {name:?}; each has its place in the log under a name of its own")]
+    DuplicateSink {
+        /// The name.
+        name: String,
     },
     /// A setting cannot be used.
     #[error("invalid setting: {setting} must be {must_be}")]

@@ -85,7 +85,14 @@ impl Clock {
     /// Now, in the time of a lane.
     pub(crate) fn now_in(&self, lane: Lane) -> LaneTime {
         match lane {
-            Lane::Ready | Lane::Timeout => self.supervised().into(),
+            Lane::Ready
+            | Lane::Timeout
+            | Lane::Removal
+            | Lane::Stopped
+            | Lane::Completed
+            | Lane::Failed
+            | Lane::Expired
+            | Lane::Family => self.supervised().into(),
             Lane::Alarm => self.wall().into(),
         }
     }

@@ -113,6 +113,17 @@
 //! The keys of steps are unique within a turn. What is recorded of them is kept as inputs are: until both
 //! kept snapshots cover the turn.
 //!
+//! # Urgent inputs and interrupts
+//!
+//! Inputs are given out in the order in which they were accepted, but for [urgent](SessionHandle::send_urgent)
+//! ones: these overtake all that wait, and a turn can [take](Context::take_input_if) one while its own input
+//! is in hand. What it takes belongs to it, and is covered by its next commit. Only an input that was begun
+//! comes before them when it is given out again, so that an answer finds the turn that asked.
+//!
+//! [`Session::interrupt`] ends the turn, and not the run: [`busy`](Run::busy) and
+//! [`interrupted`](Run::interrupted) resolve, and the input is dropped or given out again. Nothing is forced;
+//! what the turn leaves in its state is committed.
+//!
 //! # Ends and states
 //!
 //! A run must not end as `Yielded` where nobody asked, while an input waits and it has consumed none:
@@ -142,7 +153,7 @@
 //! store.
 //!
 //! - [`busy`](Run::busy) declares an operation that may be silent up to a limit of its own. Past the limit
-//!   its future is dropped and the run goes on with [`Lapsed`]. [`busy_guard`](Run::busy_guard) does the
+//!   its future is dropped and the run goes on with [`BusyError::Lapsed`]. [`busy_guard`](Run::busy_guard) does the
 //!   same for a span of code, and drops nothing.
 //! - [`awaiting`](Run::awaiting) declares that a person is asked. That has no limit.
 //! - In `next_input` a run is *idle*, not silent: `idle_timeout` counts (30 min), after which the session is
@@ -206,6 +217,24 @@
 //!
 //! [`Supervisor::lineage`] shows what a session comes from and what comes from it, as streams;
 //! [`Query::related`](store::Query::related) lists what comes from a session, also where that is gone.
+//!
+//! # Rollovers
+//!
+//! [`SessionHandle::rollover`] and, from inside a run, [`Context::rollover`] end a session and begin its successor in one commit: an
+//! agent's `/clear`. The one is `completed` and names the other; that is `pending`, has the place of the one before it under
+//! `max_active`, and is `active` next, after a crash too. It begins with a state of its own and inherits kind, name,
+//! labels, metadata, a policy of its own and what [stays while a session is paused](Run::hold_while_paused); usage, runs and
+//! failures are counted from zero. Inputs that were not worked off move to it, or are left ([`Unread`]).
+//!
+//! A turn that is under way ends first, or is cancelled after a grace. A stop or an end that is accepted before the commit wins; after it every
+//! verb by the old id is refused with [`SessionError::RolledOver`], which names the successor. [`SessionHandle::latest`] goes to the
+//! end of the chain, and what is sent by a handle that is [following](Session::following) does too.
+//!
+//! # Statistics
+//!
+//! [`Supervisor::counts`] says how many sessions are in each state, and is exact at every moment. With
+//! [`Builder::statistics`], [`Supervisor::statistics`] says what happened in a [window](Window) of time, and
+//! [`Statistics::alerts`] what of it a person should hear of. Neither scans anything.
 //!
 //! # Recovery
 //!
@@ -282,13 +311,13 @@
 //! | [`Run::emit`] | the event was not taken |
 //! | [`Run::busy`] | as cancel safe as the future inside |
 //! | [`Run::yield_requested`] | nothing |
-//! | verbs of [`Session`], [`Supervisor::start`], [`Supervisor::fork`], [`Supervisor::shutdown`] | once polled, they go on |
+//! | verbs of [`Session`], rollovers, [`Supervisor::start`], [`Supervisor::fork`], [`Supervisor::shutdown`] | once polled, they go on |
 //! | `wait_for`, `settled`, [`StopTicket::ended`], [`Supervisor::recovered`] | nothing |
 //! | [`Supervisor::slot`] | the turn in the queue is lost |
 //!
 //! # Errors
 //!
-//! Each surface has one enum: [`BuildError`] for the supervisor, [`StartError`], [`ForkError`], [`SendError`] and
+//! Each surface has one enum: [`BuildError`] for the supervisor, [`StartError`], [`ForkError`], [`RolloverError`], [`SendError`] and
 //! [`SessionError`] for verbs, [`RunError`], [`StepError`] and [`EmitError`] inside a run, [`StoreError`](store::StoreError)
 //! for stores. They name the session and say what became of the request: `nothing was done`, or that it
 //! may still take effect ([`SessionError::OutcomeUnknown`], and [`SessionError::Store`] with `under_way`). After
@@ -311,6 +340,7 @@ compile_error!(
 );
 
 mod builder;
+mod children;
 mod clock;
 #[cfg(sessionkeeper_faults)]
 #[doc(hidden)]
@@ -323,7 +353,10 @@ mod fork;
 #[doc(hidden)]
 pub mod fuzzing;
 mod groups;
+#[cfg(any(doc, doctest))]
+pub mod guide;
 mod health;
+pub mod hooks;
 mod lineage;
 mod log;
 #[cfg(feature = "metrics")]
@@ -334,11 +367,15 @@ mod policy;
 #[cfg(feature = "process")]
 pub mod process;
 mod report;
+mod rollover;
+mod runs;
 mod runtime;
 mod session;
 #[cfg(feature = "signals")]
 mod signals;
+pub mod sink;
 mod start;
+mod statistics;
 mod status;
 pub mod store;
 mod supervisor;
@@ -349,54 +386,64 @@ pub mod testing;
 mod workload;
 
 pub use builder::{BuildError, Builder};
+pub use children::MAX_CHILD_DEPTH;
 pub use fork::{Fork, ForkError};
 pub use groups::GroupReport;
 pub use health::Health;
 pub use lineage::{Lineage, Presence, Relative};
 pub use log::{LogError, LogFilter, LogFrom, LogUpdate};
 pub use model::{
+    counts::{Scope, StateCounts},
+    deletion::{Deleted, Removal},
     event::{Cause, Event, EventRecord, Fact, FileAction, Lifecycle, RunEnd},
     event_type::{EventType, EventTypes, UnknownEventType},
+    family::{ChildEnd, Duty, Family, OnParent, Owed, WhenParentEnds, WhenParentPauses},
     ids::{
-        ExternalId, InputId, InvalidName, Kind, Name, RunId, SessionId, StartKey, StepKey,
-        WorkerGeneration,
+        ChildKey, ExternalId, InputId, InvalidName, Kind, Name, ReaderName, RunId, SessionId,
+        StartKey, StepKey, WorkerGeneration,
     },
+    inbox::{InHand, Inbox, OnInterrupt, OutOfOrder, OverEarly, OverInputs, Urgent},
     labels::{InvalidLabels, Labels, MAX_NESTING, Metadata},
     lineage::{Forked, ForkedFrom, Links, Relation},
     log_cursor::{InvalidCursor, LogCursor},
+    projection::Window,
     record::{
-        EndedRun, Failures, InHand, Inbox, Lane, Runs, SessionRecord, SnapshotRef, StartRequest,
-        StoredInput, Transition,
+        EndedRun, Failures, Lane, Runs, SessionRecord, SnapshotRef, StartRequest, StoredInput,
+        Transition,
     },
     sleep::{Alarm, Sleep, WhileAsleep},
     snapshot::{Codec, SNAPSHOT_FORMAT, SnapshotEnvelope, SnapshotError, SnapshotHeader},
     state::{InvalidTransition, PauseCause, Phase, Restarting, State, Trigger, transition},
     step::{StepProgress, StoredStep, Turn},
+    tally::{Durations, Tally},
     time::{LaneTime, SupervisedTime, Timestamp, WorkerTime},
     usage::Usage,
     vocabulary,
 };
 pub use policy::{
-    Backoff, InvalidPolicy, Limit, OnExhausted, OnIdle, OnSilence, Policy, PolicyBuilder,
-    RecoverWhat, Restart, RestartPolicy, WhileAbandoned,
+    Alert, Backoff, InvalidPolicy, Limit, OnExhausted, OnIdle, OnSilence, Policy, PolicyBuilder,
+    RecoverWhat, Restart, RestartPolicy, Retention, Thresholds, WhileAbandoned,
 };
 pub use report::{ShutdownLine, ShutdownOutcome, ShutdownReport};
+pub use runs::{RunState, RunStatus};
 pub use runtime::{
-    error::{SendError, SessionError, StartError},
+    error::{ChildError, RolloverError, SendError, SessionError, StartError},
+    op::Interruption,
     recovery::RecoveryReport,
     watchdog::BlockedThread,
 };
 pub use session::{
-    EventPage, EventQuery, NotRunning, Paused, Receipt, Session, SessionHandle, Snapshot,
+    Delete, EventPage, EventQuery, NotRunning, Paused, Receipt, Session, SessionHandle, Snapshot,
     StopReport, StopTicket, SubscribeError, Update,
 };
 pub use start::{Json, Slot, Start};
+pub use statistics::{Statistics, StatisticsError, StatisticsOptions};
 pub use status::{Activity, Settled, Status};
 pub use supervisor::{FindError, Origin, ShuttingDown, StartedSession, Supervisor};
 pub use workload::{
-    AwaitingGuard, BusyGuard, Context, EmitError, FailedStep, Held, IdempotencyKey, Input,
-    Interrupted, Lapsed, Outcome, Resource, Run, RunError, StepError, UnsupportedVersion, UserCode,
-    Workload, WorkloadError, YieldReason, YieldRequest,
+    AwaitingGuard, BusyError, BusyGuard, Context, EmitError, FailedStep, Held, IdempotencyKey,
+    Input, Interrupted, Outcome, Resource, RolledOver, Rollover, Run, RunError, StepError, Unread,
+    UnsupportedVersion, UserCode, Workload, WorkloadError, YieldReason, YieldRequest,
 };
 
 /// The code in the README compiles.

@@ -135,7 +135,7 @@ impl Session {
 impl Lineage {
     async fn of(core: &Arc<Core>, session: SessionId) -> Result<Self, SessionError> {
         let read = |error| SessionError::read(session, error);
-        let record = core.store().map_err(read)?.load(session).await.map_err(read)?;
+        let record = core.load(session).await.map_err(read)?;
         let record = record.ok_or(SessionError::NotFound { session })?;
         Ok(Self { core: Arc::clone(core), session, links: record.links() })
     }
@@ -230,7 +230,7 @@ impl Up {
             return Ok(None);
         };
         let read = |error| SessionError::read(session, error);
-        let presence = match self.core.store().map_err(read)?.load(session).await {
+        let presence = match self.core.load(session).await {
             Ok(Some(record)) => Presence::of(&record),
             Ok(None) => Presence::Gone,
             Err(StoreError::Damaged { reason, .. }) => Presence::Unreadable { reason },

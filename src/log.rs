@@ -10,6 +10,7 @@ use std::{
 use futures::{Stream, future::BoxFuture};
 
 use crate::{
+    hooks::HooksStatus,
     model::{
         event::EventRecord,
         event_type::{EventType, EventTypes},
@@ -20,6 +21,7 @@ use crate::{
         core::Core,
         tail::{Follower, Newer, PAGE, Part, last_of},
     },
+    sink::SinkStatus,
     store::{LogItem, LogPage, LogQuery, Logged, Order, StoreError},
     supervisor::Supervisor,
 };
@@ -148,6 +150,25 @@ impl Supervisor {
     /// A store that fails.
     pub async fn log(&self, query: LogQuery) -> Result<LogPage, StoreError> {
         self.core().store()?.log(query).await
+    }
+}
+
+impl Supervisor {
+    /// How the [sinks](crate::sink) do, in the order in which they were added.
+    ///
+    /// # Errors
+    /// A store that fails: where its log ends is part of the answer.
+    pub async fn sinks(&self) -> Result<Vec<SinkStatus>, StoreError> {
+        let newest = LogQuery { limit: 1, ..LogQuery::default() };
+        let end = self.core().store()?.log(newest).await?.end;
+        Ok(self.core().sinks.status(end))
+    }
+}
+
+impl Supervisor {
+    /// How the [hooks](crate::hooks) do; none where there are none.
+    pub fn hooks(&self) -> Option<HooksStatus> {
+        self.core().hooks.as_ref().map(|hooks| hooks.status())
     }
 }
 

@@ -6,10 +6,12 @@ use serde::Serialize;
 
 use crate::{
     model::{
+        family::OnParent,
         ids::{ExternalId, InputId, InvalidName, Kind, Name, SessionId, StartKey},
+        inbox::Inbox,
         json,
         labels::{Labels, Metadata, is_too_deep},
-        record::{Failures, Inbox, Runs, SessionRecord, StartRequest},
+        record::{Failures, Runs, SessionRecord, StartRequest},
         snapshot::{Codec, SnapshotEnvelope, SnapshotHeader},
         state::Phase,
         usage::Usage,
@@ -35,7 +37,7 @@ pub(crate) type Encoded = Result<Vec<u8>, Arc<dyn std::error::Error + Send + Syn
 pub struct Start<W> {
     pub(crate) kind: Result<Kind, InvalidName>,
     pub(crate) id: Option<SessionId>,
-    key: Option<StartKey>,
+    pub(crate) key: Option<StartKey>,
     name: Option<Name>,
     external_id: Option<ExternalId>,
     labels: Labels,
@@ -45,6 +47,8 @@ pub struct Start<W> {
     pub(crate) input: Option<Encoded>,
     input_id: Option<InputId>,
     slot: Option<Slot>,
+    pub(crate) parent: Option<SessionId>,
+    pub(crate) on_parent: OnParent,
     typed: PhantomData<fn() -> W>,
 }
 
@@ -103,6 +107,8 @@ impl<W> Start<W> {
             input: None,
             input_id: None,
             slot: None,
+            parent: None,
+            on_parent: OnParent::default(),
             typed: PhantomData,
         }
     }
@@ -183,7 +189,8 @@ impl<W> Start<W> {
         let input = match self.input {
             None => None,
             Some(Ok(payload)) => {
-                Some(NewInput { id: self.input_id, payload: payload.into(), state_version })
+                let (id, payload) = (self.input_id, payload.into());
+                Some(NewInput { id, payload, state_version, urgent: false })
             }
             Some(Err(source)) => return Err(SendError::Invalid { session, source }.into()),
         };
@@ -217,6 +224,10 @@ impl<W> Start<W> {
         );
         let mut digest = Fnv::default();
         digest.add(&serde_json::to_vec(&asked).unwrap_or_default());
+        if let Some(parent) = self.parent {
+            let child = ("child", parent, self.on_parent);
+            digest.add(&serde_json::to_vec(&child).unwrap_or_default());
+        }
         digest.add(self.state.as_deref().unwrap_or_default());
         if let Some(Ok(input)) = &self.input {
             digest.add(input);
@@ -263,7 +274,10 @@ pub(crate) fn new_record(core: &Core, session: SessionId, kind: &Kind) -> Sessio
         failures: Failures::default(),
         recoveries: 0,
         abandoned: Vec::new(),
+        ended: None,
+        deleted: None,
         history: VecDeque::new(),
+        family: None,
     }
 }
 

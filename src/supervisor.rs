@@ -6,8 +6,9 @@ use tokio::sync::watch;
 
 use crate::{
     builder::Builder,
+    children::{self, Birth},
     health::Health,
-    model::ids::{Kind, SessionId},
+    model::ids::{Kind, RunId, SessionId},
     report::ShutdownReport,
     runtime::{
         core::{Core, Life},
@@ -88,16 +89,7 @@ impl Supervisor {
         &self,
         start: Start<W>,
     ) -> Result<StartedSession<W>, StartError> {
-        let kind = start.kind.clone().map_err(|_| no_such_kind::<W>())?;
-        if self.core().registry.get(&kind).is_none() {
-            return Err(StartError::NoWorkload { kind });
-        }
-        if self.core().registry.typed::<W>(&kind).is_none() {
-            return Err(StartError::WrongKind { kind });
-        }
-        let (session, origin) = self.start_any(start, kind).await?;
-        let session = session.typed().map_err(StartError::Session)?;
-        Ok(StartedSession::new(session, origin))
+        start_typed(self.core(), start, None).await
     }
 
     /// Starts a session whose state and input are JSON, for callers that know no types.
@@ -123,40 +115,7 @@ impl Supervisor {
             workload.check_input(input).map_err(|error| SendError::invalid(session, error))?;
         }
         drop(decoding);
-        self.start_any(start, kind).await
-    }
-
-    async fn start_any<W>(
-        &self,
-        start: Start<W>,
-        kind: Kind,
-    ) -> Result<(Session, Origin), StartError> {
-        let core = self.core();
-        let has_new_id = start.id.is_none();
-        let id = start.id.unwrap_or_else(|| core.clock.session_id());
-        let Some(workload) = core.registry.get(&kind) else {
-            return Err(StartError::NoWorkload { kind });
-        };
-        let Request { record, snapshot, input, mut place } =
-            start.into_request(core, id, &kind, workload.state_version())?;
-        let started = crate::session::ask(core, id, |reply| {
-            Op::Start(Box::new(NewSession {
-                record: record.clone(),
-                snapshot: Arc::clone(&snapshot),
-                fork: None,
-                input: input.clone(),
-                place: place.take(),
-                has_new_id,
-                reply,
-            }))
-        })
-        .await?;
-        Ok(match started {
-            Started::New => (Session::new(Arc::clone(core), id, kind), Origin::New),
-            Started::Repeated(holder) => {
-                (Session::new(Arc::clone(core), holder, kind), Origin::Repeated)
-            }
-        })
+        start_any(self.core(), start, kind, None).await
     }
 
     /// Waits for a free place under `max_active` and keeps it: so a worker can claim a job only
@@ -196,7 +155,11 @@ impl Supervisor {
         let found = self.core().store()?.find(key).await?;
         match found {
             None => Ok(None),
-            Some(id) => Ok(Some(self.session(id).await?)),
+            Some(id) => match self.session(id).await {
+                // It was deleted; its start key is still known.
+                Err(SessionError::NotFound { .. }) => Ok(None),
+                session => Ok(Some(session?)),
+            },
         }
     }
 
@@ -271,6 +234,72 @@ impl Supervisor {
     }
 }
 
+/// Starts a session: by a run of its parent, where one is named.
+pub(crate) async fn start_typed<W: Workload>(
+    core: &Arc<Core>,
+    start: Start<W>,
+    run: Option<RunId>,
+) -> Result<StartedSession<W>, StartError> {
+    let kind = start.kind.clone().map_err(|_| no_such_kind::<W>())?;
+    if core.registry.get(&kind).is_none() {
+        return Err(StartError::NoWorkload { kind });
+    }
+    if core.registry.typed::<W>(&kind).is_none() {
+        return Err(StartError::WrongKind { kind });
+    }
+    let (session, origin) = start_any(core, start, kind, run).await?;
+    let session = session.typed().map_err(StartError::Session)?;
+    Ok(StartedSession::new(session, origin))
+}
+
+async fn start_any<W>(
+    core: &Arc<Core>,
+    start: Start<W>,
+    kind: Kind,
+    run: Option<RunId>,
+) -> Result<(Session, Origin), StartError> {
+    let has_new_id = start.id.is_none();
+    let id = start.id.unwrap_or_else(|| core.clock.session_id());
+    let Some(workload) = core.registry.get(&kind) else {
+        return Err(StartError::NoWorkload { kind });
+    };
+    let (parent, on_parent) = (start.parent, start.on_parent);
+    let request = start.into_request(core, id, &kind, workload.state_version())?;
+    let started = match parent {
+        None => ask_to_start(core, request, has_new_id).await?,
+        Some(parent) => {
+            children::start(core, Birth { parent, on_parent, run }, request, has_new_id).await?
+        }
+    };
+    Ok(match started {
+        Started::New => (Session::new(Arc::clone(core), id, kind), Origin::New),
+        Started::Repeated(holder) => {
+            (Session::new(Arc::clone(core), holder, kind), Origin::Repeated)
+        }
+    })
+}
+
+/// Has a session made.
+pub(crate) async fn ask_to_start(
+    core: &Arc<Core>,
+    request: Request,
+    has_new_id: bool,
+) -> Result<Started, StartError> {
+    let Request { record, snapshot, input, mut place } = request;
+    crate::session::ask(core, record.id, |reply| {
+        Op::Start(Box::new(NewSession {
+            record: record.clone(),
+            snapshot: Arc::clone(&snapshot),
+            fork: None,
+            input: input.clone(),
+            place: place.take(),
+            has_new_id,
+            reply,
+        }))
+    })
+    .await
+}
+
 fn no_such_kind<W>() -> StartError {
     let kind = Kind::new(std::any::type_name::<W>().rsplit("::").next().unwrap_or("workload"));
     match kind {
@@ -341,16 +370,22 @@ pub enum Origin {
 #[error("the worker is shutting down")]
 pub struct ShuttingDown;
 
-/// Why a session could not be looked up.
+/// Why a session, or a run of one, could not be looked up.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum FindError {
     /// The index could not be read.
     #[error("the store failed")]
     Store(#[source] Arc<StoreError>),
-    /// The session could not be read.
+    /// The session could not be read, or refuses what was asked of it.
     #[error(transparent)]
     Session(#[from] SessionError),
+    /// No session of this store has had this run, or it was deleted.
+    #[error("run {run}: there is no session that has had it")]
+    NoSuchRun {
+        /// The run that was asked for.
+        run: RunId,
+    },
 }
 
 impl From<StoreError> for FindError {

@@ -6,6 +6,7 @@ mod asleep;
 mod checkpoint;
 mod control;
 mod crowd;
+mod delete;
 mod disk;
 mod events;
 mod expiry;
@@ -40,6 +41,7 @@ pub(crate) static ALL: &[&Row] = &[
     &open::ROW,
     &events::ROW,
     &fan_out::ROW,
+    &delete::ROW,
     &disk::ROW,
     &large::ROW,
     #[cfg(unix)]

@@ -7,6 +7,27 @@
 super::listed! {
     /// A bug that a test must notice.
     pub enum Bug {
+        // The sinks.
+
+        /// A batch that a sink refused is taken for delivered (a sink misses nothing, `runtime/sinks.rs`).
+        /// Noticed by `a_sink_that_fails_is_given_the_same_again`.
+        PassOverFailedSink,
+        /// The end of a session is not told at once (`runtime/sinks.rs`).
+        /// Noticed by `the_end_of_a_session_is_told_at_once`.
+        TellSinksLate,
+
+        // The hooks.
+
+        /// That a session begins is not told (`runtime/draft/moves.rs`).
+        /// Noticed by `start_and_end_are_told_once_each_and_in_order`; oracle.
+        BeginUntold,
+        /// A hook that failed is taken for done (`runtime/hooks.rs`).
+        /// Noticed by `a_hook_that_fails_is_called_again_and_delays_no_other_session`.
+        PassOverFailedHook,
+        /// The hooks that were under way are forgotten with their worker (`runtime/hooks.rs`).
+        /// Noticed by `what_is_owed_is_called_by_the_next_worker`.
+        ForgetOwedHooks,
+
         // The store.
 
         /// Commits are answered before they are flushed (G2, `store/sled/writer.rs`).
@@ -64,6 +85,25 @@ super::listed! {
         /// It is not written down which sessions come from a session (`store/index.rs`).
         /// Noticed by `a_listing_finds_who_comes_from_a_session`; simulation.
         ForgetRelations,
+
+        /// A session that was deleted is still listed (`store/index.rs`).
+        /// Noticed by `a_deleted_session_is_found_by_its_start_key_only`; simulation.
+        ListDeleted,
+        /// A late commit brings a deleted session back (G3, `store/admit.rs`).
+        /// Noticed by `nothing_brings_a_deleted_session_back`; simulation.
+        ReviveDeleted,
+        /// Steps are left behind when a deleted session is removed (`store/sled/purge.rs`).
+        /// Noticed by `a_purge_leaves_nothing_of_a_deleted_session`; simulation.
+        PurgeAllButSteps,
+        /// A session that is not at rest is deleted (G3, `runtime/desk/decide.rs`).
+        /// Noticed by `a_session_that_is_not_at_rest_is_deleted_only_when_it_is_stopped_first`; simulation.
+        DeleteTheLiving,
+        /// What is asked behind a delete is decided as if the session were there (`runtime/desk/decide.rs`).
+        /// Noticed by `what_is_asked_behind_a_delete_finds_nothing`; races.
+        GoOnBehindDelete,
+        /// Retention removes what has not ended (`policy/retention.rs`).
+        /// Noticed by `what_has_not_ended_is_never_over`; simulation.
+        RemoveWhatHasNotEnded,
 
         // The checkpointer.
 
@@ -163,7 +203,7 @@ super::listed! {
         /// The wall clock is read once for each alarm, and jumps go unnoticed (`runtime/agenda.rs`).
         /// Noticed by `a_wall_clock_that_jumps_rings_an_alarm_soon_and_never_early`.
         TrustWallClock,
-        /// Inputs that a run gave back wake it from its sleep (`runtime/session/flight.rs`).
+        /// Inputs that a run gave back wake it from its sleep (`runtime/session/inputs.rs`).
         /// Noticed by `an_input_wakes_a_sleeper_once_and_only_if_it_is_news`.
         WakeForKnownInput,
 
@@ -233,6 +273,15 @@ super::listed! {
         /// Noticed by `a_thousand_follow_all_and_one_that_does_not_read_hinders_nobody`.
         SkipWhatIsDue,
 
+        // Statistics.
+
+        /// A session that moves is counted where it was, too (indexes follow records, `store/counts.rs`).
+        /// Noticed by `counters_follow_their_records`, `counters_follow_whatever_is_done`.
+        CountTwice,
+        /// What was counted is kept with a place before it, so that it is counted again after a crash (`runtime/statistics.rs`).
+        /// Noticed by `what_happens_is_counted_once_through_crashes_and_shutdowns`.
+        CountAgain,
+
         // Forks.
 
         /// The log of a fork does not say what it was made from (`runtime/draft/forks.rs`).
@@ -244,6 +293,67 @@ super::listed! {
         /// A fork that was asked for by its key is made again (G4, `fork/make.rs`).
         /// Noticed by `a_fork_that_is_repeated_under_its_key_calls_nobody_again`.
         ForkAgain,
+
+        // Runs.
+
+        /// Runs of a session that was purged are still found (`store/runs.rs`).
+        /// Noticed by `the_runs_of_a_purged_session_are_gone`.
+        LeaveRunsOfPurged,
+
+        // Rollovers.
+
+        /// A session ends for a successor that is not stored (G2, `runtime/draft/mod.rs`).
+        /// Noticed by `a_rollover_ends_a_session_and_begins_its_successor`.
+        ForgetSuccessor,
+        /// What overtook other inputs and is over moves with them (G4, `runtime/session/roll_over.rs`).
+        /// Noticed by `g4_an_urgent_input_can_ask_for_the_rollover`.
+        MoveWhatIsOver,
+        /// What is urgent waits its turn in the successor (`runtime/draft/successor.rs`).
+        /// Noticed by `an_urgent_input_that_waits_moves_with_a_rollover_and_still_overtakes`.
+        MoveAsOrdinary,
+        /// The inputs that wait stay behind (G2, `runtime/draft/successor.rs`).
+        /// Noticed by `unread_inputs_move_in_their_order_with_their_ids`.
+        LeaveUnreadInputs,
+        /// A session that was stopped while it was to be rolled over is (a stop wins, `runtime/session/settle.rs`).
+        /// Noticed by `a_stop_wins_over_a_rollover_that_waits`.
+        RollOverDespiteStop,
+        /// The place of a session is free between it and its successor (`runtime/supervisor/succession.rs`).
+        /// Noticed by `a_successor_has_the_place_of_the_session_before_it`.
+        FreePlaceBetween,
+        /// What a session holds is closed when it is rolled over (`runtime/kept.rs`).
+        /// Noticed by `what_is_held_while_paused_passes_to_the_successor`.
+        CloseHeldAtRollover,
+
+        // Children.
+
+        /// What the children of a session owe to its move is not kept (G2, `model/family.rs`).
+        /// Noticed by `children_follow_their_parent_through_a_crash_at_every_commit`.
+        ForgetCascade,
+        /// A new child does not look at what its parent did before it was there (`runtime/draft/family.rs`).
+        /// Noticed by `a_child_that_is_started_while_its_parent_is_paused_is_paused`.
+        IgnoreEarlierMoves,
+        /// The end of a child is another input each time it is told (G4, `runtime/family/tell.rs`).
+        /// Noticed by `the_end_of_a_child_is_told_once_through_a_crash_at_every_commit`.
+        TellEndAgain,
+
+        // Inputs out of order.
+
+        /// Urgent inputs wait their turn (`model/inbox.rs`).
+        /// Noticed by `an_urgent_input_overtakes_those_that_wait`.
+        QueueUrgent,
+        /// What a turn has taken is not consumed with it (G4, `workload/run/urgent.rs`).
+        /// Noticed by `what_a_turn_takes_is_over_with_its_next_commit`.
+        LeaveTakenWaiting,
+        /// An interrupt that drops an input commits nothing of that (G2, `runtime/draft/state.rs`).
+        /// Noticed by `g2_what_was_dropped_is_not_given_again_after_a_crash`.
+        ForgetDrop,
+        /// What an older snapshot lacks of urgent inputs is taken to be over (G4, `model/inbox.rs`).
+        /// Noticed by `g4_a_fallback_gives_urgent_inputs_again`.
+        KeepEarlyOfNewerSnapshot,
+
+        /// A stop of a run that is over stops the session's present one (G3, `runtime/draft/mod.rs`).
+        /// Noticed by `a_stop_of_a_run_that_is_over_names_the_present_one_and_stops_nothing`.
+        StopAnyRun,
 
         // Programs.
 

@@ -79,12 +79,17 @@ impl From<StartError> for ForkError {
                 Self::Session(error)
             }
             StartError::Exists { .. }
+            | StartError::Deleted { .. }
             | StartError::KeyReused { .. }
             | StartError::NameTaken { .. }
             | StartError::NoWorkload { .. }
             | StartError::WrongKind { .. }
             | StartError::Invalid { .. }
             | StartError::SnapshotTooLarge { .. }
+            | StartError::ParentEnded { .. }
+            | StartError::ParentFenced { .. }
+            | StartError::TooManyChildren { .. }
+            | StartError::TooDeep { .. }
             | StartError::Input(_) => Self::Start(error),
         }
     }

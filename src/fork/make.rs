@@ -152,7 +152,7 @@ async fn prepare(core: &Core, parent: SessionId, asked: Asked) -> Result<Prepare
     Ok(Prepared::New(Box::new(New {
         record,
         snapshot,
-        fork: NewFork { forked, inputs: found.inputs },
+        fork: NewFork { forked, inputs: found.inputs, urgent: found.urgent },
         input,
         place: asked.slot.map(|slot| slot.0),
         has_new_id: asked.id.is_none(),
@@ -171,6 +171,9 @@ async fn made_before(
     let Some(record) = holder(core, parent, Key::Start(request.key.clone())).await? else {
         return Ok(None);
     };
+    if record.is_deleted() {
+        return Err(StartError::Deleted { session: record.id }.into());
+    }
     match &record.start_key {
         Some(known) if known == request => Ok(Some(Box::new(record))),
         Some(_) | None => {
@@ -218,7 +221,8 @@ fn first_input(
         checked.map_err(|error| SendError::invalid(fork, error))?;
     }
     let (id, state_version) = (asked.input_id.clone(), parent.workload.state_version());
-    Ok(Some(NewInput { id, payload: payload.as_slice().into(), state_version }))
+    let payload = payload.as_slice().into();
+    Ok(Some(NewInput { id, payload, state_version, urgent: false }))
 }
 
 /// Finds out whether the id and the name are free, as far as it can be known before the commit: so that nothing is
@@ -236,6 +240,9 @@ async fn in_its_way(
         let read = |error| SessionError::read(session, error);
         let store = core.store().map_err(read)?;
         match store.load(session).await.map_err(read)? {
+            Some(found) if found.is_deleted() => {
+                return Err(StartError::Deleted { session }.into());
+            }
             Some(found) if is_the_same(&found) => return Ok(Some(Box::new(found))),
             Some(_) => return Err(StartError::Exists { session }.into()),
             None => {}

@@ -37,6 +37,8 @@ pub(super) struct Parent {
     pub(super) snapshot: Arc<SnapshotEnvelope>,
     /// The inputs that the snapshot lacks, where they are wanted.
     pub(super) inputs: Vec<StoredInput>,
+    /// The numbers of those that are urgent.
+    pub(super) urgent: Vec<u64>,
     /// Why a newer snapshot was not taken.
     pub(super) fell_back: Option<String>,
 }
@@ -50,7 +52,7 @@ impl Parent {
     ) -> Result<Self, ForkError> {
         let read = |error| SessionError::read(session, error);
         let store = core.store().map_err(read)?;
-        let load = async || match store.load(session).await {
+        let load = async || match core.load(session).await {
             Ok(Some(record)) => Ok(record),
             Ok(None) => Err(SessionError::NotFound { session }),
             Err(error) => Err(read(error)),
@@ -111,13 +113,18 @@ impl Parent {
             if found > supported {
                 return Err(SessionError::NewerState { session, found, supported }.into());
             }
-            let inputs =
+            let inputs: Vec<StoredInput> =
                 if wanted.inputs { inputs(store, record, kept).await? } else { Vec::new() };
             return Ok(Self {
                 record: record.clone(),
                 workload: Arc::clone(workload),
                 from: ForkedFrom { session, snapshot: kept.sequence },
                 snapshot: Arc::new(snapshot),
+                urgent: inputs
+                    .iter()
+                    .map(|input| input.sequence)
+                    .filter(|input| record.inbox.was_urgent(*input))
+                    .collect(),
                 inputs,
                 fell_back,
             });
@@ -167,7 +174,9 @@ async fn inputs(
             // What was accepted since the record was read is left to the session itself.
             if input.sequence == next && next <= record.inbox.accepted {
                 next += 1;
-                inputs.push(input);
+                if !record.covers(kept, input.sequence) {
+                    inputs.push(input);
+                }
             }
         }
         if next == before {

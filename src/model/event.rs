@@ -5,7 +5,9 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ids::{ExternalId, Kind, RunId},
+    deletion::Removal,
+    ids::{ExternalId, Kind, RunId, SessionId},
+    inbox::OnInterrupt,
     lineage::Forked,
     sleep::Sleep,
     state::{PauseCause, State},
@@ -29,6 +31,27 @@ pub struct EventRecord {
     pub input: Option<u64>,
     /// What happened.
     pub fact: Fact,
+}
+
+/// Where a run begins or ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RunEdge {
+    Begins(RunId),
+    Ends(RunId),
+}
+
+impl EventRecord {
+    /// Whether a run begins or ends with it.
+    pub(crate) fn run_edge(&self) -> Option<RunEdge> {
+        let Fact::Lifecycle(what) = &self.fact else { return None };
+        if let Lifecycle::StateChanged { to: State::Active, .. } = what {
+            self.run.map(RunEdge::Begins)
+        } else if let Lifecycle::RunEnded { .. } = what {
+            self.run.map(RunEdge::Ends)
+        } else {
+            None
+        }
+    }
 }
 
 /// What happened: to the session, or in its work.
@@ -55,6 +78,22 @@ pub enum Lifecycle {
     },
     /// It was made as a fork of another one: always its second event.
     Forked(Box<Forked>),
+    /// It takes the place of another one, which was rolled over: always its second event.
+    TransitionedFrom {
+        /// That one.
+        session: SessionId,
+        /// How many inputs it had not worked off and were moved: they are the first ones of this session.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        inputs: u64,
+    },
+    /// It was rolled over, and its successor goes on.
+    TransitionedTo {
+        /// That one.
+        session: SessionId,
+        /// How many inputs had not been worked off, whether they were moved or not.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        unread: u64,
+    },
     /// The session moved.
     StateChanged {
         /// From where.
@@ -66,6 +105,9 @@ pub enum Lifecycle {
         /// In words, where there are any.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
+        /// Whether the session begins with it: with its first run, or the first since it was stopped.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        begins: bool,
     },
     /// A paused session stays paused, for another cause.
     PauseCauseChanged {
@@ -99,11 +141,27 @@ pub enum Lifecycle {
         /// What was wrong with it.
         reason: String,
     },
+    /// The turn of the input that the event names was interrupted.
+    TurnInterrupted {
+        /// What becomes of its input.
+        then: OnInterrupt,
+    },
     /// The external correlation id was set.
     ExternalIdSet {
         /// To what.
         id: ExternalId,
     },
+    /// The session was deleted: always its last event. What happened to it can still be read by those who follow
+    /// the log, until it is removed.
+    Deleted {
+        /// By whose word.
+        by: Removal,
+    },
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants it so")]
+const fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// Which rule, or whose word, moved a session.
@@ -147,11 +205,15 @@ pub enum Cause {
     Workload,
     /// Nothing of the stopped run is alive any more.
     RunGone,
+    /// Its successor has taken its place.
+    RolledOver,
+    /// Its parent was paused, resumed or stopped, or has ended.
+    Parent,
 }
 
 impl Cause {
     /// Every cause.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 20] = [
         Self::Asked,
         Self::SlotFree,
         Self::InputArrived,
@@ -170,6 +232,8 @@ impl Cause {
         Self::SuspectedOfCrashes,
         Self::Workload,
         Self::RunGone,
+        Self::RolledOver,
+        Self::Parent,
     ];
 
     /// The name used in logs and formats.
@@ -193,6 +257,8 @@ impl Cause {
             Self::SuspectedOfCrashes => "suspected_of_crashes",
             Self::Workload => "workload",
             Self::RunGone => "run_gone",
+            Self::RolledOver => "rolled_over",
+            Self::Parent => "parent",
         }
     }
 }
@@ -210,7 +276,7 @@ impl fmt::Display for Cause {
 pub enum RunEnd {
     /// It returned `Outcome::Yielded` or `Outcome::SleepUntil`.
     Yielded,
-    /// It returned `Outcome::Completed`.
+    /// It returned `Outcome::Completed`, or rolled its session over.
     Completed,
     /// It returned an error.
     Failed {

@@ -159,6 +159,10 @@ text_id! {
     StartKey, 256
 }
 text_id! {
+    /// The key of a child, unique within its parent: the same key gives the same child.
+    ChildKey, 192
+}
+text_id! {
     /// An input id of the caller's, unique within its session: a repeated send with the same id
     /// is the same input.
     InputId, 256
@@ -167,6 +171,10 @@ text_id! {
 text_id! {
     /// The key of a step, unique within its turn.
     StepKey, 256
+}
+text_id! {
+    /// The name under which a reader of the log of all sessions keeps its place, such as that of a sink.
+    ReaderName, 256
 }
 
 /// A text that cannot serve as a name or id.

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ids::SessionId, usage::Usage};
+use super::{family::OnParent, ids::SessionId, usage::Usage};
 
 /// The links of a session to those that it comes from, and to the one that follows it. Each is an id, so a
 /// session that it names may be gone.
@@ -20,6 +20,12 @@ pub struct Links {
     /// The session that started it as a part of its own work.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub parent: Option<SessionId>,
+    /// What it does when its parent moves.
+    #[serde(skip_serializing_if = "OnParent::is_default")]
+    pub on_parent: OnParent,
+    /// How many generations of parents it has.
+    #[serde(skip_serializing_if = "is_zero_depth")]
+    pub depth: u32,
     /// The session that it is the successor of.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub transitioned_from: Option<SessionId>,
@@ -29,13 +35,33 @@ pub struct Links {
 }
 
 impl Links {
-    /// The links of a fork.
+    const NONE: Self = Self {
+        forked_from: None,
+        parent: None,
+        on_parent: OnParent::default_const(),
+        depth: 0,
+        transitioned_from: None,
+        transitioned_to: None,
+    };
+
+    /// The links of a fork. It has no parent: it is nobody's work but its own.
     pub const fn of_fork(from: ForkedFrom) -> Self {
+        Self { forked_from: Some(from), ..Self::NONE }
+    }
+
+    /// The links of a child of a session that stands so deep itself.
+    pub const fn of_child(parent: SessionId, depth: u32, on_parent: OnParent) -> Self {
+        Self { parent: Some(parent), on_parent, depth: depth.saturating_add(1), ..Self::NONE }
+    }
+
+    /// The links of the successor of a session. Where that is a child, its successor is one in its place.
+    pub const fn of_successor(of: SessionId, links: &Self) -> Self {
         Self {
-            forked_from: Some(from),
-            parent: None,
-            transitioned_from: None,
-            transitioned_to: None,
+            parent: links.parent,
+            on_parent: links.on_parent,
+            depth: links.depth,
+            transitioned_from: Some(of),
+            ..Self::NONE
         }
     }
 
@@ -90,6 +116,11 @@ impl fmt::Display for Relation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants it so")]
+const fn is_zero_depth(depth: &u32) -> bool {
+    *depth == 0
 }
 
 /// How a session was forked.

@@ -5,8 +5,11 @@ use std::{collections::VecDeque, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use super::{
+    deletion::Deleted,
     event::{Cause, RunEnd},
+    family::Family,
     ids::{ExternalId, Kind, Name, RunId, SessionId, StartKey, WorkerGeneration},
+    inbox::Inbox,
     labels::{Labels, Metadata},
     lineage::Links,
     state::{PauseCause, Phase, State},
@@ -85,9 +88,19 @@ pub struct SessionRecord {
     /// Runs that could not be cancelled and have not returned.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub abandoned: Vec<RunId>,
+    /// Since when it is at rest for good, unless somebody resumes it: stopped, or ended. Those that ended before this was
+    /// written down have none, and are not removed because of their age.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<SupervisedTime>,
+    /// That it was deleted: then this is its tombstone, and says little else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deleted: Option<Deleted>,
     /// Its latest moves, oldest first; the event log has all of them.
     #[serde(default, skip_serializing_if = "is_default")]
     pub history: VecDeque<Transition>,
+    /// What follows from its moves for its children and its parent. Most have neither.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub family: Option<Box<Family>>,
 }
 
 /// What is at its default is left out: most records have little in them.
@@ -104,6 +117,11 @@ impl SessionRecord {
     /// Where the session stands.
     pub const fn state(&self) -> State {
         self.phase.state()
+    }
+
+    /// Whether this is the tombstone of a session that was deleted.
+    pub const fn is_deleted(&self) -> bool {
+        self.deleted.is_some()
     }
 
     /// The sessions that it comes from, and its successor.
@@ -123,6 +141,12 @@ impl SessionRecord {
             return self.snapshot().map_or(0, |newest| newest.consumed);
         }
         self.snapshots.iter().map(|kept| kept.consumed).min().unwrap_or(0)
+    }
+
+    /// Whether a kept snapshot covers an input: it had its effect on it, or was dropped.
+    pub fn covers(&self, kept: &SnapshotRef, input: u64) -> bool {
+        let early = self.inbox.out_of_order.as_ref();
+        input <= kept.consumed || early.is_some_and(|odd| odd.over.covers(input, kept.sequence))
     }
 
     /// Steps of turns up to and including this one are not needed any more: every kept snapshot
@@ -148,6 +172,7 @@ impl SessionRecord {
                     PauseCause::Asked
                     | PauseCause::Shutdown
                     | PauseCause::Interrupted
+                    | PauseCause::Parent
                     | PauseCause::Quarantined => false,
                 };
                 ready.then_some(*since)
@@ -191,12 +216,44 @@ impl SessionRecord {
         }
     }
 
-    /// The due time of the session in a lane.
+    /// When something is to be done about what is left of a deleted session: its due time in
+    /// [`Lane::Removal`].
+    pub fn removed_from(&self) -> Option<SupervisedTime> {
+        self.deleted.map(|deleted| deleted.due())
+    }
+
+    /// Since when the session has been at rest in this state: its due time in the lane of the state.
+    fn ended_as(&self, state: State) -> Option<SupervisedTime> {
+        self.ended.filter(|_| self.state() == state)
+    }
+
+    /// Since when something follows from its moves for its children or its parent that is not done: its due time in
+    /// [`Lane::Family`].
+    pub fn owes_since(&self) -> Option<SupervisedTime> {
+        self.family.as_ref()?.owed.first().map(|owed| owed.since)
+    }
+
+    /// Whether it may have children.
+    pub fn has_children(&self) -> bool {
+        self.family.as_ref().is_some_and(|family| family.has_children)
+    }
+
+    /// The due time of the session in a lane. One that was deleted is in [`Lane::Removal`] only, and in [`Lane::Family`] until
+    /// its children have done as is to be done.
     pub fn due(&self, lane: Lane) -> Option<LaneTime> {
+        if self.is_deleted() && !matches!(lane, Lane::Removal | Lane::Family) {
+            return None;
+        }
         match lane {
             Lane::Ready => self.ready_since().map(Into::into),
             Lane::Timeout => self.waits_until().map(Into::into),
             Lane::Alarm => self.sleeps_until().map(Into::into),
+            Lane::Removal => self.removed_from().map(Into::into),
+            Lane::Stopped => self.ended_as(State::Stopped).map(Into::into),
+            Lane::Completed => self.ended_as(State::Completed).map(Into::into),
+            Lane::Failed => self.ended_as(State::Failed).map(Into::into),
+            Lane::Expired => self.ended_as(State::Expired).map(Into::into),
+            Lane::Family => self.owes_since().map(Into::into),
         }
     }
 }
@@ -211,11 +268,34 @@ pub enum Lane {
     /// Sessions that sleep: see [`SessionRecord::sleeps_until`]. The one lane whose times are those
     /// of the wall clock.
     Alarm,
+    /// Sessions that were deleted: see [`SessionRecord::removed_from`].
+    Removal,
+    /// Sessions that are stopped, by the time since when: what is kept for a time is removed when that has passed.
+    Stopped,
+    /// Sessions that completed, likewise.
+    Completed,
+    /// Sessions that failed, likewise.
+    Failed,
+    /// Sessions that expired, likewise.
+    Expired,
+    /// Sessions whose moves are not yet followed by their children, or told to their parent: see
+    /// [`SessionRecord::owes_since`].
+    Family,
 }
 
 impl Lane {
     /// Every lane.
-    pub const ALL: [Self; 3] = [Self::Ready, Self::Timeout, Self::Alarm];
+    pub const ALL: [Self; 9] = [
+        Self::Ready,
+        Self::Timeout,
+        Self::Alarm,
+        Self::Removal,
+        Self::Stopped,
+        Self::Completed,
+        Self::Failed,
+        Self::Expired,
+        Self::Family,
+    ];
 }
 
 /// A start that can be recognised when it is repeated.
@@ -227,43 +307,13 @@ pub struct StartRequest {
     pub digest: u64,
 }
 
-/// The inputs of a session, counted. Numbers start at 1 and have no gaps.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Inbox {
-    /// The number of the last input that was accepted.
-    pub accepted: u64,
-    /// Inputs up to and including this number have had their effect on the state.
-    pub consumed: u64,
-    /// The bytes of the inputs that are not consumed.
-    pub waiting_bytes: u64,
-    /// The input that a run was given and no checkpoint covers yet.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub in_hand: Option<InHand>,
-}
-
-impl Inbox {
-    /// How many inputs are not consumed.
-    pub const fn waiting(&self) -> u64 {
-        self.accepted.saturating_sub(self.consumed)
-    }
-}
-
-/// An input that was given to a run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct InHand {
-    /// Its number.
-    pub input: u64,
-    /// How often it was given to a run, from 1.
-    pub attempt: u32,
-}
-
 /// A kept snapshot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SnapshotRef {
     /// Its number, from 1.
     pub sequence: u64,
-    /// The last input that had its effect on it.
+    /// Inputs up to and including this one had their effect on it. Some after it may have had theirs
+    /// too: see [`SessionRecord::covers`].
     pub consumed: u64,
     /// How many turns without an input have ended since that input was consumed.
     #[serde(default, skip_serializing_if = "is_default")]

@@ -69,6 +69,14 @@ impl State {
         }
     }
 
+    /// Whether the session has come to its end: terminal, or stopped, from where a resume leads back.
+    pub const fn has_ended(self) -> bool {
+        match self {
+            Self::Stopped | Self::Completed | Self::Failed | Self::Expired => true,
+            Self::Pending | Self::Active | Self::Paused | Self::Stopping => false,
+        }
+    }
+
     /// Whether inputs are accepted.
     pub const fn accepts_input(self) -> bool {
         match self {
@@ -332,6 +340,8 @@ pub enum PauseCause {
     /// It slept, its alarm has rung, and it waits for a place under `max_active`. `resume` wakes it
     /// too.
     AlarmRang,
+    /// Its parent was paused by a person's word. `resume` wakes it, and so does a resume of the parent.
+    Parent,
 }
 
 impl PauseCause {
@@ -345,7 +355,8 @@ impl PauseCause {
             | Self::Shutdown
             | Self::Interrupted
             | Self::Quarantined
-            | Self::AlarmRang => false,
+            | Self::AlarmRang
+            | Self::Parent => false,
         }
     }
 
@@ -353,9 +364,12 @@ impl PauseCause {
     pub const fn woken_by_start(self) -> bool {
         match self {
             Self::Shutdown | Self::Interrupted => true,
-            Self::Asked | Self::Idle | Self::Quarantined | Self::Asleep(_) | Self::AlarmRang => {
-                false
-            }
+            Self::Asked
+            | Self::Idle
+            | Self::Quarantined
+            | Self::Asleep(_)
+            | Self::AlarmRang
+            | Self::Parent => false,
         }
     }
 
@@ -369,6 +383,7 @@ impl PauseCause {
             Self::Quarantined => "quarantined",
             Self::Asleep(_) => "asleep",
             Self::AlarmRang => "alarm_rang",
+            Self::Parent => "parent",
         }
     }
 }
@@ -383,7 +398,8 @@ impl fmt::Display for PauseCause {
             | Self::Shutdown
             | Self::Interrupted
             | Self::Quarantined
-            | Self::AlarmRang => f.write_str(self.as_str()),
+            | Self::AlarmRang
+            | Self::Parent => f.write_str(self.as_str()),
         }
     }
 }

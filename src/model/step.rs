@@ -35,6 +35,25 @@ impl Turn {
     pub const fn interlude_after(self) -> Self {
         Self { input: self.input, interlude: self.interlude + 1 }
     }
+
+    /// The last turn of which nothing is left to do, where it was this one until a turn ended with
+    /// which the inputs up to `consumed` are over. An input that overtook others leaves it as it was.
+    pub(crate) const fn followed_by(self, ended: EndedTurn, consumed: u64) -> Self {
+        match ended {
+            _ if consumed > self.input => Self::of_input(consumed),
+            EndedTurn::OfInput => self,
+            EndedTurn::Interlude => self.interlude_after(),
+        }
+    }
+}
+
+/// Which kind of turn has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum EndedTurn {
+    /// The work on an input.
+    OfInput,
+    /// Work with nothing in hand.
+    Interlude,
 }
 
 impl fmt::Display for Turn {

@@ -47,8 +47,12 @@ impl PolicyBuilder {
         max_inputs: u32,
         /// See [`Policy::max_input_bytes`].
         max_input_bytes: u64,
+        /// See [`Policy::max_urgent_inputs`].
+        max_urgent_inputs: u32,
         /// See [`Policy::max_snapshot_bytes`].
         max_snapshot_bytes: u64,
+        /// See [`Policy::max_children`].
+        max_children: u32,
     }
 
     /// Checks every value.
@@ -88,6 +92,7 @@ impl PolicyBuilder {
         let counts = [
             ("max_inputs", u64::from(self.0.max_inputs)),
             ("max_input_bytes", self.0.max_input_bytes),
+            ("max_urgent_inputs", u64::from(self.0.max_urgent_inputs)),
             ("max_snapshot_bytes", self.0.max_snapshot_bytes),
         ];
         for (setting, count) in counts {

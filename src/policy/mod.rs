@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) mod alerts;
 mod builder;
 mod limit;
 pub(crate) mod liveness;
 pub(crate) mod recovery;
 pub(crate) mod restart;
+pub(crate) mod retention;
 mod settings;
 #[cfg(test)]
 mod tests;
@@ -17,10 +19,12 @@ mod tests;
 pub(crate) use self::limit::duration;
 use self::settings::Settings;
 pub use self::{
+    alerts::{Alert, Thresholds},
     builder::{InvalidPolicy, PolicyBuilder},
     limit::Limit,
     recovery::RecoverWhat,
     restart::{Backoff, OnExhausted, Restart, RestartPolicy},
+    retention::Retention,
 };
 
 /// How one session is treated. The supervisor has one for all; a session may have its own.
@@ -113,7 +117,7 @@ impl Policy {
         &self.0.restart
     }
 
-    /// How many inputs may wait (default 64).
+    /// How many inputs may wait that are not urgent (default 64).
     pub const fn max_inputs(&self) -> u32 {
         self.0.max_inputs
     }
@@ -123,9 +127,19 @@ impl Policy {
         self.0.max_input_bytes
     }
 
+    /// How many urgent inputs may wait, besides the others (default 16). Each may have up to 64 KiB.
+    pub const fn max_urgent_inputs(&self) -> u32 {
+        self.0.max_urgent_inputs
+    }
+
     /// How large a snapshot may be, encoded (default 16 MiB).
     pub const fn max_snapshot_bytes(&self) -> u64 {
         self.0.max_snapshot_bytes
+    }
+
+    /// How many children of the session may be there at once that have not ended (default 64; 0: it may have none).
+    pub const fn max_children(&self) -> u32 {
+        self.0.max_children
     }
 }
 

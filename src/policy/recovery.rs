@@ -77,7 +77,8 @@ pub(crate) fn plan(
                 | PauseCause::Idle
                 | PauseCause::Quarantined
                 | PauseCause::Asleep(_)
-                | PauseCause::AlarmRang,
+                | PauseCause::AlarmRang
+                | PauseCause::Parent,
                 _,
             )
             | (PauseCause::Shutdown, RecoverWhat::Nothing)

@@ -127,7 +127,7 @@ impl Backoff {
         Self { initial: Duration::ZERO, factor: 1.0, max: Duration::ZERO, jitter: 0.0 };
 
     /// The wait after `failures` failures in a row; `random` is between 0 and 1.
-    fn wait(&self, failures: u32, random: f64) -> Duration {
+    pub(crate) fn wait(&self, failures: u32, random: f64) -> Duration {
         if self.initial.is_zero() {
             return Duration::ZERO;
         }

@@ -27,7 +27,11 @@ pub struct Settings {
     pub(super) restart: RestartPolicy,
     pub(super) max_inputs: u32,
     pub(super) max_input_bytes: u64,
+    pub(super) max_urgent_inputs: u32,
     pub(super) max_snapshot_bytes: u64,
+    // Left out at its default, so that a start that is repeated by a newer version is the same start.
+    #[serde(skip_serializing_if = "is_max_children")]
+    pub(super) max_children: u32,
 }
 
 impl Default for Settings {
@@ -47,7 +51,16 @@ impl Default for Settings {
             restart: RestartPolicy::default(),
             max_inputs: 64,
             max_input_bytes: 4 << 20,
+            max_urgent_inputs: 16,
             max_snapshot_bytes: 16 << 20,
+            max_children: MAX_CHILDREN,
         }
     }
+}
+
+const MAX_CHILDREN: u32 = 64;
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants it so")]
+const fn is_max_children(children: &u32) -> bool {
+    *children == MAX_CHILDREN
 }

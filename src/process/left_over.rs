@@ -37,6 +37,11 @@ impl Launch {
         Self { id, realm, process: child.identity() }
     }
 
+    /// Whether it is that of a program.
+    pub(super) fn is_of(&self, child: &Child) -> bool {
+        self.id == *child.launch()
+    }
+
     /// Ends what is left of it: its process, if it is still the same one, and whatever has a mark of the session. By
     /// force, since nobody reads any more what it prints. Says how many processes that were.
     pub(super) async fn end(&self, session: SessionId, launcher: &Launcher) -> io::Result<usize> {
@@ -49,7 +54,10 @@ impl Launch {
         let mut killed: HashSet<Identity> = HashSet::new();
         loop {
             let survey = launcher.survey().await?;
-            let left = survey::left_over(&survey, process, |mark| mark.is_of_session(session));
+            // Of a program that another session has passed on, what it started names that one.
+            let left = survey::left_over(&survey, process, |mark| {
+                mark.is_of_session(session) || mark.is_of_launch(&self.id)
+            });
             let alive: Vec<_> = left.into_iter().filter(Member::is_alive).collect();
             let is_late = Instant::now() >= until;
             if alive.is_empty() && (survey.is_whole_since(began) || is_late) {

@@ -21,6 +21,9 @@
 //! (it hangs in the kernel) is waited for as long as the run may take to be gone, see
 //! [`Policy::cancel_grace`](crate::Policy::cancel_grace); the log warns then, and it is sought again when the session goes on.
 //!
+//! The program of a session that is frozen while the session is rolled over goes on in the successor, if that begins with the state
+//! of the session; otherwise it is ended, and the successor starts its own.
+//!
 //! # The loss of the worker
 //!
 //! On Linux the system kills a program when its worker is gone; one with a terminal is sent SIGHUP. What is left is ended

@@ -22,8 +22,8 @@ use super::{
     transcript::{Summary, Transcript},
 };
 use crate::{
-    AwaitingGuard, BusyGuard, Context, Event, ExternalId, Held, Limit, Outcome, Run, Workload,
-    WorkloadError, YieldReason, YieldRequest,
+    AwaitingGuard, BusyGuard, Context, Event, ExternalId, Held, Limit, Outcome, Resource, Run,
+    RunEnd, Workload, WorkloadError, YieldReason, YieldRequest,
 };
 
 /// How much of the time that a run has for yielding its program may take for ending.
@@ -129,10 +129,22 @@ impl<M: MapJson> Workload for ProcessWorkload<M> {
     type Input = ProcessInput;
 
     async fn run(&self, cx: &mut Context<Self>) -> Result<Outcome, WorkloadError> {
-        let job = match cx.take_held::<Job<M>>() {
-            Some(job) => {
+        let held = cx.take_held::<Job<M>>();
+        let is_ours = |job: &Held<Job<M>>| {
+            cx.state().launch.as_ref().is_some_and(|launch| launch.is_of(&job.child))
+        };
+        let job = match held {
+            Some(job) if is_ours(&job) => {
                 job.hand_to(cx.run()).await;
                 job
+            }
+            // The session before this one, which was rolled over, has left a program that is not wanted.
+            Some(job) => {
+                job.close(&RunEnd::Cancelled).await;
+                for words in job.last_words() {
+                    cx.emit(words).await?;
+                }
+                self.launch(cx).await?
             }
             None => self.launch(cx).await?,
         };
@@ -264,7 +276,13 @@ impl<M: MapJson> ProcessWorkload<M> {
     fn freezes(&self, cx: &Context<Self>, request: YieldRequest) -> bool {
         match (request.reason, cx.state().spec.on_pause()) {
             (YieldReason::Pause, OnPause::Freeze(_)) => true,
-            (YieldReason::Pause | YieldReason::Stop | YieldReason::Shutdown, _) => false,
+            (
+                YieldReason::Pause
+                | YieldReason::Stop
+                | YieldReason::Shutdown
+                | YieldReason::Rollover,
+                _,
+            ) => false,
         }
     }
 

@@ -23,12 +23,12 @@ use crate::{
 };
 
 /// How many sessions are woken or timed out at once.
-const AT_ONCE: usize = 32;
+pub(super) const AT_ONCE: usize = 32;
 /// How often the wall clock is read again while a session sleeps: it may jump, and timers stand still
 /// while the machine does.
 const WALL_LOOK: Duration = Duration::from_secs(30);
 /// How long to wait before a failing store is asked again.
-const RETRY: Duration = Duration::from_secs(1);
+pub(super) const RETRY: Duration = Duration::from_secs(1);
 
 /// Gives places to those who wait for one: resumes first, then sessions that are ready, the one
 /// that became ready first before the others.
@@ -183,7 +183,7 @@ pub(crate) async fn ring(core: Arc<Core>) {
     }
 }
 
-async fn earliest(core: &Core, lane: Lane) -> Option<Due> {
+pub(super) async fn earliest(core: &Core, lane: Lane) -> Option<Due> {
     loop {
         let store = core.store().ok()?;
         match store.due(lane, LaneTime::from_millis(u64::MAX), 1).await {
@@ -193,12 +193,16 @@ async fn earliest(core: &Core, lane: Lane) -> Option<Due> {
     }
 }
 
-async fn due(core: &Core, lane: Lane, limit: usize) -> Vec<Due> {
+pub(super) async fn due(core: &Core, lane: Lane, limit: usize) -> Vec<Due> {
+    due_until(core, lane, core.clock.now_in(lane), limit).await
+}
+
+pub(super) async fn due_until(core: &Core, lane: Lane, until: LaneTime, limit: usize) -> Vec<Due> {
     loop {
         let Ok(store) = core.store() else {
             return Vec::new();
         };
-        match store.due(lane, core.clock.now_in(lane), limit).await {
+        match store.due(lane, until, limit).await {
             Ok(due) => return due,
             Err(_) => tokio::time::sleep(RETRY).await,
         }

@@ -236,6 +236,7 @@ impl Task {
             generation: self.generation,
             supervised: self.clock.supervised(),
             commits: group.jobs.iter().map(|job| Arc::clone(&job.commit)).collect(),
+            bookmarks: Vec::new(),
         };
         let store = self.store.get();
         async {
@@ -378,12 +379,7 @@ impl Message {
     /// The bytes of its snapshot, inputs and steps.
     fn bytes(&self) -> usize {
         match self {
-            Self::Commit(Job { commit, .. }) => {
-                let snapshot = commit.snapshot.as_ref().map_or(0, |snapshot| snapshot.len());
-                let inputs = commit.inputs.iter().map(|input| input.payload.len()).sum::<usize>();
-                let steps = commit.steps.iter().map(StoredStep::bytes).sum::<usize>();
-                snapshot + inputs + steps
-            }
+            Self::Commit(Job { commit, .. }) => commit.both().map(bytes_of).sum(),
             Self::Flush(_) => 0,
         }
     }
@@ -394,6 +390,13 @@ impl Message {
             Self::Flush(_) => {}
         }
     }
+}
+
+fn bytes_of(commit: &Commit) -> usize {
+    let snapshot = commit.snapshot.as_ref().map_or(0, |snapshot| snapshot.len());
+    let inputs = commit.inputs.iter().map(|input| input.payload.len()).sum::<usize>();
+    let steps = commit.steps.iter().map(StoredStep::bytes).sum::<usize>();
+    snapshot + inputs + steps
 }
 
 impl Job {

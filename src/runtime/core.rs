@@ -1,8 +1,9 @@
 //! What everybody in a worker shares.
 
 use std::{
+    any::Any,
     collections::BTreeMap,
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError, Weak},
 };
 
 use ractor::ActorRef;
@@ -15,10 +16,14 @@ use super::{
     alarms::Alarms,
     checkpointer::Checkpointer,
     draft::Moment,
+    family::Bearing,
+    hooks::Hooks,
     hub::Hub,
     kept::Kept,
     live::{Directory, Live, Settlement},
     op::Op,
+    sinks::{NamedSink, Sinks},
+    statistics::Statistician,
     store_cell::StoreCell,
     supervisor,
     tail::Tail,
@@ -29,12 +34,12 @@ use crate::{
     faults::{self, Bug},
     model::{
         event::EventRecord,
-        ids::{SessionId, WorkerGeneration},
-        record::SessionRecord,
+        ids::{ReaderName, SessionId, WorkerGeneration},
+        record::{Lane, SessionRecord},
         state::{Phase, State},
         time::WorkerTime,
     },
-    policy::{Policy, RecoverWhat},
+    policy::{Policy, RecoverWhat, Retention},
     store::{Store, StoreError},
     telemetry::{self, Meters},
     workload::{erased::Registry, threads::Threads},
@@ -47,6 +52,7 @@ pub(crate) struct Core {
     /// Other workers that are alive on the store.
     pub(crate) others: Vec<WorkerGeneration>,
     pub(crate) recover: RecoverWhat,
+    pub(crate) retention: Retention,
     pub(crate) registry: Registry,
     pub(crate) policy: Arc<Policy>,
     pub(crate) checkpointer: Checkpointer,
@@ -55,6 +61,9 @@ pub(crate) struct Core {
     pub(crate) hub: Hub,
     pub(crate) tail: Tail,
     pub(crate) kept: Kept,
+    pub(crate) sinks: Sinks,
+    pub(crate) hooks: Option<Arc<Hooks>>,
+    pub(crate) statistician: Option<Arc<Statistician>>,
     /// The places under `max_active`.
     pub(crate) places: Arc<Semaphore>,
     /// Told when a session may have become ready to run.
@@ -63,6 +72,12 @@ pub(crate) struct Core {
     pub(crate) timeouts: Notify,
     /// Told when an alarm may ring earlier than was known.
     pub(crate) sleepers: Notify,
+    /// Told when there is something to remove.
+    pub(crate) removals: Notify,
+    /// Told when a session may owe something to its children or its parent.
+    pub(crate) owing: Notify,
+    /// Who starts children, of which parent.
+    pub(crate) bearing: Bearing,
     /// The runtime of the supervisor itself.
     pub(crate) runtime: tokio::runtime::Handle,
     /// The runtime that workloads run on.
@@ -106,10 +121,14 @@ pub(crate) struct Parts {
     pub(crate) generation: WorkerGeneration,
     pub(crate) others: Vec<WorkerGeneration>,
     pub(crate) recover: RecoverWhat,
+    pub(crate) retention: Retention,
     pub(crate) registry: Registry,
     pub(crate) policy: Arc<Policy>,
     pub(crate) checkpointer: Checkpointer,
     pub(crate) store: StoreCell,
+    pub(crate) sinks: Vec<NamedSink>,
+    pub(crate) hooks: Option<Hooks>,
+    pub(crate) statistician: Option<Statistician>,
     pub(crate) max_active: usize,
     pub(crate) runtime: tokio::runtime::Handle,
     pub(crate) workloads: tokio::runtime::Handle,
@@ -126,6 +145,7 @@ impl Core {
             generation: parts.generation,
             others: parts.others,
             recover: parts.recover,
+            retention: parts.retention,
             registry: parts.registry,
             policy: parts.policy,
             checkpointer: parts.checkpointer,
@@ -134,10 +154,16 @@ impl Core {
             hub: Hub::default(),
             tail: Tail::default(),
             kept: Kept::default(),
+            sinks: Sinks::new(parts.sinks),
+            hooks: parts.hooks.map(Arc::new),
+            statistician: parts.statistician.map(Arc::new),
             places: Arc::new(Semaphore::new(parts.max_active.min(Semaphore::MAX_PERMITS))),
             ready: Notify::new(),
             timeouts: Notify::new(),
             sleepers: Notify::new(),
+            removals: Notify::new(),
+            owing: Notify::new(),
+            bearing: Bearing::default(),
             runtime: parts.runtime,
             workloads: parts.workloads,
             threads: parts.threads,
@@ -152,6 +178,12 @@ impl Core {
         }
     }
 
+    /// The worker, for those who must not keep it.
+    pub(crate) fn as_worker(self: &Arc<Self>) -> Weak<dyn Any + Send + Sync> {
+        let worker: Weak<Self> = Arc::downgrade(self);
+        worker
+    }
+
     /// The store, as long as the worker has it.
     pub(crate) fn store(&self) -> Result<Arc<dyn Store>, StoreError> {
         self.store.get()
@@ -162,6 +194,15 @@ impl Core {
         self.store.release()
     }
 
+    /// The record of a session that is there: none of one that was deleted.
+    pub(crate) async fn load(
+        &self,
+        session: SessionId,
+    ) -> Result<Option<SessionRecord>, StoreError> {
+        let loaded = self.store()?.load(session).await?;
+        Ok(loaded.filter(|record| !record.is_deleted()))
+    }
+
     /// Whether a worker that a record names is known to be gone.
     pub(crate) fn is_lost(&self, worker: WorkerGeneration) -> bool {
         worker != self.generation && !self.others.contains(&worker)
@@ -169,6 +210,9 @@ impl Core {
 
     /// Whether a resume of a session may wait for a place: it does not run, and could.
     pub(crate) fn may_wait_for_place(&self, record: &SessionRecord) -> bool {
+        if record.is_deleted() {
+            return false;
+        }
         match &record.phase {
             Phase::Paused { .. } | Phase::Stopped => true,
             Phase::Active { worker, .. } => self.is_lost(*worker),
@@ -178,6 +222,13 @@ impl Core {
             | Phase::Failed
             | Phase::Expired => false,
         }
+    }
+
+    /// The names of those who read the log for this worker.
+    pub(crate) fn readers(&self) -> impl Iterator<Item = &ReaderName> {
+        let hooks = self.hooks.as_deref().map(Hooks::reader);
+        let statistician = self.statistician.as_deref().map(Statistician::reader);
+        self.sinks.readers().chain(hooks).chain(statistician)
     }
 
     /// Now, for a draft.
@@ -254,15 +305,22 @@ impl Core {
         self.hub.publish(record, events);
         if !events.is_empty() {
             self.tail.told();
+            self.sinks.committed(events);
         }
         let unheard = faults::planted(Bug::LoseWakeUp) && record.state() == State::Paused;
-        if record.ready_since().is_some() && !unheard {
+        if record.due(Lane::Ready).is_some() && !unheard {
             self.ready.notify_one();
         }
-        if record.waits_until().is_some() && !faults::planted(Bug::ForgetNewTimeout) {
+        if record.due(Lane::Timeout).is_some() && !faults::planted(Bug::ForgetNewTimeout) {
             self.timeouts.notify_one();
         }
-        if record.sleeps_until().is_some() && !faults::planted(Bug::ForgetNewAlarm) {
+        if record.due(Lane::Family).is_some() {
+            self.owing.notify_one();
+        }
+        if record.is_deleted() {
+            self.removals.notify_one();
+        }
+        if record.due(Lane::Alarm).is_some() && !faults::planted(Bug::ForgetNewAlarm) {
             self.sleepers.notify_one();
         }
     }

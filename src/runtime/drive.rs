@@ -50,7 +50,8 @@ pub(super) fn spawn(
         // that does; and declared, so that it is not taken for silence.
         let limit = grace.mul_f64(0.9);
         let _declared = run.busy_guard(limit);
-        if driven.end == RunEnd::Yielded && run.may_leave() {
+        let leaves = driven.end == RunEnd::Yielded || driven.next.is_some();
+        if leaves && run.may_leave() {
             core.keep_held(&run);
         }
         // Boxed, so that a run that works has no room for its clean-up.

@@ -6,6 +6,7 @@ use crate::{
     model::{
         ids::{InputId, Kind, Name, RunId, SessionId, StartKey},
         labels::MAX_NESTING,
+        record::SessionRecord,
         state::{InvalidTransition, State},
     },
     store::{BoxError, StoreError},
@@ -24,6 +25,14 @@ pub enum SessionError {
     /// The session is in a state that does not allow it. Nothing was done.
     #[error(transparent)]
     Refused(#[from] InvalidTransition),
+    /// The session was rolled over: its successor goes on in its place. Nothing was done.
+    #[error("session {session}: it was rolled over; ask session {successor}, its successor")]
+    RolledOver {
+        /// The session.
+        session: SessionId,
+        /// Its successor, which may have one of its own: see [`Session::latest`](crate::Session::latest).
+        successor: SessionId,
+    },
     /// A later request won over this one.
     #[error("session {session}: superseded by a later {by}")]
     Superseded {
@@ -31,6 +40,20 @@ pub enum SessionError {
         session: SessionId,
         /// The verb that won.
         by: &'static str,
+    },
+    /// The run that was to be stopped is not the session's present one. Look at the present one, and stop
+    /// that if it is meant. Nothing was done.
+    #[error(
+        "session {session}: run {run} is not its present one, {}",
+        current.map_or_else(|| "it has none".to_owned(), |current| format!("that is {current}"))
+    )]
+    NotCurrentRun {
+        /// The session.
+        session: SessionId,
+        /// The run that was named.
+        run: RunId,
+        /// The present one, if there is one.
+        current: Option<RunId>,
     },
     /// An abandoned run of the session is still alive. Wait until it returns, or let the policy
     /// allow it (`while_abandoned`). Nothing was done.
@@ -40,6 +63,15 @@ pub enum SessionError {
         session: SessionId,
         /// The run.
         run: RunId,
+    },
+    /// The session is not at rest, so it was not deleted: it is pending, active or stopping, or it is paused and holds
+    /// something outside its memory. Stop it first, or delete it with [`Delete::StopFirst`](crate::Delete).
+    #[error("session {session}: it is {state}, and was not deleted; stop it first")]
+    NotAtRest {
+        /// The session.
+        session: SessionId,
+        /// Its state.
+        state: State,
     },
     /// No workload is registered for the kind of the session. Nothing was done.
     #[error(
@@ -125,6 +157,15 @@ pub enum SessionError {
 }
 
 impl SessionError {
+    /// A move that the state of a session does not allow. One that has a successor says which.
+    pub(crate) fn refused(record: &SessionRecord, why: InvalidTransition) -> Self {
+        let session = record.id;
+        record
+            .links()
+            .transitioned_to
+            .map_or(Self::Refused(why), |successor| Self::RolledOver { session, successor })
+    }
+
     pub(crate) fn undecodable(session: SessionId, error: impl Into<BoxError>) -> Self {
         Self::Undecodable { session, source: Arc::from(error.into()) }
     }
@@ -161,6 +202,25 @@ pub enum SendError {
         /// What the policy allows.
         limit: u64,
     },
+    /// The room for urgent inputs is full: wait until the session has worked some off, or raise
+    /// `max_urgent_inputs`.
+    #[error("session {session}: its room for urgent inputs is full ({inputs} wait)")]
+    UrgentFull {
+        /// The session.
+        session: SessionId,
+        /// How many wait.
+        inputs: u64,
+    },
+    /// An urgent input is larger than one may be. Send it as an ordinary one, or less of it.
+    #[error("session {session}: an urgent input of {bytes} bytes, {limit} are allowed")]
+    UrgentTooLarge {
+        /// The session.
+        session: SessionId,
+        /// Its size.
+        bytes: u64,
+        /// How large it may be.
+        limit: u64,
+    },
     /// The session does not accept inputs in its state.
     #[error("session {session}: no input is accepted, it is {state}")]
     NotAccepting {
@@ -168,6 +228,17 @@ pub enum SendError {
         session: SessionId,
         /// Its state.
         state: State,
+    },
+    /// The session was rolled over: send to its successor, or by a handle that
+    /// [follows](crate::Session::following).
+    #[error(
+        "session {session}: no input is accepted, it was rolled over; send to session {successor}, its successor"
+    )]
+    RolledOver {
+        /// The session.
+        session: SessionId,
+        /// Its successor, which may have one of its own.
+        successor: SessionId,
     },
     /// The id was used for another input of the session, with another content.
     #[error("session {session}: input id {id:?} was used for another input (number {sequence})")]
@@ -207,6 +278,13 @@ pub enum StartError {
     #[error("session {session}: a session with this id exists already")]
     Exists {
         /// The id.
+        session: SessionId,
+    },
+    /// The session with this id, or with this start key, was deleted. Both can be used again 24 hours later; use
+    /// another key to do the same work again.
+    #[error("session {session}: it was deleted, and is not started again")]
+    Deleted {
+        /// The session that was deleted.
         session: SessionId,
     },
     /// The start key came with another request before.
@@ -266,10 +344,108 @@ pub enum StartError {
         /// What the policy allows.
         limit: u64,
     },
+    /// The session that was to be its parent was stopped or has ended. Start it without one, or resume the parent.
+    #[error("session {parent}: it is {state}, and can have no child any more")]
+    ParentEnded {
+        /// The parent.
+        parent: SessionId,
+        /// Its state.
+        state: State,
+    },
+    /// The run that wanted to start a child is not the current one of its session.
+    #[error("session {parent}: run {run} is not its current one any more, and can start no child")]
+    ParentFenced {
+        /// The parent.
+        parent: SessionId,
+        /// The run.
+        run: RunId,
+    },
+    /// The parent has as many children as may be alive at once. Wait for the end of one, or raise `max_children` in
+    /// the policy of the parent.
+    #[error(
+        "session {parent}: {limit} children of it have not ended; wait for one, or raise `max_children`"
+    )]
+    TooManyChildren {
+        /// The parent.
+        parent: SessionId,
+        /// What its policy allows.
+        limit: u32,
+    },
+    /// The parent has too many generations of parents before it.
+    #[error("session {parent}: it stands {limit} generations deep, and can have no child")]
+    TooDeep {
+        /// The parent.
+        parent: SessionId,
+        /// How many generations there may be: [`MAX_CHILD_DEPTH`](crate::MAX_CHILD_DEPTH).
+        limit: u32,
+    },
     /// The first input was not accepted.
     #[error("the first input was not accepted")]
     Input(#[from] SendError),
     /// What any verb can meet.
     #[error(transparent)]
     Session(#[from] SessionError),
+}
+
+/// Why the end of a child cannot be waited for.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum ChildError {
+    /// The session is not a child of the one that waits. Nobody would tell it.
+    #[error("session {session}: it is no child of session {parent}")]
+    NotAChild {
+        /// The session that was to be waited for.
+        session: SessionId,
+        /// The one that waits.
+        parent: SessionId,
+    },
+    /// What any verb can meet.
+    #[error(transparent)]
+    Session(#[from] SessionError),
+}
+
+/// Why a session was not rolled over. Nothing was done, unless the error says otherwise.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum RolloverError {
+    /// The session is not pending, active or paused. One that is stopped was so by a person's word, which a resume
+    /// takes back; one that has ended needs no end.
+    #[error(
+        "session {session}: it is {state}; only a session that takes inputs can be rolled over"
+    )]
+    Refused {
+        /// The session.
+        session: SessionId,
+        /// Its state.
+        state: State,
+    },
+    /// What the start of any session can meet. The session that it names is the successor.
+    #[error(transparent)]
+    Start(StartError),
+    /// What any verb can meet.
+    #[error(transparent)]
+    Session(#[from] SessionError),
+}
+
+impl From<StartError> for RolloverError {
+    fn from(error: StartError) -> Self {
+        match error {
+            StartError::Session(error) | StartError::Input(SendError::Session(error)) => {
+                Self::Session(error)
+            }
+            StartError::Exists { .. }
+            | StartError::Deleted { .. }
+            | StartError::KeyReused { .. }
+            | StartError::NameTaken { .. }
+            | StartError::NoWorkload { .. }
+            | StartError::WrongKind { .. }
+            | StartError::Invalid { .. }
+            | StartError::SnapshotTooLarge { .. }
+            | StartError::ParentEnded { .. }
+            | StartError::ParentFenced { .. }
+            | StartError::TooManyChildren { .. }
+            | StartError::TooDeep { .. }
+            | StartError::Input(_) => Self::Start(error),
+        }
+    }
 }

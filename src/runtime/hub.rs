@@ -160,7 +160,7 @@ pub(crate) enum Newer {
     Events(VecDeque<Arc<EventRecord>>),
     /// What is in the store, up to this one.
     Stored { newest: u64 },
-    /// Nothing more: the worker has ended.
+    /// Nothing more: the worker has ended, or the session was deleted.
     Over,
 }
 
@@ -187,7 +187,8 @@ impl Follower {
                     let stored = Newer::Stored { newest: self.newest };
                     return shown.tail_from(next).map_or(stored, Newer::Events);
                 }
-                if shown.closed {
+                let is_deleted = shown.record.as_ref().is_some_and(|record| record.is_deleted());
+                if shown.closed || is_deleted {
                     return Newer::Over;
                 }
             }

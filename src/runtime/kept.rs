@@ -1,4 +1,4 @@
-//! What paused sessions hold outside their memory, until their next run takes it.
+//! What paused sessions hold outside their memory, until their next run takes it, or the first of their successor.
 
 use std::{
     collections::{BTreeMap, btree_map::Entry},
@@ -17,6 +17,7 @@ use crate::{
         ids::SessionId,
         time::WorkerTime,
     },
+    store::Commit,
     telemetry,
     workload::{
         Holding, Run, fitting,
@@ -129,18 +130,45 @@ impl Core {
         for holding in run.leave() {
             let until = now.after(holding.keeps_for().unwrap_or_default());
             let owner = run.owner().elsewhere(UserCode::CloseResource);
-            // A worker that is over has let go of everything.
-            let (core, clock) = (Arc::downgrade(self), self.clock.clone());
-            let mut kept = self.kept.lock();
-            let limit = Wait::spawn(&self.runtime, async move {
-                clock.sleep_until(until).await;
-                if let Some(core) = core.upgrade() {
-                    let (due, _closing) = core.kept.take_due(session, until);
-                    core.close(due).await;
-                }
-            });
-            kept.held.entry(session).or_default().push(KeptOne { holding, until, owner, limit });
+            self.keep_one(session, holding, until, owner);
         }
+    }
+
+    fn keep_one(
+        self: &Arc<Self>,
+        session: SessionId,
+        holding: Holding,
+        until: WorkerTime,
+        owner: Arc<CodeOwner>,
+    ) {
+        // A worker that is over has let go of everything.
+        let (core, clock) = (Arc::downgrade(self), self.clock.clone());
+        let mut kept = self.kept.lock();
+        let limit = Wait::spawn(&self.runtime, async move {
+            clock.sleep_until(until).await;
+            if let Some(core) = core.upgrade() {
+                let (due, _closing) = core.kept.take_due(session, until);
+                core.close(due).await;
+            }
+        });
+        kept.held.entry(session).or_default().push(KeptOne { holding, until, owner, limit });
+    }
+
+    /// Gives the successor that a commit came with what the session before it holds, under the same limits, and
+    /// makes it visible: in this order, so that no run of it begins without. To be called before
+    /// the end of that session is announced, after which what it holds is closed.
+    pub(crate) fn announce_successor(self: &Arc<Self>, commit: &Commit) {
+        let Some(successor) = &commit.successor else {
+            return;
+        };
+        if !faults::planted(Bug::CloseHeldAtRollover) {
+            for one in self.kept.take_of(commit.record.id) {
+                let KeptOne { holding, until, owner, limit } = one;
+                drop(limit);
+                self.keep_one(successor.record.id, holding, until, owner);
+            }
+        }
+        self.announce(&successor.record, &successor.events);
     }
 
     /// Closes what a session holds that will not run again by itself, and gives what that has to say.

@@ -4,17 +4,24 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use super::error::{SendError, SessionError, StartError};
+use super::error::{RolloverError, SendError, SessionError, StartError};
 use crate::{
     faults::{self, Bug},
     model::{
+        deletion::Removal,
+        event::Cause,
+        family::Owed,
         ids::{ExternalId, InputId, RunId, SessionId},
+        inbox::OnInterrupt,
         labels::{Labels, Metadata},
         lineage::Forked,
-        record::{SessionRecord, SnapshotRef, StoredInput},
+        record::{SessionRecord, SnapshotRef, StartRequest, StoredInput},
+        state::PauseCause,
     },
-    store::StoreError,
+    policy::Policy,
+    store::{Refusal, StoreError},
     telemetry::Stamp,
+    workload::rollover::Next,
 };
 
 /// A place under `max_active`.
@@ -28,17 +35,31 @@ pub(crate) enum Op {
     /// Take an input.
     Send { input: NewInput, reply: Reply<Accepted, SendError> },
     /// Come to rest.
-    Pause { reply: Reply<Rested, SessionError> },
+    Pause { by: Asker, reply: Reply<Rested, SessionError> },
     /// Go on.
-    Resume { place: Option<Place>, reply: Reply<(), SessionError> },
-    /// Stop; the grace is the policy's unless it is given.
-    Stop { grace: Option<Duration>, reply: Reply<StopAccepted, SessionError>, asked: Stamp },
+    Resume { by: Asker, place: Option<Place>, reply: Reply<(), SessionError> },
+    /// Stop, or stop only this run; the grace is the policy's unless it is given.
+    Stop {
+        by: Asker,
+        grace: Option<Duration>,
+        only: Option<RunId>,
+        reply: Reply<StopAccepted, SessionError>,
+        asked: Stamp,
+    },
+    /// End the present turn, not the run.
+    Interrupt { then: OnInterrupt, reply: Reply<Interruption, SessionError> },
     /// End well, by a caller's word.
     Complete { reason: Option<String>, reply: Reply<(), SessionError> },
+    /// End, and begin a successor.
+    Rollover(Box<NewRollover>),
     /// End badly, by a caller's word.
     Fail { reason: String, reply: Reply<(), SessionError> },
     /// Change what callers write on it.
     Annotate { change: Annotation, reply: Reply<(), SessionError> },
+    /// Be gone, if at rest.
+    Delete { by: Removal, reply: Reply<(), SessionError> },
+    /// Remove what is left of it, since it was deleted.
+    Purge { done: oneshot::Sender<()> },
     /// Come to rest, the worker shuts down.
     Shutdown,
     /// The budget of the shutdown runs out: be cancelled.
@@ -53,10 +74,39 @@ pub(crate) enum Op {
     TimeOut { done: oneshot::Sender<()> },
     /// Another worker left it like this.
     Recover { place: Option<Place>, done: oneshot::Sender<Recovered> },
+    /// A child of it is to be started; by its run, where one is named.
+    Bear { run: Option<RunId>, reply: Reply<(), StartError> },
+    /// What it owed to its children or its parent is done.
+    Discharge { owed: Owed, done: oneshot::Sender<()> },
     /// Its actor ended without saying what became of the run.
     Lost { run: RunId },
     /// An abandoned run came back.
     Returned { run: RunId, done: oneshot::Sender<()> },
+}
+
+/// Whose word a request is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Asker {
+    /// A caller's.
+    Caller,
+    /// The supervisor's, since the parent of the session moved.
+    Parent,
+}
+
+impl Asker {
+    pub(crate) const fn cause(self) -> Cause {
+        match self {
+            Self::Caller => Cause::Asked,
+            Self::Parent => Cause::Parent,
+        }
+    }
+
+    pub(crate) const fn pause_cause(self) -> PauseCause {
+        match self {
+            Self::Caller => PauseCause::Asked,
+            Self::Parent => PauseCause::Parent,
+        }
+    }
 }
 
 /// What came of a wake.
@@ -111,11 +161,70 @@ pub(crate) struct NewFork {
     pub(crate) forked: Forked,
     /// The inputs of the other session that are copied, as they are stored there.
     pub(crate) inputs: Vec<StoredInput>,
+    /// The numbers of those that are urgent.
+    pub(crate) urgent: Vec<u64>,
+}
+
+/// A successor to be made.
+#[derive(Debug, Clone)]
+pub(crate) struct NewSuccessor {
+    pub(crate) id: SessionId,
+    pub(crate) start_key: Option<StartRequest>,
+    pub(crate) next: Arc<Next>,
+}
+
+/// A session to be rolled over.
+#[derive(Debug)]
+pub(crate) struct NewRollover {
+    pub(crate) successor: NewSuccessor,
+    /// What a turn that is under way may take; else the policy says so.
+    pub(crate) grace: Option<Duration>,
+    pub(crate) reply: Reply<SessionId, RolloverError>,
+}
+
+impl NewSuccessor {
+    /// Whether it is larger than it may be, where the session before it has this policy.
+    pub(crate) fn check(&self, policy: &Policy) -> Result<(), StartError> {
+        let (session, policy) = (self.id, self.next.policy(policy));
+        let (bytes, limit) = (self.next.state.len() as u64, policy.max_snapshot_bytes());
+        if bytes > limit {
+            return Err(StartError::SnapshotTooLarge { session, bytes, limit });
+        }
+        let bytes = self.next.input.as_ref().map_or(0, |input| input.len() as u64);
+        let limit = policy.max_input_bytes();
+        if bytes > limit {
+            return Err(SendError::TooLarge { session, bytes, limit }.into());
+        }
+        Ok(())
+    }
+}
+
+impl NewRollover {
+    /// The store refused the successor.
+    pub(crate) fn refuse(self, why: Refusal) {
+        let NewSuccessor { id: session, start_key, next } = self.successor;
+        let error = match (why, start_key, &next.name) {
+            (Refusal::StartKeyTaken { holder, digest }, Some(mine), _) => {
+                if mine.digest == digest {
+                    return self.reply.send(Ok(holder));
+                }
+                StartError::KeyReused { session: holder, key: mine.key }
+            }
+            (Refusal::NameTaken { holder }, _, Some(name)) => {
+                StartError::NameTaken { session, name: name.clone(), holder }
+            }
+            _ => StartError::Exists { session },
+        };
+        self.reply.send(Err(error.into()));
+    }
 }
 
 impl NewSession {
     /// A session with this id exists: this is the same start again, or a mistake.
     pub(crate) fn already(self, existing: &SessionRecord) {
+        if existing.is_deleted() {
+            return self.deleted(existing.id);
+        }
         let mine = self.record.start_key.as_ref().map(|mine| &mine.key);
         match &existing.start_key {
             Some(known) if Some(&known.key) == mine => self.repeats(existing.id, known.digest),
@@ -124,6 +233,11 @@ impl NewSession {
                 self.reply.send(Err(StartError::Exists { session }));
             }
         }
+    }
+
+    /// The session was deleted: it is not started again.
+    pub(crate) fn deleted(self, session: SessionId) {
+        self.reply.send(Err(StartError::Deleted { session }));
     }
 
     /// The start key is known: this is the same request again, or another one.
@@ -153,6 +267,7 @@ pub(crate) struct NewInput {
     pub(crate) id: Option<InputId>,
     pub(crate) payload: Arc<[u8]>,
     pub(crate) state_version: u32,
+    pub(crate) urgent: bool,
 }
 
 /// An input that was accepted.
@@ -160,6 +275,22 @@ pub(crate) struct NewInput {
 pub(crate) struct Accepted {
     pub(crate) sequence: u64,
     pub(crate) repeated: bool,
+}
+
+/// What an interrupt has come to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Interruption {
+    /// A turn was interrupted. How it ends is up to its workload.
+    Turn {
+        /// The run whose turn it is.
+        run: RunId,
+        /// The number of its input.
+        input: u64,
+        /// What becomes of the input: what an earlier interrupt of this turn dropped stays dropped.
+        then: OnInterrupt,
+    },
+    /// There was nothing to interrupt: no run, or none with an input in hand. Nothing was done.
+    Nothing,
 }
 
 /// A session that is paused.

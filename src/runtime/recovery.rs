@@ -80,7 +80,8 @@ pub(crate) async fn survey(core: &Core) -> Result<Work, StoreError> {
                             | PauseCause::Idle
                             | PauseCause::Quarantined
                             | PauseCause::Asleep(_)
-                            | PauseCause::AlarmRang => false,
+                            | PauseCause::AlarmRang
+                            | PauseCause::Parent => false,
                         },
                         Phase::Pending { .. }
                         | Phase::Stopping { .. }
@@ -143,6 +144,7 @@ pub(crate) async fn recover(core: Arc<Core>, work: Work, pace: Pace) -> Recovery
     }
     // Those that had a place before have theirs again; what is left is for those who wait.
     core.keep_agenda(tokio::spawn(agenda::fill_places(Arc::clone(&core))).abort_handle());
+    core.keep_agenda(tokio::spawn(super::family::serve(Arc::clone(&core))).abort_handle());
     core.keep_agenda(tokio::spawn(agenda::ring(Arc::clone(&core))).abort_handle());
     for (session, plan) in suspects {
         let mut watch = core.hub.watch(session);

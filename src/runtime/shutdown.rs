@@ -22,6 +22,7 @@ struct Schedule {
     cancel: Instant,
     abandon: Instant,
     conclude: Instant,
+    close: Instant,
     end: Instant,
 }
 
@@ -31,10 +32,11 @@ impl Schedule {
         let end = Instant::now() + budget;
         // What it takes to cancel, to commit what became of the cancelled, and to close.
         let part = |share: f64, most: Duration| budget.mul_f64(share).min(most);
+        let close = end - part(0.02, Duration::from_millis(200));
         let conclude = end - part(0.05, Duration::from_millis(500));
         let abandon = conclude - part(0.10, Duration::from_secs(1));
         let cancel = abandon - part(0.20, Duration::from_secs(4));
-        Self { cancel, abandon, conclude, end }
+        Self { cancel, abandon, conclude, close, end }
     }
 
     fn until_cancel(&self) -> Duration {
@@ -89,6 +91,21 @@ pub(crate) async fn shut_down(core: Arc<Core>, budget: Duration) -> Vec<Drained>
         core.checkpointer.flush().await;
         // Whoever follows the log can see how it ended.
         core.read_log().await;
+        // They may take what is left of the budget, but for what it takes to close.
+        let finish = async {
+            let hooks = async {
+                if let Some(hooks) = &core.hooks {
+                    hooks.finish().await;
+                }
+            };
+            let statistics = async {
+                if let Some(statistician) = &core.statistician {
+                    statistician.finish().await;
+                }
+            };
+            tokio::join!(core.sinks.finish(), hooks, statistics)
+        };
+        let _ = tokio::time::timeout_at(schedule.close, finish).await;
         if let Some(store) = core.release_store() {
             // Everything acknowledged is durable already; the next open shows any trouble.
             let _ = store.close().await;

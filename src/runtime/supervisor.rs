@@ -9,12 +9,15 @@ use std::{
 use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
 use tokio::sync::oneshot;
 
+mod succession;
+
 use super::{
     core::{Core, Life},
     desk::{self, After, Report},
     error::SessionError,
     live::{ActorLine, Live},
     op::{Op, Place},
+    removal,
     session::{Launch, SessionActor},
     wait::Wait,
 };
@@ -178,11 +181,7 @@ impl Sessions {
             return self.open_desk(session, vec![op]);
         };
         match &mut kept.by {
-            By::Actor { live, missed } => {
-                if let Err(op) = live.send(op) {
-                    missed.push(op);
-                }
-            }
+            By::Actor { live, missed } => missed.extend(removal::pass_on(live, op)),
             By::Desk { waiting } => match self.core.checkpointer.health().error() {
                 // The desk may be waiting for the store: callers need not.
                 Some(error) => waiting.extend(desk::refuse_a_caller(op, session, &error)),
@@ -280,7 +279,7 @@ impl Sessions {
 
     /// Nobody needs to look after the session, unless there are requests.
     fn at_rest(&mut self, session: SessionId, record: Option<Arc<SessionRecord>>, ops: Vec<Op>) {
-        let place = self.kept.get_mut(&session).and_then(|kept| kept.place.take());
+        let place = self.hand_on(session, record.as_deref());
         if let Some(draining) = &mut self.draining {
             // Requests that come late are no reason for another line; and what the last worker left
             // active, and this one has not taken up, was not active here.
@@ -308,7 +307,7 @@ impl Sessions {
         }
         self.kept.remove(&session);
         if self.core.kept.has(session)
-            && record.as_ref().is_some_and(|record| record.state() != State::Paused)
+            && record.as_ref().is_some_and(|record| !succession::may_hold(record.state()))
         {
             // It was ended between the end of its run and the end of its pause.
             let core = Arc::clone(&self.core);
@@ -350,10 +349,12 @@ impl Sessions {
             clock: self.core.clock.clone(),
             port: Box::new(line.clone()),
             threads: Arc::clone(&self.core.threads),
+            worker: self.core.as_worker(),
             max_snapshot_bytes: self.core.policy_of(&record).max_snapshot_bytes(),
         };
         let over = record.snapshot().map_or_else(Turn::default, SnapshotRef::turn);
         let run = Run::new(parts, over, steps);
+        run.know_early(&record.inbox);
         run.receive(self.core.kept.take(session));
         let live = Arc::new(Live::new(run, line.clone(), record));
         // Before its first commit: whoever reads the store and then finds nothing here has read
@@ -440,9 +441,9 @@ impl Sessions {
                 let mut place = Some(place);
                 // One place serves all who want the session resumed.
                 for op in self.take_waiting(session) {
-                    if let Op::Resume { reply, .. } = op {
+                    if let Op::Resume { by, reply, .. } = op {
                         let place = place.take();
-                        self.on_route(session, Op::Resume { place, reply });
+                        self.on_route(session, Op::Resume { by, place, reply });
                     }
                 }
                 if !self.waiting.is_empty() {

@@ -15,6 +15,8 @@ use crate::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Receipt {
+    /// The session that has it: another one than was asked where a handle [follows](Session::following) a rollover.
+    pub session: SessionId,
     /// Its number in the session, from 1.
     pub sequence: u64,
     /// Whether the same input had been accepted before, under the same id.

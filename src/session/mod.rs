@@ -1,12 +1,15 @@
 //! Handles: how callers speak to one session.
 
 mod answers;
+mod deletion;
+mod inputs;
 mod queries;
 mod subscription;
 mod typed;
 
 pub use self::{
     answers::{NotRunning, Paused, Receipt, Snapshot, StopReport, StopTicket},
+    deletion::Delete,
     queries::{EventPage, EventQuery},
     subscription::{SubscribeError, Update},
     typed::SessionHandle,
@@ -20,8 +23,7 @@ use tokio::sync::oneshot;
 use crate::{
     model::{
         event::EventRecord,
-        ids::{ExternalId, InputId, Kind, SessionId},
-        json,
+        ids::{ExternalId, Kind, RunId, SessionId},
         labels::{Labels, Metadata, is_too_deep},
         record::{SessionRecord, SnapshotRef},
         snapshot::SnapshotEnvelope,
@@ -29,11 +31,11 @@ use crate::{
     },
     runtime::{
         core::{Core, Life},
-        error::{SendError, SessionError},
-        op::{Annotation, NewInput, Op, Reply},
+        error::SessionError,
+        op::{Annotation, Asker, Op, Reply},
     },
     status::{Settled, Status},
-    store::{AcceptedInput, StoreError},
+    store::StoreError,
     telemetry::Stamp,
     workload::{
         Workload, erased,
@@ -52,11 +54,13 @@ pub struct Session {
     core: Arc<Core>,
     id: SessionId,
     kind: Kind,
+    /// Whether what is sent by it goes along with rollovers.
+    pub(crate) follows: bool,
 }
 
 impl Session {
     pub(crate) fn new(core: Arc<Core>, id: SessionId, kind: Kind) -> Self {
-        Self { core, id, kind }
+        Self { core, id, kind, follows: false }
     }
 
     /// The session.
@@ -84,77 +88,10 @@ impl Session {
         }
     }
 
-    /// Sends an input as JSON. On return it is durable: it will be given to a run, and its effect
-    /// on the state happens exactly once, unless the session ends first.
-    ///
-    /// # Errors
-    /// [`SendError`]; unless it says otherwise, nothing was accepted.
-    pub async fn send_json(&self, input: &serde_json::Value) -> Result<Receipt, SendError> {
-        self.send_encoded(None, json::to_vec(input)).await
-    }
-
-    /// Sends an input as JSON under an id of the caller's: repeated with the same id, it is the
-    /// same input.
-    ///
-    /// # Errors
-    /// [`SendError`]; unless it says otherwise, nothing was accepted.
-    pub async fn send_json_with_id(
-        &self,
-        id: InputId,
-        input: &serde_json::Value,
-    ) -> Result<Receipt, SendError> {
-        self.send_encoded(Some(id), json::to_vec(input)).await
-    }
-
-    async fn send_encoded(
-        &self,
-        id: Option<InputId>,
-        encoded: Result<Vec<u8>, serde_json::Error>,
-    ) -> Result<Receipt, SendError> {
-        let payload = encoded.map_err(|error| SendError::invalid(self.id, error))?;
-        let Some(workload) = self.core.registry.get(&self.kind) else {
-            let kind = self.kind.clone();
-            return Err(SessionError::NoWorkload { session: self.id, kind }.into());
-        };
-        {
-            let _decoding = self.enter(UserCode::Decode);
-            workload.check_input(&payload).map_err(|error| SendError::invalid(self.id, error))?;
-        }
-        let input =
-            NewInput { id, payload: payload.into(), state_version: workload.state_version() };
-        match self.ask(|reply| Op::Send { input: input.clone(), reply }).await {
-            Ok(accepted) => {
-                Ok(Receipt { sequence: accepted.sequence, repeated: accepted.repeated })
-            }
-            Err(error @ (SendError::Full { .. } | SendError::NotAccepting { .. })) => {
-                self.accepted_before(&input).await?.ok_or(error)
-            }
-            Err(error) => Err(error),
-        }
-    }
-
     /// Notes that this thread is in the code of the session's workload, until the guard is dropped.
-    fn enter(&self, code: UserCode) -> Entered {
+    pub(crate) fn enter(&self, code: UserCode) -> Entered {
         let owner = CodeOwner::new(self.id, None, self.kind.clone(), code);
         self.core.threads.enter(&owner)
-    }
-
-    /// An input that is not accepted now may have been accepted before, under the same id.
-    async fn accepted_before(&self, input: &NewInput) -> Result<Option<Receipt>, SendError> {
-        let Some(id) = &input.id else {
-            return Ok(None);
-        };
-        let read = |error| SessionError::read(self.id, error);
-        let store = self.core.store().map_err(read)?;
-        let Some(known) = store.accepted(self.id, id.clone()).await.map_err(read)? else {
-            return Ok(None);
-        };
-        let AcceptedInput { sequence, checksum } = known;
-        if checksum == crc32fast::hash(&input.payload) {
-            Ok(Some(Receipt { sequence, repeated: true }))
-        } else {
-            Err(SendError::InputIdReused { session: self.id, id: id.clone(), sequence })
-        }
     }
 
     /// Gives a sign of life from outside: one atomic store.
@@ -183,7 +120,7 @@ impl Session {
     /// [`SessionError::Refused`] if the session is stopped or has ended, or if its run completed
     /// rather than come to rest.
     pub async fn pause(&self) -> Result<Paused, SessionError> {
-        let rested = self.ask(|reply| Op::Pause { reply }).await?;
+        let rested = self.ask(|reply| Op::Pause { by: Asker::Caller, reply }).await?;
         Ok(Paused { snapshot: rested.snapshot })
     }
 
@@ -200,7 +137,7 @@ impl Session {
     /// [`SessionError::Superseded`] if a later pause, stop or end won over it while it waited;
     /// [`SessionError::RunStillAlive`]; the refusals of a session that has ended.
     pub async fn resume(&self) -> Result<(), SessionError> {
-        self.ask(|reply| Op::Resume { place: None, reply }).await
+        self.ask(|reply| Op::Resume { by: Asker::Caller, place: None, reply }).await
     }
 
     /// Stops the session by a person's explicit word. On return `stopping` is durable; the ticket
@@ -212,7 +149,29 @@ impl Session {
     /// # Errors
     /// The refusals of a session that has ended.
     pub async fn stop(&self) -> Result<StopTicket, SessionError> {
-        self.stop_in(None).await
+        self.stop_in(None, None).await
+    }
+
+    /// Stops the session if this is its present run, see [`stop`](Self::stop): a caller who knows the session
+    /// by a run that it has seen never stops another one. Which run it is, is decided together with the stop.
+    ///
+    /// # Errors
+    /// [`SessionError::NotCurrentRun`] names the present run; the refusals of a session that has ended.
+    ///
+    /// ```
+    /// use sessionkeeper::{RunId, Session, SessionError};
+    ///
+    /// # async fn example(session: Session, seen: RunId) -> Result<(), SessionError> {
+    /// match session.stop_run(seen).await {
+    ///     Ok(stop) => println!("{:?} is being stopped", stop.run()),
+    ///     Err(SessionError::NotCurrentRun { current, .. }) => println!("it goes on in {current:?}"),
+    ///     Err(error) => return Err(error),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn stop_run(&self, run: RunId) -> Result<StopTicket, SessionError> {
+        self.stop_in(None, Some(run)).await
     }
 
     /// Stops the session with a grace of its own, see [`stop`](Self::stop).
@@ -220,7 +179,7 @@ impl Session {
     /// # Errors
     /// As for [`stop`](Self::stop).
     pub async fn stop_within(&self, grace: Duration) -> Result<StopTicket, SessionError> {
-        self.stop_in(Some(grace)).await
+        self.stop_in(Some(grace), None).await
     }
 
     /// Stops the session with no grace: its run is cancelled at once. See [`stop`](Self::stop).
@@ -228,12 +187,17 @@ impl Session {
     /// # Errors
     /// As for [`stop`](Self::stop).
     pub async fn kill(&self) -> Result<StopTicket, SessionError> {
-        self.stop_in(Some(Duration::ZERO)).await
+        self.stop_in(Some(Duration::ZERO), None).await
     }
 
-    async fn stop_in(&self, grace: Option<Duration>) -> Result<StopTicket, SessionError> {
+    async fn stop_in(
+        &self,
+        grace: Option<Duration>,
+        only: Option<RunId>,
+    ) -> Result<StopTicket, SessionError> {
         let asked = Stamp::now();
-        let accepted = self.ask(|reply| Op::Stop { grace, reply, asked }).await?;
+        let accepted =
+            self.ask(|reply| Op::Stop { by: Asker::Caller, grace, only, reply, asked }).await?;
         Ok(StopTicket { session: self.clone(), run: accepted.run })
     }
 
@@ -296,7 +260,7 @@ impl Session {
     }
 
     /// Every status from now on: the present one, then one after each commit. A watcher that is
-    /// slow misses what lies in between, never the last. Ends when the worker ends.
+    /// slow misses what lies in between, never the last. Ends when the worker ends, and when the session is deleted.
     ///
     /// What a run does between two commits (busy, idle, awaiting) brings no status of its own; ask
     /// for it by [`status`](Self::status).
@@ -319,6 +283,9 @@ impl Session {
                     Some(record) => record,
                     None => changes.changed().await?,
                 };
+                if record.is_deleted() {
+                    return None;
+                }
                 Some((Status::of(&core, record), (changes, None)))
             }
         });
@@ -355,7 +322,10 @@ impl Session {
                 return Ok(done);
             }
         }
-        Err(SessionError::OutcomeUnknown { session: self.id })
+        Err(match self.core.life() {
+            Life::Running => SessionError::NotFound { session: self.id },
+            Life::Draining | Life::Ended => SessionError::OutcomeUnknown { session: self.id },
+        })
     }
 
     /// The committed state as JSON.
@@ -403,13 +373,16 @@ impl Session {
     /// this one; nothing is found beyond the newest.
     ///
     /// # Errors
-    /// A store that fails.
+    /// [`SessionError::NotFound`] if it was deleted, or a store that fails.
     pub async fn events(
         &self,
         range: RangeInclusive<u64>,
         limit: usize,
     ) -> Result<Vec<EventRecord>, SessionError> {
         let read = |error| SessionError::read(self.id, error);
+        if let Err(gone @ SessionError::NotFound { .. }) = record(&self.core, self.id).await {
+            return Err(gone);
+        }
         let store = self.core.store().map_err(read)?;
         store.events(self.id, range, limit).await.map_err(read)
     }
@@ -457,7 +430,7 @@ pub(crate) async fn status(core: &Core, session: SessionId) -> Result<Status, Se
         return Ok(shown);
     }
     let read = |error: StoreError| SessionError::read(session, error);
-    let stored = core.store().map_err(read)?.load(session).await.map_err(read)?;
+    let stored = core.load(session).await.map_err(read)?;
     // If it has an actor now, what was read may be a commit that is not shown to others yet:
     // whoever looks next would see the session go back.
     if let Some(shown) = shown() {

@@ -1,5 +1,7 @@
 //! The events of a session, a page at a time, either way.
 
+use std::ops::RangeInclusive;
+
 use super::{Session, status};
 use crate::{
     model::{
@@ -68,15 +70,26 @@ impl Session {
     /// # Cancel safety
     /// Wholly.
     pub async fn query_events(&self, query: EventQuery) -> Result<EventPage, SessionError> {
-        let last = status(&self.core, self.id).await?.into_record().last_event;
+        self.events_within(query, 1..=u64::MAX, |_| true).await
+    }
+
+    /// The same of some of the events.
+    pub(crate) async fn events_within(
+        &self,
+        query: EventQuery,
+        range: RangeInclusive<u64>,
+        wanted: impl Fn(&EventRecord) -> bool,
+    ) -> Result<EventPage, SessionError> {
+        let newest = status(&self.core, self.id).await?.into_record().last_event;
+        let (first, last) = (*range.start(), newest.min(*range.end()));
         let limit = query.limit.max(1);
         let mut page = EventPage::default();
         let mut at = match query.order {
-            Order::OldestFirst => query.from.max(1),
+            Order::OldestFirst => query.from.max(first),
             Order::NewestFirst => query.from.min(last),
         };
         for _ in 0..PARTS {
-            if at == 0 || at > last {
+            if at < first || at > last {
                 return Ok(page);
             }
             let (range, beyond) = match query.order {
@@ -85,7 +98,7 @@ impl Session {
                     (at..=end, end.saturating_add(1))
                 }
                 Order::NewestFirst => {
-                    let begin = at.saturating_sub(PART - 1).max(1);
+                    let begin = at.saturating_sub(PART - 1).max(first);
                     (begin..=at, begin - 1)
                 }
             };
@@ -94,7 +107,7 @@ impl Session {
                 events.reverse();
             }
             for event in events {
-                if !query.types.admits(EventType::of(&event.fact)) {
+                if !query.types.admits(EventType::of(&event.fact)) || !wanted(&event) {
                     continue;
                 }
                 if page.events.len() == limit {
@@ -105,7 +118,7 @@ impl Session {
             }
             at = beyond;
         }
-        page.next = Some(at).filter(|at| (1..=last).contains(at));
+        page.next = Some(at).filter(|at| (first..=last).contains(at));
         Ok(page)
     }
 }

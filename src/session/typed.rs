@@ -2,7 +2,7 @@
 
 use std::{fmt, ops::Deref, sync::Arc};
 
-use super::{Receipt, Session, Snapshot};
+use super::{Receipt, Session, Snapshot, inputs::Rank};
 use crate::{
     model::{ids::InputId, json},
     runtime::error::{SendError, SessionError},
@@ -12,8 +12,8 @@ use crate::{
 /// A handle to one session that knows the types of its workload. It derefs to [`Session`], which
 /// has every verb that needs no types.
 pub struct SessionHandle<W> {
-    pub(super) session: Session,
-    pub(super) workload: Arc<W>,
+    pub(crate) session: Session,
+    pub(crate) workload: Arc<W>,
 }
 
 impl<W: Workload> SessionHandle<W> {
@@ -23,7 +23,7 @@ impl<W: Workload> SessionHandle<W> {
     /// # Errors
     /// [`SendError`]; unless it says otherwise, nothing was accepted.
     pub async fn send(&self, input: W::Input) -> Result<Receipt, SendError> {
-        self.session.send_encoded(None, self.encode(input)).await
+        self.session.send_encoded(None, self.encode(input), Rank::Ordinary).await
     }
 
     /// Sends an input under an id of the caller's: repeated with the same id and content, it is
@@ -32,7 +32,37 @@ impl<W: Workload> SessionHandle<W> {
     /// # Errors
     /// [`SendError`]; unless it says otherwise, nothing was accepted.
     pub async fn send_with_id(&self, id: InputId, input: W::Input) -> Result<Receipt, SendError> {
-        self.session.send_encoded(Some(id), self.encode(input)).await
+        self.session.send_encoded(Some(id), self.encode(input), Rank::Ordinary).await
+    }
+
+    /// Sends an urgent input: an approval, a cancel. It is as durable as any other, has a number in the
+    /// order of acceptance as any other, and overtakes all that are not urgent: the run gets it at its next
+    /// [`next_input`](crate::Context::next_input), or takes it in the middle of a turn with
+    /// [`take_urgent`](crate::Context::take_urgent) and [`take_input_if`](crate::Context::take_input_if).
+    /// Only an input that was begun and has to be given out again comes before it, so that what was sent in
+    /// answer to a turn finds that turn. Urgent inputs keep their order among themselves.
+    ///
+    /// They have a room of their own (`max_urgent_inputs`, 16), also where the inbox is full. A session that
+    /// is idle or asleep is woken by one as by any other input, and by no more: one that was paused by a
+    /// person stays paused.
+    ///
+    /// # Errors
+    /// [`SendError`]; unless it says otherwise, nothing was accepted.
+    pub async fn send_urgent(&self, input: W::Input) -> Result<Receipt, SendError> {
+        self.session.send_encoded(None, self.encode(input), Rank::Urgent).await
+    }
+
+    /// Sends an urgent input under an id of the caller's: repeated with the same id and content, it is the
+    /// same input, as it was sent the first time.
+    ///
+    /// # Errors
+    /// [`SendError`]; unless it says otherwise, nothing was accepted.
+    pub async fn send_urgent_with_id(
+        &self,
+        id: InputId,
+        input: W::Input,
+    ) -> Result<Receipt, SendError> {
+        self.session.send_encoded(Some(id), self.encode(input), Rank::Urgent).await
     }
 
     fn encode(&self, input: W::Input) -> Result<Vec<u8>, serde_json::Error> {

@@ -34,6 +34,11 @@ pub(super) fn admit(
     if old.is_some_and(is_same) {
         return Ok(Verdict::AlreadyIn);
     }
+    // Nothing brings a deleted session back: not its run, not a start that is repeated.
+    let revives = old.is_some_and(SessionRecord::is_deleted) && !record.is_deleted();
+    if revives && !faults::planted(Bug::ReviveDeleted) {
+        return Ok(Verdict::Refuse(Refusal::Deleted));
+    }
     let replaced = record.version.checked_sub(1).filter(|version| *version > 0);
     let unexpected = found != replaced || record.version == 0;
     if unexpected && !faults::planted(Bug::SkipVersionCheck) {
@@ -49,6 +54,7 @@ pub(super) fn admit(
     }
     if let Some(name) = &record.name
         && !record.state().is_terminal()
+        && !record.is_deleted()
         && !old.is_some_and(|old| old.name.as_ref() == Some(name) && !old.state().is_terminal())
         && let Some(holder) = index::holder(index, name)?
         && holder != record.id
@@ -71,4 +77,29 @@ pub(super) fn admit(
         }
     }
     Ok(Verdict::Do)
+}
+
+/// Decides about the successor that comes with a commit which is to be done: why the two are not done, if so.
+///
+/// `found` is what is stored under the id of the new session, and `after` the index with this commit done.
+pub(super) fn admit_successor(
+    commit: &Commit,
+    successor: &Commit,
+    found: Option<&SessionRecord>,
+    after: &impl index::Lookup,
+) -> Result<Option<Refusal>, StoreError> {
+    let refuse = |refusal| Ok(Some(Refusal::Successor(Box::new(refusal))));
+    // The first version of the same writer may be that of another start, not a repetition: the
+    // commit that it would have come with is not in.
+    if let Some(found) = found {
+        return refuse(Refusal::Version { found: Some(found.version) });
+    }
+    let is_first = successor.record.version == 1 && successor.record.id != commit.record.id;
+    if !is_first || successor.successor.is_some() {
+        return refuse(Refusal::Version { found: None });
+    }
+    match admit(successor, None, after, |_| Ok(None))? {
+        Verdict::Do | Verdict::AlreadyIn => Ok(None),
+        Verdict::Refuse(refusal) => refuse(refusal),
+    }
 }

@@ -15,13 +15,15 @@ use std::sync::Arc;
 use chrono::DateTime;
 use uuid::Uuid;
 
-use super::BoxError;
+use super::{Bookmark, BoxError};
 use crate::{
     faults::{self, Bug},
     model::{
         event::EventRecord,
-        ids::{InputId, RunId, SessionId, StepKey},
-        record::{Inbox, SessionRecord, StoredInput},
+        ids::{InputId, ReaderName, RunId, SessionId, StepKey},
+        inbox::Inbox,
+        log_cursor::LogCursor,
+        record::{SessionRecord, StoredInput},
         step::{StepProgress, StoredStep, Turn},
         time::Timestamp,
     },
@@ -37,6 +39,8 @@ pub(super) const OVERHEAD: usize = 2 + 4;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum Frame {
+    /// How far a reader of the log has come.
+    Bookmark = b'B',
     /// A part of a snapshot that is in chunks, or a list of such.
     Chunk = b'C',
     Events = b'E',
@@ -132,7 +136,8 @@ const MOST: u64 = 1 << 62;
 
 /// Says what makes no sense about a record. No commit wrote such a one.
 pub(super) fn check_record(record: &SessionRecord) -> Result<(), &'static str> {
-    let Inbox { accepted, consumed, waiting_bytes, in_hand: _ } = record.inbox;
+    let Inbox { accepted, consumed, waiting_bytes, in_hand: _, out_of_order } = &record.inbox;
+    let (accepted, consumed, waiting_bytes) = (*accepted, *consumed, *waiting_bytes);
     let counts = [record.version, record.last_event, accepted, waiting_bytes];
     let snapshots = || record.snapshots.iter();
     let rules = [
@@ -145,6 +150,10 @@ pub(super) fn check_record(record: &SessionRecord) -> Result<(), &'static str> {
         (
             snapshots().any(|kept| kept.consumed > accepted),
             "it has a snapshot of more inputs than it accepted",
+        ),
+        (
+            out_of_order.as_ref().is_some_and(|odd| !odd.is_sound(consumed, accepted)),
+            "it has inputs out of order that make no sense",
         ),
         (
             record.steps.is_some_and(|last| last.input > accepted || last.interlude > MOST),
@@ -267,6 +276,21 @@ pub(super) fn input_id(sequence: u64, checksum: u32) -> Vec<u8> {
 pub(super) fn read_input_id(body: &[u8]) -> Result<(u64, u32), Unreadable> {
     let mut reader = Reader(body);
     Ok((reader.u64()?, reader.u32()?))
+}
+
+/// The body of a bookmark: log and position as `u64`, then the note.
+pub(super) fn bookmark(bookmark: &Bookmark) -> Vec<u8> {
+    let mut body = bookmark.cursor.log().to_le_bytes().to_vec();
+    body.extend_from_slice(&bookmark.cursor.position().to_le_bytes());
+    body.extend_from_slice(&bookmark.note);
+    body
+}
+
+/// Reads what [`bookmark`] wrote for this reader.
+pub(super) fn read_bookmark(reader: ReaderName, body: &[u8]) -> Result<Bookmark, Unreadable> {
+    let mut rest = Reader(body);
+    let cursor = LogCursor::new(rest.u64()?, rest.u64()?);
+    Ok(Bookmark { reader, cursor, note: rest.0.into() })
 }
 
 /// Appends an event to the body of a chunk: its length in bytes as `u32`, then its JSON.

@@ -19,7 +19,8 @@ use crate::model::{
     time::LaneTime,
 };
 
-const FRAMES: [Frame; 12] = [
+const FRAMES: [Frame; 13] = [
+    Frame::Bookmark,
     Frame::Chunk,
     Frame::Events,
     Frame::Head,

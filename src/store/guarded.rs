@@ -5,12 +5,13 @@ use std::{future::Future, ops::RangeInclusive, panic::AssertUnwindSafe, sync::Ar
 use futures::FutureExt;
 
 use super::{
-    AcceptedInput, Batch, Damage, Due, Key, LogPage, LogQuery, Opened, Page, Query, Refusal, Store,
-    StoreError, StoreFuture,
+    AcceptedInput, Batch, Bookmark, Damage, Due, Key, LogPage, LogQuery, Opened, Page, Purge,
+    Purged, Query, Refusal, Store, StoreError, StoreFuture, StoredRun,
 };
 use crate::model::{
+    counts::{Scope, StateCounts},
     event::EventRecord,
-    ids::{InputId, SessionId, WorkerGeneration},
+    ids::{InputId, RunId, SessionId, WorkerGeneration},
     record::{Lane, SessionRecord, StoredInput},
     step::{StoredStep, Turn},
     time::LaneTime,
@@ -47,8 +48,16 @@ impl Store for Guarded {
         guard(async move { self.0.find(key).await })
     }
 
+    fn run(&self, run: RunId) -> StoreFuture<'_, Option<StoredRun>> {
+        guard(async move { self.0.run(run).await })
+    }
+
     fn list(&self, query: Query) -> StoreFuture<'_, Page> {
         guard(async move { self.0.list(query).await })
+    }
+
+    fn count(&self, scope: Scope) -> StoreFuture<'_, StateCounts> {
+        guard(async move { self.0.count(scope).await })
     }
 
     fn due(&self, lane: Lane, until: LaneTime, limit: usize) -> StoreFuture<'_, Vec<Due>> {
@@ -87,6 +96,14 @@ impl Store for Guarded {
 
     fn log(&self, query: LogQuery) -> StoreFuture<'_, LogPage> {
         guard(async move { self.0.log(query).await })
+    }
+
+    fn bookmarks(&self) -> StoreFuture<'_, Vec<Bookmark>> {
+        guard(async move { self.0.bookmarks().await })
+    }
+
+    fn purge(&self, purge: Purge) -> StoreFuture<'_, Result<Purged, Refusal>> {
+        guard(async move { self.0.purge(purge).await })
     }
 
     fn damaged(&self) -> StoreFuture<'_, Vec<Damage>> {

@@ -16,6 +16,8 @@
 //! | `s` start key | key | session, digest |
 //! | `d` due | lane, time, session | – |
 //! | `r` related | the session that it comes from, relation, place | – |
+//!
+//! Those of the log of all sessions (`journal`) and of runs (`runs.rs`) follow from events.
 
 use std::collections::BTreeMap;
 
@@ -54,6 +56,27 @@ pub(super) trait Index: Lookup {
     fn sound(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
 }
 
+/// Rows as they will be, once a record is stored in the place of an old one.
+pub(super) struct After<'a, L> {
+    rows: &'a L,
+    changes: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+}
+
+impl<'a, L: Lookup> After<'a, L> {
+    pub(super) fn new(rows: &'a L, old: Option<&SessionRecord>, new: &SessionRecord) -> Self {
+        Self { rows, changes: changes(old, new) }
+    }
+}
+
+impl<L: Lookup> Lookup for After<'_, L> {
+    fn value(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        match self.changes.iter().find(|(changed, _)| changed == key) {
+            Some((_, value)) => Ok(value.clone()),
+            None => self.rows.value(key),
+        }
+    }
+}
+
 /// What of a record its rows follow from.
 #[derive(PartialEq)]
 struct Indexed<'a> {
@@ -66,6 +89,7 @@ struct Indexed<'a> {
     name: Option<&'a Name>,
     start: Option<&'a StartRequest>,
     links: Option<&'a Links>,
+    is_deleted: bool,
     due: [(Lane, Option<LaneTime>); Lane::ALL.len()],
 }
 
@@ -81,6 +105,7 @@ impl<'a> Indexed<'a> {
             name: record.name.as_ref(),
             start: record.start_key.as_ref(),
             links: record.lineage.as_deref(),
+            is_deleted: record.is_deleted(),
             due: Lane::ALL.map(|lane| (lane, record.due(lane))),
         }
     }
@@ -89,12 +114,26 @@ impl<'a> Indexed<'a> {
         let place = place(self.created_at, self.session);
         let id = self.session.as_uuid().into_bytes();
         let mut rows = Rows::new();
+        for (lane, at) in self.due {
+            if let Some(at) = at {
+                let key = with(due_prefix(lane), &at.as_millis().to_be_bytes());
+                rows.insert(with(key, &id), Vec::new());
+            }
+        }
+        if let Some(start) = self.start {
+            let value = with(id.to_vec(), &start.digest.to_be_bytes());
+            rows.insert(start_key(&start.key), value);
+        }
+        // What was deleted is found by nobody; only its start key stays known.
+        if self.is_deleted && !faults::planted(Bug::ListDeleted) {
+            return rows;
+        }
         let mut flag = |prefix: Vec<u8>| {
             rows.insert(with(prefix, &place), Vec::new());
         };
         flag(ALL.to_vec());
         flag(vec![b't', state_byte(self.state)]);
-        flag(text(b'k', self.kind.as_str()));
+        flag(of_kind(self.kind));
         for (key, value) in self.labels.iter() {
             flag(label(key, value));
         }
@@ -110,16 +149,6 @@ impl<'a> Indexed<'a> {
             flag(text(b'n', name.as_str()));
             if !self.state.is_terminal() {
                 rows.insert(holder_key(name), id.to_vec());
-            }
-        }
-        if let Some(start) = self.start {
-            let value = with(id.to_vec(), &start.digest.to_be_bytes());
-            rows.insert(start_key(&start.key), value);
-        }
-        for (lane, at) in self.due {
-            if let Some(at) = at {
-                let key = with(due_prefix(lane), &at.as_millis().to_be_bytes());
-                rows.insert(with(key, &id), Vec::new());
             }
         }
         rows
@@ -138,7 +167,13 @@ pub(super) const ALL: &[u8] = b"a";
 /// The session in a key of [`ALL`].
 #[cfg(feature = "sled")]
 pub(super) fn session_of(key: &[u8]) -> Option<SessionId> {
-    let place = key.strip_prefix(ALL)?;
+    session_under(ALL, key)
+}
+
+/// The session in a key that is what it begins with and a place.
+#[cfg(feature = "sled")]
+pub(super) fn session_under(prefix: &[u8], key: &[u8]) -> Option<SessionId> {
+    let place = key.strip_prefix(prefix)?;
     if place.len() != PLACE {
         return None;
     }
@@ -156,7 +191,22 @@ pub(super) fn changes(
     if old.as_ref() == Some(&new) {
         return Vec::new();
     }
-    let (old, new) = (old.map(|old| old.rows()).unwrap_or_default(), new.rows());
+    rows_between(old, Some(new))
+}
+
+/// What changes where a tombstone is removed.
+pub(super) fn forgotten(old: &SessionRecord) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
+    rows_between(Some(Indexed::of(old)), None)
+}
+
+fn rows_between(
+    old: Option<Indexed<'_>>,
+    new: Option<Indexed<'_>>,
+) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
+    let (old, new) = (
+        old.map(|old| old.rows()).unwrap_or_default(),
+        new.map(|new| new.rows()).unwrap_or_default(),
+    );
     let stays = |key: &[u8]| faults::planted(Bug::LeaveStaleDueTime) && key.starts_with(b"d");
     let gone = old.keys().filter(|key| !new.contains_key(*key) && !stays(key));
     let set = new.iter().filter(|(key, value)| old.get(*key) != Some(value));
@@ -292,7 +342,7 @@ fn sources(query: &Query) -> Vec<Vec<u8>> {
         states.dedup();
         states.into_iter().map(|state| vec![b't', state_byte(state)]).collect()
     } else if let Some(kind) = &query.kind {
-        vec![text(b'k', kind.as_str())]
+        vec![of_kind(kind)]
     } else {
         vec![ALL.to_vec()]
     }
@@ -351,7 +401,7 @@ fn read_place(bytes: &[u8]) -> Result<Cursor, StoreError> {
     })
 }
 
-fn session_at(bytes: &[u8], at: usize) -> Result<SessionId, StoreError> {
+pub(super) fn session_at(bytes: &[u8], at: usize) -> Result<SessionId, StoreError> {
     bytes
         .get(at..)
         .and_then(|rest| rest.first_chunk::<16>())
@@ -359,7 +409,7 @@ fn session_at(bytes: &[u8], at: usize) -> Result<SessionId, StoreError> {
         .ok_or_else(|| odd_row(bytes))
 }
 
-fn odd_row(bytes: &[u8]) -> StoreError {
+pub(super) fn odd_row(bytes: &[u8]) -> StoreError {
     StoreError::Unavailable {
         what: format!("an index row of {} bytes makes no sense", bytes.len()),
         source: None,
@@ -380,11 +430,23 @@ fn due_prefix(lane: Lane) -> Vec<u8> {
         Lane::Ready => 1,
         Lane::Timeout => 2,
         Lane::Alarm => 3,
+        Lane::Removal => 4,
+        Lane::Stopped => 5,
+        Lane::Completed => 6,
+        Lane::Failed => 7,
+        Lane::Expired => 8,
+        Lane::Family => 9,
     };
     vec![b'd', lane]
 }
 
-fn label(key: &str, value: &str) -> Vec<u8> {
+/// What the rows of the sessions of a kind begin with.
+pub(super) fn of_kind(kind: &Kind) -> Vec<u8> {
+    text(b'k', kind.as_str())
+}
+
+/// What the rows of the sessions with a label begin with.
+pub(super) fn label(key: &str, value: &str) -> Vec<u8> {
     let key = text(b'l', key);
     with(with(key, value.as_bytes()), &[0])
 }

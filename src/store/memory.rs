@@ -12,21 +12,26 @@ use tokio::sync::watch;
 use self::fault::Faults;
 pub use self::fault::{Fault, Part, Stall};
 use super::{
-    AcceptedInput, Batch, Commit, Damage, Due, Key, LogEnd, LogPage, LogQuery, Opened, Page, Query,
-    Refusal, Store, StoreError, StoreFuture,
-    admit::{Verdict, admit},
-    index::{self, Index, Lookup, Rows},
+    AcceptedInput, Batch, Bookmark, Commit, Damage, Due, Key, LogEnd, LogPage, LogQuery, Opened,
+    Page, Purge, Purged, Query, Refusal, Store, StoreError, StoreFuture, StoredRun,
+    admit::{Verdict, admit, admit_successor},
+    counts::Counters,
+    index::{self, After, Rows},
     journal::{self, Entry},
+    runs,
 };
 use crate::model::{
+    counts::{Scope, StateCounts},
     event::EventRecord,
-    ids::{InputId, SessionId, StepKey, WorkerGeneration},
+    ids::{InputId, ReaderName, RunId, SessionId, StepKey, WorkerGeneration},
     record::{Lane, SessionRecord, StoredInput},
     step::{StoredStep, Turn},
     time::{LaneTime, SupervisedTime},
 };
 
 mod fault;
+mod purge;
+mod rows;
 
 /// A [`Store`] that keeps everything in memory, for tests and for sessions that need not outlive
 /// their process.
@@ -62,9 +67,11 @@ pub struct MemoryStore {
 struct Data {
     sessions: HashMap<SessionId, Session>,
     index: Rows,
+    counts: Counters,
     log: LogEnd,
     /// The events of the batch that is being done.
     logged: Vec<Entry>,
+    bookmarks: BTreeMap<ReaderName, Bookmark>,
     supervised: SupervisedTime,
     generation: Option<WorkerGeneration>,
     closed: bool,
@@ -160,6 +167,10 @@ impl Store for MemoryStore {
         Box::pin(async move { index::find(&self.open()?.index, &key) })
     }
 
+    fn run(&self, run: RunId) -> StoreFuture<'_, Option<StoredRun>> {
+        Box::pin(async move { runs::find(&self.open()?.index, run) })
+    }
+
     fn list(&self, query: Query) -> StoreFuture<'_, Page> {
         Box::pin(async move {
             let data = self.open()?;
@@ -170,6 +181,10 @@ impl Store for MemoryStore {
                     .map(|entry| SessionRecord::clone(&entry.record)))
             })
         })
+    }
+
+    fn count(&self, scope: Scope) -> StoreFuture<'_, StateCounts> {
+        Box::pin(async move { Ok(self.open()?.counts.get(&scope)) })
     }
 
     fn due(&self, lane: Lane, until: LaneTime, limit: usize) -> StoreFuture<'_, Vec<Due>> {
@@ -272,6 +287,17 @@ impl Store for MemoryStore {
         })
     }
 
+    fn bookmarks(&self) -> StoreFuture<'_, Vec<Bookmark>> {
+        Box::pin(async move { Ok(self.open()?.bookmarks.values().cloned().collect()) })
+    }
+
+    fn purge(&self, purge: Purge) -> StoreFuture<'_, Result<Purged, Refusal>> {
+        Box::pin(async move {
+            self.flowing().await;
+            self.open()?.purge(&purge)
+        })
+    }
+
     fn damaged(&self) -> StoreFuture<'_, Vec<Damage>> {
         Box::pin(async move { Ok(self.open()?.damaged()) })
     }
@@ -311,6 +337,9 @@ impl Data {
         let commits = batch.commits.iter();
         let answers: Vec<_> =
             commits.map(|commit| self.apply_one(commit)).collect::<Result<_, _>>()?;
+        for bookmark in &batch.bookmarks {
+            self.bookmarks.insert(bookmark.reader.clone(), bookmark.clone());
+        }
         let entries = std::mem::take(&mut self.logged);
         if !entries.is_empty() {
             self.index.extend(journal::rows(self.log.last + 1, &entries));
@@ -333,18 +362,40 @@ impl Data {
             Verdict::AlreadyIn => return Ok(Ok(())),
             Verdict::Do => {}
         }
-        for (key, value) in index::changes(old, &commit.record) {
-            match value {
-                Some(value) => self.index.insert(key, value),
-                None => self.index.remove(&key),
-            };
+        if let Some(successor) = &commit.successor {
+            let found = self.sessions.get(&successor.record.id).map(|entry| &*entry.record);
+            let after = After::new(&self.index, old, &commit.record);
+            if let Some(refusal) = admit_successor(commit, successor, found, &after)? {
+                return Ok(Err(refusal));
+            }
         }
+        for commit in commit.both() {
+            self.store(commit);
+        }
+        Ok(Ok(()))
+    }
+
+    /// Does a commit that was admitted.
+    fn store(&mut self, commit: &Commit) {
+        let id = commit.record.id;
+        let old = self.sessions.get(&id).map(|entry| &*entry.record);
+        let changes = index::changes(old, &commit.record);
+        self.counts.replace(old, &commit.record);
+        self.change_index(changes.into_iter().chain(runs::rows(id, &commit.events)));
         self.sessions
             .entry(id)
             .or_insert_with(|| Session::new(Arc::clone(&commit.record)))
             .take(commit);
         self.logged.extend(Entry::of(id, &commit.events));
-        Ok(Ok(()))
+    }
+
+    fn change_index(&mut self, changes: impl IntoIterator<Item = (Vec<u8>, Option<Vec<u8>>)>) {
+        for (key, value) in changes {
+            match value {
+                Some(value) => self.index.insert(key, value),
+                None => self.index.remove(&key),
+            };
+        }
     }
 
     fn damaged(&self) -> Vec<Damage> {
@@ -379,6 +430,10 @@ impl Session {
 
     fn take(&mut self, commit: &Commit) {
         let record = &commit.record;
+        // A tombstone removes nothing: that is what a purge does.
+        if record.is_deleted() {
+            return self.record_events(commit);
+        }
         if let (Some(kept), Some(bytes)) = (record.snapshot(), &commit.snapshot) {
             self.snapshots.insert(kept.sequence, Arc::clone(bytes));
             self.damaged.remove(&Part::Snapshot(kept.sequence));
@@ -405,10 +460,14 @@ impl Session {
             Part::Steps(turn) => *turn > ended,
             Part::Record | Part::Event(_) => true,
         });
+        self.record_events(commit);
+    }
+
+    fn record_events(&mut self, commit: &Commit) {
         for event in &commit.events {
             self.events.insert(event.sequence, event.clone());
         }
-        self.record = Arc::clone(record);
+        self.record = Arc::clone(&commit.record);
     }
 
     /// The events that can be read.
@@ -416,40 +475,5 @@ impl Session {
         let found = self.events.range(range);
         let sound = found.filter(|(sequence, _)| self.readable(Part::Event(**sequence)).is_ok());
         sound.map(|(_, event)| event.clone()).collect()
-    }
-
-    fn readable(&self, part: Part) -> Result<(), StoreError> {
-        if !self.damaged.contains(&part) {
-            return Ok(());
-        }
-        Err(StoreError::Damaged {
-            session: self.record.id,
-            what: part.name(),
-            reason: fault::REASON.to_owned(),
-        })
-    }
-}
-
-impl Lookup for Rows {
-    fn value(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        Ok(self.get(key).cloned())
-    }
-}
-
-impl Index for Rows {
-    fn below(&self, bound: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        let range = (Bound::Unbounded, Bound::Excluded(bound));
-        let found = self.range::<[u8], _>(range).next_back();
-        Ok(found.map(|(key, _)| key.clone()))
-    }
-
-    fn sound(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        self.value(key)
-    }
-
-    fn above(&self, bound: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        let range = (Bound::Excluded(bound), Bound::Unbounded);
-        let found = self.range::<[u8], _>(range).next();
-        Ok(found.map(|(key, _)| key.clone()))
     }
 }

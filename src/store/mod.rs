@@ -6,7 +6,8 @@
 //!
 //! # The contract
 //!
-//! 1. **Atomic.** A [`Commit`] happens wholly or not at all. Commits of one [`Batch`] are
+//! 1. **Atomic.** A [`Commit`] happens wholly or not at all, with that of the session that takes the
+//!    place of its own ([`Commit::successor`]), if it has one. Commits of one [`Batch`] are
 //!    independent: each is answered for itself, and a refused one hinders no other.
 //! 2. **Durable before answered.** When `commit` returns, everything it answered with `Ok` is as
 //!    durable as the store promises, and every later read sees it.
@@ -28,15 +29,23 @@
 //! 8. **Unique.** A name has one holder that has not ended, a start key belongs to one session for
 //!    ever, and an input id to one input of its session. A commit that breaks this is refused, and
 //!    the [`Refusal`] says what is in its way. The commits of a batch are done in order.
-//! 9. **Indexes follow records.** `find`, `list` and `due` answer by the records as they are. What
-//!    does not exist is `None` or empty, never an error.
+//! 9. **Indexes follow records.** `find`, `list`, `count` and `due` answer by the records as they are. What
+//!    does not exist is `None`, empty or zero, never an error.
+//!    `run` answers by the events that are there.
 //! 10. **Generations.** Commits of a worker that did not begin, or was ended by one that began
 //!     later, are refused.
 //! 11. **Supervised time** only grows: the largest that was given with a batch is kept.
 //! 12. **One log.** Every event has a position in the log of all sessions: commits have theirs in the
 //!     order in which they were done, without gaps, and an event keeps its own for ever. Reading the log
 //!     never fails because of one session: what cannot be read is a [`LogItem::Gap`].
-//! 13. **Healing and closing.** Healing a store that is well does nothing. After `close` every
+//! 13. **Bookmarks.** The last of each reader is kept, as durably as commits. Those of a worker that may
+//!     not commit are not; one that cannot be read counts as damage, and is left out.
+//! 14. **Tombstones.** Where a record says that its session was [deleted](crate::SessionRecord::deleted), nothing finds the
+//!     session but `load`, its due time, its start key and its runs, and nothing brings it back: any commit of it is refused with
+//!     [`Refusal::Deleted`], but one whose record is a tombstone too. The commit of a tombstone removes nothing yet, and brings
+//!     nothing but events. What there was can be read until [`Store::purge`] removes it, a part at a time; who loses the
+//!     worker in between goes on later. In the log of all sessions its events are then a gap.
+//! 15. **Healing and closing.** Healing a store that is well does nothing. After `close` every
 //!     other call fails with [`StoreError::Closed`] (a store may let a worker begin again), and
 //!     another may open it.
 //!
@@ -45,11 +54,12 @@
 //! Methods may be called from many tasks at once. They must not block the thread they are called
 //! on.
 
-use std::{future::Future, ops::RangeInclusive, path::PathBuf, pin::Pin, sync::Arc};
+use std::{future::Future, ops::RangeInclusive, pin::Pin, sync::Arc};
 
 use crate::model::{
+    counts::{Scope, StateCounts},
     event::EventRecord,
-    ids::{ExternalId, InputId, Kind, Name, SessionId, StartKey, WorkerGeneration},
+    ids::{ExternalId, InputId, Kind, Name, RunId, SessionId, StartKey, WorkerGeneration},
     record::{Lane, SessionRecord, StoredInput},
     state::State,
     step::{StoredStep, Turn},
@@ -59,15 +69,20 @@ use crate::model::{
 mod admit;
 #[cfg(feature = "sled")]
 mod archive;
+mod bookmark;
 #[cfg(feature = "sled")]
 mod codec;
+mod counts;
+mod error;
 #[cfg(all(feature = "sled", any(test, fuzzing)))]
 pub(crate) mod fuzzing;
 mod guarded;
 mod index;
 mod journal;
 mod memory;
+mod purge;
 mod related;
+mod runs;
 #[cfg(feature = "sled")]
 mod sled;
 #[cfg(all(test, feature = "sled"))]
@@ -78,10 +93,14 @@ use self::sled::{rebuild, salvage};
 
 #[cfg(feature = "sled")]
 pub use self::archive::{ArchiveError, Salvaged, export, import, repair};
+pub use self::bookmark::Bookmark;
+pub use self::error::{BoxError, Refusal, StoreError};
 pub(crate) use self::guarded::Guarded;
 pub use self::journal::{LogEnd, LogItem, LogPage, LogQuery, Logged, Order};
 pub use self::memory::{Fault, MemoryStore, Part, Stall};
+pub use self::purge::{Purge, Purged, Then};
 pub use self::related::Related;
+pub use self::runs::StoredRun;
 #[cfg(feature = "sled")]
 pub use self::sled::{Durability, OnDamage, SledOptions, SledStore};
 
@@ -108,8 +127,16 @@ pub trait Store: Send + Sync + 'static {
     /// The session that a key names, or `None`. Where several match, the newest.
     fn find(&self, key: Key) -> StoreFuture<'_, Option<SessionId>>;
 
+    /// Where a run is in the log of its session, or `None`: every run that ever began, as long as its events are there.
+    fn run(&self, run: RunId) -> StoreFuture<'_, Option<StoredRun>>;
+
     /// Records that match, newest first, a page at a time.
     fn list(&self, query: Query) -> StoreFuture<'_, Page>;
+
+    /// How many sessions are in each state, of those in a scope. It looks at counters that change with the records, so it
+    /// takes no longer the more there are. Tombstones count nowhere; a session whose record cannot be read may count
+    /// in the state that it had.
+    fn count(&self, scope: Scope) -> StoreFuture<'_, StateCounts>;
 
     /// What is due in a lane at `until` or before, in the time of the lane, earliest first, at most
     /// `limit`.
@@ -144,6 +171,14 @@ pub trait Store: Send + Sync + 'static {
     /// The log of all sessions: their events in the order in which they were committed, a page at
     /// a time.
     fn log(&self, query: LogQuery) -> StoreFuture<'_, LogPage>;
+
+    /// How far the readers of the log of all sessions have come, by their names.
+    fn bookmarks(&self) -> StoreFuture<'_, Vec<Bookmark>>;
+
+    /// Removes a part of what is left of a session that was deleted, and with the last part does what was asked for in
+    /// [`Purge::then`], in one transaction. Durable when it returns; what is answered with
+    /// [`Purged::More`] stays removed. To repeat it does no harm.
+    fn purge(&self, purge: Purge) -> StoreFuture<'_, Result<Purged, Refusal>>;
 
     /// What could not be read, as far as it is known.
     fn damaged(&self) -> StoreFuture<'_, Vec<Damage>>;
@@ -184,6 +219,9 @@ pub struct Batch {
     pub supervised: SupervisedTime,
     /// The commits. No session is in it twice.
     pub commits: Vec<Arc<Commit>>,
+    /// How far readers of the log have come: each replaces the one that is kept under its name,
+    /// whatever the commits are answered.
+    pub bookmarks: Vec<Bookmark>,
 }
 
 /// One change of one session.
@@ -205,6 +243,11 @@ pub struct Commit {
     pub steps: Vec<StoredStep>,
     /// The bytes of a new snapshot: that of `record.snapshots[0]`.
     pub snapshot: Option<Arc<[u8]>>,
+    /// The first commit of a new session that takes the place of this one, which ends with it. Both are done, or
+    /// neither: in this order, so that the new one may have the name that this one gives up. It has
+    /// version 1 and no successor of its own. Once this commit is in, that one is too, whatever became
+    /// of its session since.
+    pub successor: Option<Arc<Self>>,
 }
 
 impl Commit {
@@ -212,51 +255,11 @@ impl Commit {
     pub fn record_mut(&mut self) -> &mut SessionRecord {
         Arc::make_mut(&mut self.record)
     }
-}
 
-/// Why a commit was refused. Nothing of it was done.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum Refusal {
-    /// The stored version is not the one the commit replaces (`None`: there is no record).
-    #[error("the stored version is {found:?}")]
-    Version {
-        /// The stored version.
-        found: Option<u64>,
-    },
-    /// The unique name belongs to another session that has not ended.
-    #[error("the name is held by session {holder}")]
-    NameTaken {
-        /// Whose it is.
-        holder: SessionId,
-    },
-    /// The start key belongs to another session.
-    #[error("the start key belongs to session {holder}")]
-    StartKeyTaken {
-        /// Whose it is.
-        holder: SessionId,
-        /// The digest of the request that it came with.
-        digest: u64,
-    },
-    /// An input with the same caller's id was accepted before.
-    #[error("the input id was used for input {sequence}")]
-    InputTaken {
-        /// The repeated id.
-        id: InputId,
-        /// The number of the input that has it.
-        sequence: u64,
-        /// The CRC-32 of its payload.
-        checksum: u32,
-    },
-    /// The stored record cannot be read, so nothing can replace it. Its bytes are kept.
-    #[error("the stored record cannot be read: {reason}")]
-    Damaged {
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// Another worker took over: this one may not write any more.
-    #[error("another worker has taken over the store")]
-    GenerationEnded,
+    /// This one, and that of its successor.
+    pub(crate) fn both(&self) -> impl Iterator<Item = &Self> {
+        std::iter::once(self).chain(self.successor.as_deref())
+    }
 }
 
 /// What a session can be found by.
@@ -323,7 +326,8 @@ impl Default for Query {
 impl Query {
     /// Whether a record meets the conditions.
     pub fn matches(&self, record: &SessionRecord) -> bool {
-        (self.states.is_empty() || self.states.contains(&record.state()))
+        !record.is_deleted()
+            && (self.states.is_empty() || self.states.contains(&record.state()))
             && self.kind.as_ref().is_none_or(|kind| *kind == record.kind)
             && self.labels.iter().all(|(key, value)| record.labels.get(key) == Some(value))
             && self.related.as_ref().is_none_or(|related| related.matches(record))
@@ -390,79 +394,5 @@ impl Damage {
     /// Something that cannot be read.
     pub fn new(session: Option<SessionId>, reason: impl Into<String>, bytes: &[u8]) -> Self {
         Self { session, reason: reason.into(), bytes: bytes.into() }
-    }
-}
-
-/// A boxed source of an error.
-pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
-
-/// A store that does not do what it was asked.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum StoreError {
-    /// Another process has the store open.
-    #[error("another process has the store at {} open; use one store per worker", path.display())]
-    InUse {
-        /// The folder of the store.
-        path: PathBuf,
-    },
-    /// The store cannot be opened or created.
-    #[error("the store at {} cannot be opened: {what}", path.display())]
-    Open {
-        /// The folder of the store.
-        path: PathBuf,
-        /// What was tried, and what to do.
-        what: String,
-        /// What the system said.
-        #[source]
-        source: Option<BoxError>,
-    },
-    /// The store as a whole is damaged. It was set aside untouched.
-    #[error("the store at {} is damaged ({what}); it was set aside at {}", path.display(), aside.display())]
-    StoreDamaged {
-        /// The folder of the store.
-        path: PathBuf,
-        /// Where the damaged files are now.
-        aside: PathBuf,
-        /// What is wrong with it.
-        what: String,
-    },
-    /// Something about this session cannot be read. Its bytes are kept.
-    #[error("session {session}: its {what} cannot be read: {reason}")]
-    Damaged {
-        /// The session.
-        session: SessionId,
-        /// Which part of it.
-        what: &'static str,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// Writing or reading failed. It may work again later: see [`Store::heal`].
-    #[error("the store failed: {what}")]
-    Unavailable {
-        /// What was tried.
-        what: String,
-        /// What the system said.
-        #[source]
-        source: Option<BoxError>,
-    },
-    /// The store was closed.
-    #[error("the store is closed")]
-    Closed,
-}
-
-impl StoreError {
-    /// An error that may pass.
-    pub fn unavailable(what: impl Into<String>, source: impl Into<BoxError>) -> Self {
-        Self::Unavailable { what: what.into(), source: Some(source.into()) }
-    }
-
-    /// A store that cannot be opened.
-    pub fn open(
-        path: impl Into<PathBuf>,
-        what: impl Into<String>,
-        source: impl Into<BoxError>,
-    ) -> Self {
-        Self::Open { path: path.into(), what: what.into(), source: Some(source.into()) }
     }
 }

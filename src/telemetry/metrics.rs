@@ -127,12 +127,19 @@ impl Meters {
     /// A commit is durable.
     pub(crate) fn committed(&self, commit: &Commit, handed_in: Stamp) {
         self.inner.commit.record(handed_in.0.elapsed());
+        for commit in commit.both() {
+            self.done(commit);
+        }
+    }
+
+    fn done(&self, commit: &Commit) {
         if let Some(snapshot) = &commit.snapshot {
             self.inner.checkpoint.record(snapshot.len() as f64);
         }
-        let consumed = commit.record.inbox.consumed;
+        let inbox = &commit.record.inbox;
         for input in &commit.inputs {
-            self.inner.inbox.record(input.sequence.saturating_sub(consumed) as f64);
+            let after = inbox.accepted.saturating_sub(input.sequence);
+            self.inner.inbox.record(inbox.waiting().saturating_sub(after) as f64);
         }
         for event in &commit.events {
             match &event.fact {
@@ -143,6 +150,10 @@ impl Meters {
                     self.inner.count(*to, *cause);
                     let pause = commit.record.phase.pause_cause();
                     self.inner.moved(commit.record.id, *from, *to, pause);
+                }
+                // Of those that are shown, a paused one can be deleted.
+                Fact::Lifecycle(Lifecycle::Deleted { .. }) => {
+                    self.inner.lock().add(commit.record.state(), -1);
                 }
                 Fact::Lifecycle(_) | Fact::Work(_) | Fact::Usage(_) => {}
             }

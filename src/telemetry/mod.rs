@@ -4,14 +4,17 @@ use std::time::Duration;
 
 use tracing::{Span, debug, info, info_span, warn};
 
-use crate::model::{
-    event::{Cause, Fact, Lifecycle},
-    ids::{RunId, SessionId},
-    record::SessionRecord,
-};
 #[cfg(feature = "process")]
 use crate::workload::Run;
 use crate::workload::{panics::Mishap, threads::CodeOwner};
+use crate::{
+    hooks::Hook,
+    model::{
+        event::{Cause, Fact, Lifecycle},
+        ids::{ReaderName, RunId, SessionId},
+        record::SessionRecord,
+    },
+};
 
 #[cfg(feature = "metrics")]
 mod metrics;
@@ -37,7 +40,10 @@ pub(crate) fn fork_span(session: SessionId, fork: SessionId, kind: &str) -> Span
 /// Writes a line for each move that a commit made, and one for a session that ended.
 pub(crate) fn committed(record: &SessionRecord, facts: &[crate::model::event::EventRecord]) {
     for event in facts {
-        let Fact::Lifecycle(Lifecycle::StateChanged { from, to, cause, reason }) = &event.fact
+        if let Fact::Lifecycle(Lifecycle::Deleted { by }) = &event.fact {
+            info!(target: TARGET, session = %record.id, %by, "session deleted");
+        }
+        let Fact::Lifecycle(Lifecycle::StateChanged { from, to, cause, reason, .. }) = &event.fact
         else {
             continue;
         };
@@ -68,6 +74,11 @@ pub(crate) fn committed(record: &SessionRecord, facts: &[crate::model::event::Ev
     }
 }
 
+/// Says that nothing is left of a session that was deleted but its tombstone, or not even that.
+pub(crate) fn purged(session: SessionId, forgotten: bool) {
+    info!(target: TARGET, %session, forgotten, "what was left of a deleted session is removed");
+}
+
 /// Says that the store failed and that commits are being retried.
 pub(crate) fn store_failed(error: &(dyn std::error::Error + 'static), attempt: u32) {
     warn!(target: TARGET, error, attempt, "the store failed; commits wait and are retried");
@@ -81,6 +92,42 @@ pub(crate) fn store_healed(attempts: u32) {
 /// Says that a run gave no sign of life for too long. It is cancelled, and the session will move.
 pub(crate) fn called_silent(session: SessionId) {
     debug!(name: "silent", target: TARGET, %session, "the run is silent and is cancelled");
+}
+
+/// Says that a sink failed; it is called again later.
+pub(crate) fn sink_failed(name: &str, what: &str, failures: u32) {
+    warn!(target: TARGET, sink = name, failures, "the sink failed and is called again later: {what}");
+}
+
+/// Says that a sink works again.
+pub(crate) fn sink_works_again(name: &str) {
+    info!(target: TARGET, sink = name, "the sink works again");
+}
+
+/// Says that a hook failed, and what follows.
+pub(crate) fn hook_failed(
+    session: SessionId,
+    hook: Hook,
+    what: &str,
+    failures: u32,
+    is_given_up: bool,
+) {
+    let hook = hook.as_str();
+    if is_given_up {
+        warn!(target: TARGET, %session, hook, failures, "the hook is given up: {what}");
+    } else {
+        warn!(target: TARGET, %session, hook, failures, "the hook failed and is called again: {what}");
+    }
+}
+
+/// Says that a parent could not be told of the end of a child.
+pub(crate) fn child_end_untold(parent: SessionId, child: SessionId, what: &str) {
+    warn!(target: TARGET, session = %parent, %child, "the end of its child is told by the next worker: {what}");
+}
+
+/// Says that the place of a reader is not one in this log.
+pub(crate) fn reader_lost_its_place(reader: &ReaderName, what: &str) {
+    warn!(target: TARGET, %reader, "the place in the log is of no use any more: {what}");
 }
 
 /// Says that something about one session could not be done; others are not touched.

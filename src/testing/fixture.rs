@@ -10,9 +10,10 @@ use chrono::DateTime;
 use uuid::Uuid;
 
 use crate::{
-    Event, EventRecord, Fact, Failures, Inbox, InputId, Kind, Labels, Metadata, PauseCause, Phase,
-    RunId, Runs, SessionId, SessionRecord, SnapshotRef, StepProgress, StoredInput, StoredStep,
-    SupervisedTime, Timestamp, Turn, Usage, WorkerGeneration,
+    Cause, Event, EventRecord, Fact, Failures, Inbox, InputId, Kind, Labels, Lifecycle, Metadata,
+    PauseCause, Phase, RunEnd, RunId, Runs, SessionId, SessionRecord, SnapshotRef, State,
+    StepProgress, StoredInput, StoredStep, SupervisedTime, Timestamp, Turn, Usage,
+    WorkerGeneration,
     store::{Batch, Commit, Refusal, Store},
     testing::Place,
 };
@@ -85,7 +86,10 @@ pub fn record(number: u128) -> SessionRecord {
         failures: Failures::default(),
         recoveries: 0,
         abandoned: Vec::new(),
+        ended: None,
+        deleted: None,
         history: VecDeque::new(),
+        family: None,
     }
 }
 
@@ -138,6 +142,7 @@ pub fn only(record: SessionRecord) -> Commit {
         inputs: Vec::new(),
         steps: Vec::new(),
         snapshot: None,
+        successor: None,
     }
 }
 
@@ -182,6 +187,43 @@ pub fn with_events<'a>(
     Commit { events, ..only(record) }
 }
 
+/// A commit with runs that begin one after the other; each but the last has ended.
+pub fn with_runs(mut record: SessionRecord, runs: impl IntoIterator<Item = RunId>) -> Commit {
+    let mut events: Vec<EventRecord> = Vec::new();
+    for run in runs {
+        if let Some(before) = events.last().and_then(|event| event.run) {
+            events.push(of_run(&mut record, before, end_of_run()));
+        }
+        let (from, to) = (State::Pending, State::Active);
+        let begun = Lifecycle::StateChanged {
+            from,
+            to,
+            cause: Cause::SlotFree,
+            reason: None,
+            begins: false,
+        };
+        events.push(of_run(&mut record, run, begun));
+    }
+    Commit { events, ..only(record) }
+}
+
+/// A commit with the end of a run.
+pub fn with_end_of_run(mut record: SessionRecord, run: RunId) -> Commit {
+    let ended = of_run(&mut record, run, end_of_run());
+    Commit { events: vec![ended], ..only(record) }
+}
+
+/// One that is large, as what a program said last may be.
+fn end_of_run() -> Lifecycle {
+    Lifecycle::RunEnded { how: RunEnd::Failed { error: "no ".repeat(50_000) } }
+}
+
+fn of_run(record: &mut SessionRecord, run: RunId, what: Lifecycle) -> EventRecord {
+    record.last_event += 1;
+    let fact = Fact::Lifecycle(what);
+    EventRecord { sequence: record.last_event, at: at(7), run: Some(run), input: None, fact }
+}
+
 /// A commit with a new snapshot that covers the inputs up to `consumed`.
 pub fn with_snapshot(mut record: SessionRecord, consumed: u64, bytes: &[u8]) -> Commit {
     let sequence = record.snapshot().map_or(1, |newest| newest.sequence + 1);
@@ -218,6 +260,7 @@ pub fn batch(by: u128, commits: impl IntoIterator<Item = Commit>) -> Batch {
         generation: worker(by),
         supervised: SupervisedTime::default(),
         commits: commits.into_iter().map(Arc::new).collect(),
+        bookmarks: Vec::new(),
     }
 }
 

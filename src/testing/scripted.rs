@@ -13,7 +13,8 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Alarm, Context, Event, Outcome, Run, RunEnd, Start, StepError, Usage, Workload, WorkloadError,
+    Alarm, Context, Event, Outcome, Rollover, Run, RunEnd, Start, StepError, Usage, Workload,
+    WorkloadError,
 };
 
 /// The state of a [`Scripted`] session: what it has done.
@@ -82,6 +83,8 @@ pub enum Do {
     Deaf(Duration),
     /// Grow the state by so many bytes.
     Grow(usize),
+    /// Roll the session over: its successor begins with this sum.
+    RollOver(i64),
     /// Sleep until the alarm rings, on the first attempt, and add 1 on the next.
     SleepUntil(Alarm),
 }
@@ -322,6 +325,10 @@ impl Workload for Scripted {
                         return Ok(Outcome::SleepUntil(alarm));
                     }
                     cx.state_mut().sum += 1;
+                }
+                Do::RollOver(sum) => {
+                    let next = Done { sum, ..Done::default() };
+                    return Ok(cx.rollover(Rollover::new(next)));
                 }
                 Do::Grow(bytes) => {
                     let more = vec![0; bytes / 2];

@@ -10,11 +10,13 @@ use serde::Deserialize;
 use super::{
     Context, Draft, Outcome, Run, Workload, WorkloadError,
     panics::{Mishap, defuse, guard, guard_future},
+    rollover::Next,
     threads::{CodeOwner, UserCode},
 };
 use crate::{
     model::{
         event::RunEnd,
+        family::ChildEnd,
         ids::{Kind, SessionId},
         json,
         record::StoredInput,
@@ -52,6 +54,8 @@ pub(crate) trait ErasedWorkload: Send + Sync {
         owner: Arc<CodeOwner>,
         state: Arc<SnapshotEnvelope>,
     ) -> Pin<Box<dyn Future<Output = Result<Vec<u8>, NotForked>> + Send>>;
+    /// The input that the workload makes of the end of a child, encoded.
+    fn on_child_end(&self, end: &ChildEnd) -> Result<Option<Vec<u8>>, BoxError>;
     /// Whether these bytes are a state of this kind.
     fn check_state(&self, payload: &[u8]) -> Result<(), BoxError>;
     /// Whether these bytes are an input of this kind.
@@ -69,6 +73,8 @@ pub(crate) struct Driven {
     pub(crate) stored: Stored,
     /// Until when the workload wants to sleep, if it does.
     pub(crate) alarm: Option<Alarm>,
+    /// The successor that the workload wants for its session, if it does.
+    pub(crate) next: Option<Arc<Next>>,
 }
 
 /// What became of the state that a run was to begin with.
@@ -85,7 +91,14 @@ pub(crate) enum Stored {
 
 impl Driven {
     pub(crate) fn ended(end: RunEnd) -> Self {
-        Self { end, retry: Retry::ByPolicy, draft: None, stored: Stored::Decoded, alarm: None }
+        Self {
+            end,
+            retry: Retry::ByPolicy,
+            draft: None,
+            stored: Stored::Decoded,
+            alarm: None,
+            next: None,
+        }
     }
 
     fn failed(error: &WorkloadError) -> Self {
@@ -198,6 +211,11 @@ impl<W: Workload> ErasedWorkload for Typed<W> {
         })
     }
 
+    fn on_child_end(&self, end: &ChildEnd) -> Result<Option<Vec<u8>>, BoxError> {
+        let input = self.0.on_child_end(end);
+        Ok(input.map(|input| json::to_vec(&input)).transpose()?)
+    }
+
     fn check_state(&self, payload: &[u8]) -> Result<(), BoxError> {
         serde_json::from_slice::<W::State>(payload).map(drop).map_err(Into::into)
     }
@@ -227,17 +245,27 @@ async fn work<W: Workload>(workload: &W, run: &Run, cx: &mut Context<W>) -> Driv
     let outcome = match returned {
         None => return Driven::ended(RunEnd::Cancelled),
         Some(Err(message)) => return Driven::ended(RunEnd::Panicked { message }),
+        // It gives up a turn that was to end: what it leaves is what it would leave by yielding.
+        Some(Ok(Err(error))) if error.is_interrupted() && run.is_interrupted() => {
+            return Driven::ended(RunEnd::Yielded);
+        }
         Some(Ok(Err(error))) => return Driven::failed(&error),
         Some(Ok(Ok(outcome))) => outcome,
     };
     let (end, alarm) = match outcome {
         Outcome::Yielded => (RunEnd::Yielded, None),
         Outcome::SleepUntil(alarm) => (RunEnd::Yielded, Some(alarm)),
-        Outcome::Completed => (RunEnd::Completed, None),
+        Outcome::Completed | Outcome::RolledOver(_) => (RunEnd::Completed, None),
     };
-    match guard(|| cx.last_draft(outcome == Outcome::Completed)) {
-        Ok(Ok(draft)) => Driven { draft, alarm, ..Driven::ended(end) },
-        Ok(Err(error)) => Driven::failed(&error.into()),
+    let rolls_over = matches!(outcome, Outcome::RolledOver(_));
+    let left = guard(|| {
+        let next = if rolls_over { Some(cx.take_next()?) } else { None };
+        let draft = cx.last_draft(end == RunEnd::Completed)?;
+        Ok::<_, WorkloadError>((draft, next.map(Arc::new)))
+    });
+    match left {
+        Ok(Ok((draft, next))) => Driven { draft, alarm, next, ..Driven::ended(end) },
+        Ok(Err(error)) => Driven::failed(&error),
         Err(message) => Driven::ended(RunEnd::Panicked { message }),
     }
 }

@@ -72,6 +72,11 @@ impl WorkloadError {
         })
     }
 
+    /// Whether the error only says that the turn was interrupted.
+    pub(crate) fn is_interrupted(&self) -> bool {
+        self.chain().any(|error| matches!(error.downcast_ref(), Some(BusyError::Interrupted)))
+    }
+
     /// The error with its sources.
     fn chain(&self) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
         let first: &(dyn std::error::Error + 'static) = &*self.source;
@@ -154,12 +159,19 @@ pub enum RunError {
     },
 }
 
-/// A declared silent operation outlasted its limit and was cancelled. The session lives.
+/// A declared silent operation was cancelled. The session lives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the operation took longer than {} and was cancelled", humantime::format_duration(*.limit))]
-pub struct Lapsed {
-    /// The limit.
-    pub limit: Duration,
+pub enum BusyError {
+    /// It outlasted its limit.
+    #[error("the operation took longer than {} and was cancelled", humantime::format_duration(*.limit))]
+    Lapsed {
+        /// The limit.
+        limit: Duration,
+    },
+    /// The turn was interrupted, see [`Run::interrupted`](super::Run::interrupted). End it, best by asking
+    /// for the next input.
+    #[error("the turn was interrupted, and the operation cancelled")]
+    Interrupted,
 }
 
 /// An event that was not taken.

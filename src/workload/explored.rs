@@ -57,6 +57,7 @@ fn run(port: Told) -> Run {
         kind: Kind::new("explored").expect("a valid kind"),
         clock: Clock::new(SupervisedTime::default(), Wall::System),
         port: Box::new(port),
+        worker: std::sync::Weak::<()>::new(),
         threads: Arc::default(),
         max_snapshot_bytes: 1,
     };
@@ -71,7 +72,7 @@ fn input() -> Delivery {
         state_version: 1,
         payload: Arc::default(),
     };
-    Delivery::Input { input: Arc::new(input), attempt: 1 }
+    Delivery::Input { input: Arc::new(input), attempt: 1, urgent: false }
 }
 
 /// G6: who looks at a run while it ends a declaration sees the declaration, or a fresh sign.

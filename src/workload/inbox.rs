@@ -11,6 +11,8 @@ pub(crate) struct Draft {
     pub(crate) payload: Vec<u8>,
     /// What is over with it.
     pub(crate) covers: Covers,
+    /// The urgent inputs that the turn has taken: their effect is in it.
+    pub(crate) taken: Vec<u64>,
 }
 
 /// Which work a state covers, besides what was covered before.
@@ -22,6 +24,8 @@ pub(crate) enum Covers {
     Interlude,
     /// No turn: the present one goes on.
     Nothing,
+    /// No turn: the present one was interrupted, and its input is to be given again.
+    PutBack(u64),
 }
 
 impl Covers {
@@ -35,7 +39,7 @@ impl Covers {
 #[derive(Debug)]
 pub(crate) enum Delivery {
     /// An input, and how often it has been given to a run.
-    Input { input: Arc<StoredInput>, attempt: u32 },
+    Input { input: Arc<StoredInput>, attempt: u32, urgent: bool },
     /// The run is to yield.
     Yield,
     /// The state could not be taken; nothing was committed.

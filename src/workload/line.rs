@@ -1,6 +1,9 @@
 //! What passes between a run and the one who keeps its session.
 
-use std::sync::Arc;
+use std::{
+    any::Any,
+    sync::{Arc, Weak},
+};
 
 use super::{error::RunError, inbox::Draft, threads::Threads};
 use crate::{
@@ -21,6 +24,8 @@ pub(crate) struct RunParts {
     pub(crate) clock: Clock,
     pub(crate) port: Box<dyn Port>,
     pub(crate) threads: Arc<Threads>,
+    /// The worker, for those above who know what it is. It is not kept alive.
+    pub(crate) worker: Weak<dyn Any + Send + Sync>,
     /// The most bytes that a state of it may have.
     pub(crate) max_snapshot_bytes: u64,
 }
@@ -40,6 +45,8 @@ pub(crate) enum Request {
     Commit { draft: Draft, reply: tokio::sync::oneshot::Sender<Result<SnapshotRef, RunError>> },
     /// Commit how far a step came.
     Step(Box<StepChange>),
+    /// Give the run this urgent input, besides what it has in hand.
+    Take(u64),
     /// Notes wait to be committed.
     NotesWaiting,
     /// So many wait that they are to be committed at once.
@@ -81,6 +88,8 @@ pub enum YieldReason {
     Stop,
     /// The worker is shutting down.
     Shutdown,
+    /// The session is being rolled over: see [`SessionHandle::rollover`](crate::SessionHandle::rollover).
+    Rollover,
 }
 
 /// A request to yield.

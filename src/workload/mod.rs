@@ -4,7 +4,9 @@ use std::future::Future;
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::model::{event::RunEnd, ids::SessionId, sleep::Alarm, time::Timestamp};
+use crate::model::{
+    event::RunEnd, family::ChildEnd, ids::SessionId, sleep::Alarm, time::Timestamp,
+};
 
 mod context;
 pub(crate) mod erased;
@@ -17,6 +19,7 @@ mod hold;
 mod inbox;
 mod line;
 pub(crate) mod panics;
+pub(crate) mod rollover;
 mod run;
 mod signs;
 mod steps;
@@ -26,10 +29,11 @@ pub(crate) mod threads;
 pub(crate) use self::explored::explored_run;
 pub use self::{
     context::{Context, Input},
-    error::{EmitError, Lapsed, RunError, UnsupportedVersion, WorkloadError},
+    error::{BusyError, EmitError, RunError, UnsupportedVersion, WorkloadError},
     guards::{AwaitingGuard, BusyGuard},
     hold::{Held, Resource},
     line::{YieldReason, YieldRequest},
+    rollover::{Rollover, Unread},
     run::Run,
     steps::{FailedStep, IdempotencyKey, Interrupted, StepError},
     threads::UserCode,
@@ -39,6 +43,7 @@ pub(crate) use self::{
     hold::Holding,
     inbox::{Covers, Delivery, Draft},
     line::{Ask, Fenced, Port, Request, RunParts, StepChange},
+    run::Marked,
     signs::Declaration,
 };
 
@@ -140,6 +145,20 @@ pub trait Workload: Sized + Send + Sync + 'static {
         async { Ok(()) }
     }
 
+    /// The input that the session gets when a child of it has ended; by default none. It wakes a session that is idle, so a parent
+    /// need not run while its children do.
+    ///
+    /// It is durable: whatever is lost in between, the session gets the input once for each end. One that is stopped or has
+    /// ended gets none, and one that was rolled over gets it in its successor. A parent that also waits by
+    /// [`child_ended`](Run::child_ended) hears of the end twice, once in each way.
+    ///
+    /// It is called beside the runs of the session, and more than once where a worker is lost meanwhile: so it should say the
+    /// same of the same end. A panic in it is caught, and then the next worker asks again.
+    fn on_child_end(&self, end: &ChildEnd) -> Option<Self::Input> {
+        let _ = end;
+        None
+    }
+
     /// Brings a state of an older version to the present one.
     ///
     /// # Errors
@@ -174,7 +193,14 @@ pub enum Outcome {
     Completed,
     /// It let go until an alarm rings: a usage limit that resets at five, say. See [`Outcome::sleep_until`].
     SleepUntil(Alarm),
+    /// The session is done, and its successor goes on. Only [`Context::rollover`] makes it, which is told what that
+    /// begins with.
+    RolledOver(RolledOver),
 }
+
+/// That a run rolls its session over: made by [`Context::rollover`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RolledOver(());
 
 impl Outcome {
     /// Lets go, as [`Yielded`](Self::Yielded) does, and pauses the session until this time. Inputs wait

@@ -1,6 +1,7 @@
 //! The untyped half of a context: what a run can say and hear without knowing its state.
 
 use std::{
+    any::Any,
     fmt,
     future::Future,
     sync::{Arc, PoisonError},
@@ -12,7 +13,7 @@ use tokio::{sync::Notify, task::AbortHandle};
 use super::guards::{Asking, AwaitingGuard, BusyGuard};
 use super::line::{Ask, Request, RunParts, YieldRequest};
 use super::{
-    error::{EmitError, Lapsed, RunError},
+    error::{BusyError, EmitError, RunError},
     facts::{FactBuffer, Weight},
     hold::{Held, Holding, Resource},
     inbox::{Delivery, Draft},
@@ -33,8 +34,12 @@ use crate::{
 };
 
 mod ending;
+mod interrupts;
 mod notes;
 mod turns;
+mod urgent;
+
+pub(crate) use self::interrupts::Marked;
 
 /// What a run waits for when its commits do not come back.
 const STORE: &str = "the store";
@@ -71,6 +76,8 @@ struct Shared {
     over: Turn,
     /// The steps of turns that are not over; most runs have none.
     steps: Option<Box<StepBook>>,
+    interrupts: interrupts::Interrupts,
+    aside: Option<Box<urgent::Aside>>,
     facts: FactBuffer,
     /// What the session knows of the notes that wait.
     told: notes::Told,
@@ -161,16 +168,24 @@ impl Run {
     /// taken for dead meanwhile; afterwards a full fresh heartbeat window begins.
     ///
     /// # Errors
-    /// [`Lapsed`] past the limit: the future was dropped, and the session lives.
+    /// [`BusyError`] past the limit, or where the turn is [interrupted](Self::interrupted): the future was
+    /// dropped, and the session lives. A workload that returns [`BusyError::Interrupted`] gives up its turn:
+    /// the next run begins at once, from the last commit, and nothing counts as a failure.
     ///
     /// # Cancel safety
     /// As cancel safe as the future.
-    pub async fn busy<F: Future>(&self, limit: Duration, future: F) -> Result<F::Output, Lapsed> {
+    pub async fn busy<F: Future>(
+        &self,
+        limit: Duration,
+        future: F,
+    ) -> Result<F::Output, BusyError> {
         let guard = self.busy_guard(limit);
+        let heard = self.heard_interrupts();
         tokio::select! {
             biased;
             output = future => Ok(output),
-            () = self.inner.parts.clock.sleep_until(guard.until()) => Err(Lapsed { limit }),
+            () = self.interrupted_after(heard) => Err(BusyError::Interrupted),
+            () = self.inner.parts.clock.sleep_until(guard.until()) => Err(BusyError::Lapsed { limit }),
         }
     }
 
@@ -314,6 +329,11 @@ impl Run {
         self.lock().in_hand = input;
     }
 
+    /// Waits for whatever the run may be waiting for.
+    pub(super) fn changed(&self) -> tokio::sync::futures::Notified<'_> {
+        self.inner.changed.notified()
+    }
+
     /// Asks the session for the next input, and to commit this before.
     pub(super) fn ask_for_next(&self, draft: Option<Draft>) {
         self.lock().parked = false;
@@ -364,6 +384,11 @@ impl Run {
     /// Whose code it is that the run's threads are in.
     pub(crate) fn owner(&self) -> &Arc<CodeOwner> {
         &self.inner.owner
+    }
+
+    /// The worker, as long as there is one.
+    pub(crate) fn worker(&self) -> Option<Arc<dyn Any + Send + Sync>> {
+        self.inner.parts.worker.upgrade()
     }
 
     /// The threads that call the code of users.

@@ -3,7 +3,10 @@
 
 use std::time::Duration;
 
-use sessionkeeper::{Builder, Policy, SessionHandle, Start, Supervisor, store::MemoryStore};
+use sessionkeeper::{
+    Builder, EventRecord, Fact, Lifecycle, Policy, SessionHandle, Start, State, Supervisor,
+    hooks::Hook, store::MemoryStore,
+};
 
 pub(crate) use sessionkeeper::testing::{Do, Done, Scripted};
 
@@ -96,4 +99,31 @@ pub(crate) async fn drained(session: &SessionHandle<Scripted>) -> Done {
 pub(crate) fn number(variable: &str) -> Option<u64> {
     let text = std::env::var(variable).ok()?;
     Some(text.parse().unwrap_or_else(|_| panic!("{variable} is not a number: {text:?}")))
+}
+
+/// The hooks that the log of a session calls for, in order: each with the number of its event.
+pub(crate) fn owed_hooks(events: &[EventRecord]) -> Vec<(Hook, u64)> {
+    let mut owed: Vec<(Hook, u64)> = Vec::new();
+    let mut has_begun = false;
+    for event in events {
+        let at = event.sequence;
+        match &event.fact {
+            Fact::Lifecycle(Lifecycle::RunEnded { .. }) => owed.push((Hook::AfterRun, at)),
+            Fact::Lifecycle(Lifecycle::StateChanged { from, to, .. }) => {
+                let ends = to.has_ended() && !from.has_ended();
+                let after = owed.pop_if(|last| ends && *last == (Hook::AfterRun, at - 1));
+                if *to == State::Active && (!has_begun || *from == State::Stopped) {
+                    has_begun = true;
+                    owed.push((Hook::SessionStart, at));
+                }
+                owed.push((Hook::StateChanged, at));
+                if ends {
+                    owed.push((Hook::SessionEnd, at));
+                }
+                owed.extend(after);
+            }
+            _ => {}
+        }
+    }
+    owed
 }

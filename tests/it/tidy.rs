@@ -14,7 +14,7 @@ use source::{Source, Token};
 /// Modules that are not named belong to the façade; `lib.rs` stands above all.
 const FLOORS: [(u8, &[&str], &str); 4] = [
     (0, &["model", "policy", "faults", "sync"], "pure data and decisions"),
-    (1, &["clock", "store", "workload", "telemetry"], "ports"),
+    (1, &["clock", "store", "sink", "hooks", "workload", "telemetry"], "ports"),
     (2, &["runtime"], "the actors"),
     (4, &["process", "http", "testing"], "adapters"),
 ];

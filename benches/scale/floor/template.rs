@@ -143,13 +143,13 @@ impl Template {
     }
 }
 
-/// Without the rows of the log of all sessions. They are written for a group of commits and not for each, and the floor does
-/// without them.
+/// Without the rows of the log of all sessions and the counters of sessions, which are written for a group of commits and not
+/// for each, and without those by which runs are found. The floor does without them.
 fn of_sessions(rows: &Rows) -> Rows {
-    let is_of_log = |tree: usize, key: &[u8]| {
-        TREES.get(tree) == Some(&"index") && matches!(key.first(), Some(b'j' | b'y'))
+    let is_of_all = |tree: usize, key: &[u8]| {
+        TREES.get(tree) == Some(&"index") && matches!(key.first(), Some(b'c' | b'j' | b'u' | b'y'))
     };
-    let rows = rows.iter().filter(|((tree, key), _)| !is_of_log(*tree, key));
+    let rows = rows.iter().filter(|((tree, key), _)| !is_of_all(*tree, key));
     rows.map(|(key, value)| (key.clone(), value.clone())).collect()
 }
 

@@ -89,13 +89,16 @@ async fn fill(scene: &Scene, folder: &Path) -> anyhow::Result<()> {
             inputs: Vec::new(),
             steps: Vec::new(),
             snapshot: Some(Arc::clone(&snapshot)),
+            successor: None,
         })
     };
     let bar = workloads::progress("fill", scene.sessions);
     let all: Vec<usize> = (0..scene.sessions).collect();
     for part in all.chunks(1_000) {
         let commits = part.iter().map(|number| commit(*number)).collect();
-        for answer in store.commit(Batch { generation, supervised, commits }).await? {
+        for answer in
+            store.commit(Batch { generation, supervised, commits, bookmarks: Vec::new() }).await?
+        {
             answer?;
         }
         bar.inc(part.len() as u64);
@@ -105,7 +108,9 @@ async fn fill(scene: &Scene, folder: &Path) -> anyhow::Result<()> {
 }
 
 /// What there is of a session that has just been started, and an event of 200 bytes.
-async fn template(scene: &Scene) -> anyhow::Result<(SessionRecord, EventRecord, Arc<[u8]>)> {
+pub(super) async fn template(
+    scene: &Scene,
+) -> anyhow::Result<(SessionRecord, EventRecord, Arc<[u8]>)> {
     let folder = tempfile::tempdir_in(&scene.folder)?;
     let supervisor = workloads::supervise(folder.path(), Resting::default()).await?;
     let state = Text::new(0, RESTING);
@@ -121,7 +126,7 @@ async fn template(scene: &Scene) -> anyhow::Result<(SessionRecord, EventRecord, 
     Ok((record, EventRecord { fact: Fact::Work(workloads::event()), ..last }, snapshot))
 }
 
-fn session(number: usize) -> SessionId {
+pub(super) fn session(number: usize) -> SessionId {
     let mut bytes = [0x5e; 16];
     if let Some(first) = bytes.first_chunk_mut() {
         *first = (number as u64).to_be_bytes();
@@ -130,6 +135,6 @@ fn session(number: usize) -> SessionId {
 }
 
 /// A worker.
-fn generation() -> WorkerGeneration {
+pub(super) fn generation() -> WorkerGeneration {
     WorkerGeneration::from_uuid(Uuid::from_u128(fastrand::u128(1..)))
 }

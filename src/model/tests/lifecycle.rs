@@ -181,6 +181,7 @@ fn a_pause_is_woken_by_what_its_cause_says() {
         (asleep(None),             false,       false),
         (asleep(Some(0)),          true,        false),
         (PauseCause::AlarmRang,    false,       false),
+        (PauseCause::Parent,       false,       false),
     ];
     for (cause, by_input, by_start) in table {
         assert_eq!(cause.woken_by_input(), by_input, "{cause}, by an input");
@@ -201,6 +202,7 @@ fn states_and_pause_causes_are_stored_under_the_names_they_show() {
         PauseCause::Interrupted,
         PauseCause::Quarantined,
         PauseCause::AlarmRang,
+        PauseCause::Parent,
     ] {
         assert_eq!(serde_json::to_value(cause).unwrap(), json!(cause.as_str()));
         assert_eq!(cause.to_string(), cause.as_str());

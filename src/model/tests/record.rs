@@ -6,13 +6,15 @@ use uuid::Uuid;
 
 use crate::{
     model::{
+        deletion::{Deleted, Removal},
         event::{Cause, Event, EventRecord, Fact, FileAction, Lifecycle, RunEnd},
+        family::{Duty, Family, OnParent, Owed, WhenParentPauses},
         ids::{ExternalId, Kind, Name, RunId, SessionId, StartKey, WorkerGeneration},
+        inbox::{InHand, Inbox},
         labels::Labels,
         lineage::{Forked, ForkedFrom, Links},
         record::{
-            EndedRun, Failures, InHand, Inbox, Lane, Runs, SessionRecord, SnapshotRef,
-            StartRequest, Transition,
+            EndedRun, Failures, Lane, Runs, SessionRecord, SnapshotRef, StartRequest, Transition,
         },
         sleep::Sleep,
         state::{PauseCause, Phase, State},
@@ -69,6 +71,8 @@ fn full() -> SessionRecord {
         lineage: Some(Box::new(Links {
             forked_from: Some(ForkedFrom { session: session(21), snapshot: 4 }),
             parent: Some(session(22)),
+            on_parent: OnParent { pause: WhenParentPauses::Leave, ..OnParent::default() },
+            depth: 2,
             transitioned_from: Some(session(23)),
             transitioned_to: Some(session(24)),
         })),
@@ -78,6 +82,7 @@ fn full() -> SessionRecord {
             consumed: 7,
             waiting_bytes: 300,
             in_hand: Some(InHand { input: 8, attempt: 2 }),
+            out_of_order: None,
         },
         snapshots: vec![snapshot(6, 7), snapshot(5, 4)],
         steps: Some(Turn { input: 7, interlude: 2 }),
@@ -100,6 +105,8 @@ fn full() -> SessionRecord {
         },
         recoveries: 1,
         abandoned: vec![RunId::from_uuid(Uuid::from_u128(9))],
+        ended: Some(supervised(30)),
+        deleted: Some(Deleted { at: supervised(40), by: Removal::Asked, purged: true }),
         history: [Transition {
             at: at(1_700_000_001),
             from: State::Pending,
@@ -108,6 +115,13 @@ fn full() -> SessionRecord {
             reason: Some("a place became free".to_owned()),
         }]
         .into(),
+        family: Some(Box::new(Family {
+            has_children: true,
+            owed: vec![
+                Owed { event: 3, since: supervised(4_000), duty: Duty::Pause },
+                Owed { event: 40, since: supervised(8_000), duty: Duty::Stop },
+            ],
+        })),
     }
 }
 
@@ -153,6 +167,7 @@ fn what_an_older_version_did_not_write_has_its_default() {
         metadata: serde_json::Map::new(),
         policy: None,
         lineage: None,
+        family: None,
         inbox: Inbox::default(),
         snapshots: Vec::new(),
         steps: None,
@@ -161,6 +176,8 @@ fn what_an_older_version_did_not_write_has_its_default() {
         failures: Failures::default(),
         recoveries: 0,
         abandoned: Vec::new(),
+        ended: None,
+        deleted: None,
         history: [].into(),
         ..full
     };
@@ -249,6 +266,7 @@ fn turns_are_ordered_as_they_happen() {
 
 fn check_due(phase: Phase, waiting: u64, ready: Option<u64>, timeout: Option<u64>) {
     let mut record = full();
+    record.deleted = None;
     record.phase = phase.clone();
     record.inbox = Inbox { accepted: 5 + waiting, consumed: 5, ..Inbox::default() };
     assert_eq!(
@@ -294,6 +312,7 @@ fn a_session_is_due_when_it_could_run_and_when_its_waiting_ends() {
     check_due(asleep(Some(6)), 1, None, None);
     check_due(paused(PauseCause::AlarmRang, None), 0, Some(20), None);
     let mut record = full();
+    record.deleted = None;
     assert_eq!(record.due(Lane::Alarm), None);
     record.phase = asleep(None);
     assert_eq!(record.due(Lane::Alarm), Some(LaneTime::from_millis(0)), "before 1970");
@@ -305,7 +324,7 @@ fn an_inbox_never_counts_below_zero() {
     assert_eq!(odd.waiting(), 0);
 }
 
-const CAUSES: [Cause; 18] = [
+const CAUSES: [Cause; 19] = [
     Cause::Asked,
     Cause::SlotFree,
     Cause::InputArrived,
@@ -324,6 +343,7 @@ const CAUSES: [Cause; 18] = [
     Cause::SuspectedOfCrashes,
     Cause::Workload,
     Cause::RunGone,
+    Cause::RolledOver,
 ];
 
 #[test]
@@ -345,11 +365,16 @@ fn facts() -> Vec<Fact> {
             fell_back: Some("it is missing".to_owned()),
             ..Forked::new(ForkedFrom { session: session(3), snapshot: 1 })
         })),
+        Lifecycle::TransitionedFrom { session: session(3), inputs: 0 },
+        Lifecycle::TransitionedFrom { session: session(3), inputs: 2 },
+        Lifecycle::TransitionedTo { session: session(4), unread: 0 },
+        Lifecycle::TransitionedTo { session: session(4), unread: 2 },
         Lifecycle::StateChanged {
             from: State::Active,
             to: State::Paused,
             cause: Cause::IdleTimeout,
             reason: None,
+            begins: false,
         },
         Lifecycle::PauseCauseChanged { from: PauseCause::Idle, to: PauseCause::Asked },
         Lifecycle::FellAsleep(Sleep { until: Timestamp::UNIX_EPOCH, woken_after: Some(3) }),
@@ -421,4 +446,51 @@ proptest! {
         let text = serde_json::to_string(&at).unwrap();
         prop_assert_eq!(serde_json::from_str::<Timestamp>(&text).unwrap(), at);
     }
+}
+
+#[test]
+fn a_deleted_session_is_due_to_be_removed_and_for_nothing_else() {
+    let mut record = full();
+    record.family = None;
+    record.phase = Phase::Pending { since: supervised(10), until: Some(supervised(99)) };
+    for (purged, due) in [(false, 10_040), (true, 24 * 3_600_000 + 40)] {
+        record.deleted = Some(Deleted { at: supervised(40), by: Removal::Age, purged });
+        for lane in Lane::ALL {
+            let expected = (lane == Lane::Removal).then(|| LaneTime::from_millis(due));
+            assert_eq!(record.due(lane), expected, "{lane:?}");
+        }
+    }
+}
+
+/// Its children have to hear of its end, whatever becomes of itself.
+#[test]
+fn a_session_owes_something_since_the_oldest_move_that_is_not_followed() {
+    let mut record = full();
+    for deleted in [None, Some(Deleted { at: supervised(40), by: Removal::Age, purged: true })] {
+        record.deleted = deleted;
+        assert_eq!(record.due(Lane::Family), Some(LaneTime::from_millis(4_000)));
+    }
+    record.family = Some(Box::new(Family { has_children: true, ..Family::default() }));
+    assert_eq!(record.due(Lane::Family), None);
+}
+
+#[test]
+fn a_session_is_in_the_lane_of_the_state_in_which_it_ended() {
+    let mut record = full();
+    (record.deleted, record.family) = (None, None);
+    let ends = [
+        (Phase::Stopped, Lane::Stopped),
+        (Phase::Completed, Lane::Completed),
+        (Phase::Failed, Lane::Failed),
+        (Phase::Expired, Lane::Expired),
+    ];
+    for (phase, own) in ends {
+        record.phase = phase;
+        for lane in Lane::ALL {
+            let expected = (lane == own).then(|| LaneTime::from_millis(30));
+            assert_eq!(record.due(lane), expected, "{lane:?}");
+        }
+    }
+    record.ended = None;
+    assert_eq!(record.due(Lane::Expired), None, "it is not known since when");
 }

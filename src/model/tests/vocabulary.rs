@@ -65,7 +65,9 @@ fn every_cause_is_listed() {
             Cause::RestartsExhausted => Cause::SuspectedOfCrashes,
             Cause::SuspectedOfCrashes => Cause::Workload,
             Cause::Workload => Cause::RunGone,
-            Cause::RunGone => return None,
+            Cause::RunGone => Cause::RolledOver,
+            Cause::RolledOver => Cause::Parent,
+            Cause::Parent => return None,
         })
     };
     let all: Vec<_> = std::iter::successors(Some(Cause::Asked), next).collect();

@@ -5,8 +5,9 @@ use uuid::Uuid;
 use crate::{
     model::{
         ids::{Kind, RunId, SessionId, WorkerGeneration},
+        inbox::Inbox,
         labels::Labels,
-        record::{Failures, Inbox, Runs, SessionRecord},
+        record::{Failures, Runs, SessionRecord},
         sleep::Sleep,
         state::{PauseCause, Phase},
         time::{SupervisedTime, Timestamp},
@@ -50,7 +51,10 @@ fn record(phase: Phase, recoveries: u32) -> SessionRecord {
         failures: Failures::default(),
         recoveries,
         abandoned: Vec::new(),
+        ended: None,
+        deleted: None,
         history: [].into(),
+        family: None,
     }
 }
 
@@ -90,6 +94,7 @@ fn what_was_paused_is_resumed_only_if_its_cause_and_the_choice_say_so() {
         (PauseCause::Idle,        [Plan::Leave,  Plan::Leave,  Plan::Leave]),
         (PauseCause::Quarantined, [Plan::Leave,  Plan::Leave,  Plan::Leave]),
         (PauseCause::AlarmRang,   [Plan::Leave,  Plan::Leave,  Plan::Leave]),
+        (PauseCause::Parent,      [Plan::Leave,  Plan::Leave,  Plan::Leave]),
         (ASLEEP,                  [Plan::Leave,  Plan::Leave,  Plan::Leave]),
         (PauseCause::Shutdown,    [Plan::Resume, Plan::Resume, Plan::Leave]),
         (PauseCause::Interrupted, [Plan::Resume, Plan::Leave,  Plan::Leave]),

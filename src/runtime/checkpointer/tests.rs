@@ -32,6 +32,7 @@ fn commit(snapshot: Option<usize>, inputs: &[usize]) -> Message {
             .collect(),
         steps: Vec::new(),
         snapshot: snapshot.map(|bytes| vec![0; bytes].into()),
+        successor: None,
     };
     Message::Commit(Job {
         commit: Arc::new(commit),

@@ -9,19 +9,23 @@ use crate::{
         state::{InvalidTransition, PauseCause, Phase, Restarting, State, Trigger},
     },
     policy::WhileAbandoned,
-    runtime::{core::Life, draft::Draft, error::SessionError},
+    runtime::{core::Life, draft::Draft, error::SessionError, op::Asker},
 };
 
 /// How often a session is tried whose state cannot be read though the store works.
 const PATIENCE: u32 = 20;
 
 impl Desk<'_> {
-    pub(super) async fn resume(&mut self) -> Begin {
+    pub(super) async fn resume(&mut self, by: Asker) -> Begin {
         let Some(record) = self.draft.as_ref().map(Draft::record) else {
             return Begin::Refused(self.not_found());
         };
         let quarantined = record.phase.pause_cause() == Some(PauseCause::Quarantined);
         let lost = record.phase.worker().is_some_and(|worker| self.core.is_lost(worker));
+        if by == Asker::Parent && record.phase.pause_cause() != Some(PauseCause::Parent) {
+            // It was paused for another reason, or is not paused any more.
+            return Begin::Begun;
+        }
         match record.state() {
             State::Active if lost => {}
             // It runs, or will in its turn.
@@ -30,10 +34,11 @@ impl Desk<'_> {
             from @ (State::Stopping | State::Completed | State::Failed | State::Expired) => {
                 let to = Trigger::Activate.target();
                 let session = self.session;
-                return Begin::Refused(InvalidTransition { session, from, to }.into());
+                let refused = InvalidTransition { session, from, to };
+                return Begin::Refused(SessionError::refused(record, refused));
             }
         }
-        let begun = self.begin(Cause::Asked, None).await;
+        let begun = self.begin(by.cause(), None).await;
         if let (Begin::Begun, true, Some(draft)) = (&begun, quarantined, &mut self.draft) {
             draft.clear_failures();
         }

@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use super::{Decided, Loaded};
 use crate::{
+    faults::{self, Bug},
     model::{
+        deletion::Removal,
         event::{Cause, RunEnd},
-        ids::SessionId,
+        ids::{RunId, SessionId},
         record::SessionRecord,
         state::{InvalidTransition, PauseCause, Phase, State},
     },
@@ -15,7 +17,7 @@ use crate::{
         core::{Core, Life},
         draft::{Draft, RunAlive},
         error::SessionError,
-        op::{NewSession, Op, Place, TakenIds, Woken},
+        op::{Asker, Interruption, NewRollover, NewSession, Op, Place, TakenIds, Woken},
     },
     telemetry::{self, Stamp},
 };
@@ -75,11 +77,12 @@ impl<'a> Desk<'a> {
         }
     }
 
-    /// Decides one after the other. Once a run has begun, the rest is left to its actor; and a start
-    /// that is repeated waits until the first is durable.
+    /// Decides one after the other. Once a run has begun, the rest is left to its actor; a start
+    /// that is repeated waits until the first is durable; and what comes behind a delete finds nothing.
     pub(super) async fn decide_all(&mut self, ops: Vec<Op>) -> Vec<Op> {
         let mut ops = ops.into_iter().peekable();
         while self.loaded.is_none()
+            && !self.is_deleted()
             && let Some(op) = ops.next_if(|op| !(self.is_new() && matches!(op, Op::Start(_))))
         {
             self.decide(op).await;
@@ -90,6 +93,12 @@ impl<'a> Desk<'a> {
     /// Whether the session is not in the store yet.
     fn is_new(&self) -> bool {
         self.draft.as_ref().is_some_and(|draft| draft.record().version == 0)
+    }
+
+    /// Whether the session has just been deleted.
+    fn is_deleted(&self) -> bool {
+        let is_deleted = self.draft.as_ref().is_some_and(|draft| draft.record().is_deleted());
+        is_deleted && !faults::planted(Bug::GoOnBehindDelete)
     }
 
     async fn decide(&mut self, op: Op) {
@@ -108,36 +117,61 @@ impl<'a> Desk<'a> {
                 }
                 Decided::Send { input, reply: reply.begin(), answer }
             }
-            Op::Pause { reply } => {
-                let answer = self.pause();
-                self.supersede_resumes("pause", &answer);
-                Decided::Pause { reply: reply.begin(), answer }
+            Op::Pause { by, reply } => {
+                let answer = self.pause(by);
+                self.supersede_resumes("pause", answer.is_ok());
+                Decided::Pause { by, reply: reply.begin(), answer }
             }
-            Op::Resume { place, reply } => {
+            Op::Resume { by, place, reply } => {
                 self.place = self.place.take().or(place);
-                let answer = match self.resume().await {
+                let answer = match self.resume(by).await {
                     Begin::Begun => Ok(()),
                     Begin::Refused(error) => Err(error),
                     Begin::NoPlace => {
-                        return self.waiting.push(Op::Resume { place: None, reply });
+                        return self.waiting.push(Op::Resume { by, place: None, reply });
                     }
                 };
-                Decided::Resume { reply: reply.begin(), answer }
+                Decided::Resume { by, reply: reply.begin(), answer }
             }
-            Op::Stop { grace, reply, asked } => {
-                let answer = self.stop(asked);
-                self.supersede_resumes("stop", &answer);
-                Decided::Stop { grace, reply: reply.begin(), answer, asked }
+            Op::Stop { by, grace, only, reply, asked } => {
+                let answer = match self.is_run(only) {
+                    Ok(()) => {
+                        self.let_go_of_inherited().await;
+                        self.stop(by, asked)
+                    }
+                    Err(error) => Err(error),
+                };
+                self.supersede_resumes("stop", answer.is_ok());
+                Decided::Stop { by, grace, only, reply: reply.begin(), answer, asked }
             }
             Op::Complete { reason, reply } => {
                 let answer = self.with_draft(|draft| draft.complete(Cause::Asked, reason.clone()));
-                self.supersede_resumes("complete", &answer);
+                self.supersede_resumes("complete", answer.is_ok());
                 Decided::Complete { reason, reply: reply.begin(), answer }
             }
             Op::Fail { reason, reply } => {
                 let answer = self.with_draft(|draft| draft.fail(Cause::Asked, reason.clone()));
-                self.supersede_resumes("fail", &answer);
+                self.supersede_resumes("fail", answer.is_ok());
                 Decided::Fail { reason, reply: reply.begin(), answer }
+            }
+            Op::Rollover(asked) => {
+                let answer = self.roll_over(&asked.successor).await;
+                self.supersede_resumes("rollover", answer.is_ok());
+                let asked = NewRollover { reply: asked.reply.begin(), ..*asked };
+                Decided::Rollover { asked: Box::new(asked), answer }
+            }
+            Op::Bear { run, reply } => {
+                let answer = match &mut self.draft {
+                    Some(draft) => draft.bear(run),
+                    None => Err(self.not_found().into()),
+                };
+                Decided::Bear { run, reply: reply.begin(), answer }
+            }
+            Op::Discharge { owed, done } => {
+                if let Some(draft) = &mut self.draft {
+                    draft.discharge(&owed);
+                }
+                Decided::Discharge { owed, done }
             }
             Op::Annotate { change, reply } => {
                 let answer = self.with_draft(|draft| {
@@ -145,6 +179,18 @@ impl<'a> Desk<'a> {
                     Ok(())
                 });
                 Decided::Annotate { change, reply: reply.begin(), answer }
+            }
+            Op::Interrupt { then, reply } => {
+                let answer = match self.draft {
+                    Some(_) => Ok(Interruption::Nothing),
+                    None => Err(self.not_found()),
+                };
+                Decided::Interrupt { then, reply: reply.begin(), answer }
+            }
+            Op::Delete { by, reply } => {
+                let answer = self.delete(by);
+                self.supersede_resumes("delete", answer.is_ok());
+                Decided::Delete { by, reply: reply.begin(), answer }
             }
             Op::Wake { place, done } => {
                 self.place = self.place.take().or(place);
@@ -195,21 +241,23 @@ impl<'a> Desk<'a> {
             }
             // Meant for an actor that has ended meanwhile.
             Op::Cancel | Op::Abandon => return,
+            // Only a tombstone is purged, and that is done before anything is decided.
+            Op::Purge { done } => return drop(done),
         };
         self.decided.push(decided);
     }
 
     /// Later word on a session wins over resumes that wait for a place, unless it is refused.
-    fn supersede_resumes(&mut self, by: &'static str, answer: &Result<(), SessionError>) {
-        if answer.is_err() {
+    fn supersede_resumes(&mut self, by: &'static str, is_done: bool) {
+        if !is_done {
             return;
         }
         self.won = Some(by);
         let session = self.session;
         for op in self.waiting.drain(..) {
-            if let Op::Resume { reply, .. } = op {
+            if let Op::Resume { by: asker, reply, .. } = op {
                 let answer = Err(SessionError::Superseded { session, by });
-                self.decided.push(Decided::Resume { reply: reply.begin(), answer });
+                self.decided.push(Decided::Resume { by: asker, reply: reply.begin(), answer });
             }
         }
     }
@@ -224,7 +272,9 @@ impl<'a> Desk<'a> {
     ) -> Result<(), SessionError> {
         self.note_lost_worker();
         match &mut self.draft {
-            Some(draft) => change(draft).map_err(SessionError::from),
+            Some(draft) => {
+                change(draft).map_err(|refused| SessionError::refused(draft.record(), refused))
+            }
             None => Err(self.not_found()),
         }
     }
@@ -250,8 +300,9 @@ impl<'a> Desk<'a> {
         let moment = self.core.moment();
         let mut draft = Draft::new(new.record.clone(), Arc::clone(&snapshot), moment);
         if let Some(fork) = &new.fork {
-            draft.fork(fork.forked.clone(), &fork.inputs);
+            draft.fork(fork.forked.clone(), &fork.inputs, &fork.urgent);
         }
+        draft.heed_parent();
         draft.wait_for_place(&self.policy);
         if let Some(input) = &new.input
             && let Err(error) = draft.accept(input, &self.taken, &self.policy)
@@ -278,18 +329,22 @@ impl<'a> Desk<'a> {
         Arc::clone(&self.core.places).try_acquire_owned().ok()
     }
 
-    fn pause(&mut self) -> Result<(), SessionError> {
+    fn pause(&mut self, by: Asker) -> Result<(), SessionError> {
         let policy = Arc::clone(&self.policy);
         let moves = self.draft.as_ref().is_some_and(|draft| draft.state() != State::Paused);
         let paused =
-            self.with_draft(|draft| draft.pause(PauseCause::Asked, Cause::Asked, None, &policy));
+            self.with_draft(|draft| draft.pause(by.pause_cause(), by.cause(), None, &policy));
         if moves && paused.is_ok() {
             self.core.meters.asked_to_pause(self.session, Stamp::now());
         }
         paused
     }
 
-    fn stop(&mut self, asked: Stamp) -> Result<(), SessionError> {
+    fn is_run(&self, only: Option<RunId>) -> Result<(), SessionError> {
+        self.draft.as_ref().map_or_else(|| Err(self.not_found()), |draft| draft.is_run(only))
+    }
+
+    fn stop(&mut self, by: Asker, asked: Stamp) -> Result<(), SessionError> {
         let holds = self.core.kept.has(self.session);
         let first = self.draft.as_ref().is_some_and(|draft| match draft.state() {
             State::Stopping | State::Stopped => false,
@@ -301,9 +356,9 @@ impl<'a> Desk<'a> {
             | State::Expired => true,
         });
         let stopped = self.with_draft(|draft| match draft.state() {
-            State::Paused if holds => draft.stop_held(),
+            State::Paused if holds => draft.stop_held(by.cause()),
             // It waits between two runs, of which the next has not taken it yet.
-            State::Active if holds => draft.stop(RunAlive::Yes),
+            State::Active if holds => draft.stop(RunAlive::Yes, by.cause()),
             State::Stopped => Ok(()),
             State::Stopping if holds => Ok(()),
             State::Stopping => draft.settle_stop(),
@@ -312,12 +367,37 @@ impl<'a> Desk<'a> {
             | State::Paused
             | State::Completed
             | State::Failed
-            | State::Expired => draft.stop(RunAlive::No),
+            | State::Expired => draft.stop(RunAlive::No, by.cause()),
         });
         if first && stopped.is_ok() {
             self.core.meters.asked_to_stop(self.session, asked);
         }
         stopped
+    }
+
+    /// A session at rest becomes its tombstone.
+    fn delete(&mut self, by: Removal) -> Result<(), SessionError> {
+        let holds = self.core.kept.has(self.session);
+        let Some(draft) = &mut self.draft else { return Err(self.not_found()) };
+        let (session, state) = (self.session, draft.state());
+        let is_at_rest = match state {
+            State::Pending | State::Active | State::Stopping => {
+                faults::planted(Bug::DeleteTheLiving)
+            }
+            // What it holds would be closed behind the back of whoever is to resume it.
+            State::Paused => !holds,
+            State::Stopped | State::Completed | State::Failed | State::Expired => true,
+        };
+        // It is removed for its age as it was found: somebody may have resumed it meanwhile.
+        let as_found = match by {
+            Removal::Asked => true,
+            Removal::Age => self.core.retention.is_over(draft.record(), draft.moment().supervised),
+        };
+        if !(is_at_rest && as_found) {
+            return Err(SessionError::NotAtRest { session, state });
+        }
+        draft.delete(by);
+        Ok(())
     }
 
     fn shut_down(&mut self) {
@@ -346,8 +426,11 @@ fn not_woken(error: &SessionError) -> Woken {
         | SessionError::Unreadable { .. } => Woken::NotHere,
         SessionError::NotFound { .. }
         | SessionError::Refused(_)
+        | SessionError::RolledOver { .. }
         | SessionError::Superseded { .. }
+        | SessionError::NotCurrentRun { .. }
         | SessionError::RunStillAlive { .. }
+        | SessionError::NotAtRest { .. }
         | SessionError::WrongKind { .. }
         | SessionError::Undecodable { .. }
         | SessionError::MetadataTooDeep { .. }

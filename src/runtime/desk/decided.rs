@@ -5,12 +5,14 @@ use std::{sync::Arc, time::Duration};
 use tokio::sync::oneshot;
 
 use crate::{
-    model::{ids::RunId, record::SessionRecord},
+    model::{
+        deletion::Removal, family::Owed, ids::RunId, inbox::OnInterrupt, record::SessionRecord,
+    },
     runtime::{
-        error::{SendError, SessionError},
+        error::{RolloverError, SendError, SessionError, StartError},
         op::{
-            Accepted, Annotation, NewInput, NewSession, Op, Recovered, Reply, Rested, Started,
-            StopAccepted, Woken,
+            Accepted, Annotation, Asker, Interruption, NewInput, NewRollover, NewSession, Op,
+            Recovered, Reply, Rested, Started, StopAccepted, Woken,
         },
     },
     store::StoreError,
@@ -26,15 +28,28 @@ pub(super) enum Decided {
         answer: Result<Accepted, SendError>,
     },
     Pause {
+        by: Asker,
         reply: Reply<Rested, SessionError>,
         answer: Result<(), SessionError>,
     },
     Resume {
+        by: Asker,
         reply: Reply<(), SessionError>,
         answer: Result<(), SessionError>,
     },
+    Bear {
+        run: Option<RunId>,
+        reply: Reply<(), StartError>,
+        answer: Result<(), StartError>,
+    },
+    Discharge {
+        owed: Owed,
+        done: oneshot::Sender<()>,
+    },
     Stop {
+        by: Asker,
         grace: Option<Duration>,
+        only: Option<RunId>,
         reply: Reply<StopAccepted, SessionError>,
         answer: Result<(), SessionError>,
         asked: Stamp,
@@ -49,8 +64,22 @@ pub(super) enum Decided {
         reply: Reply<(), SessionError>,
         answer: Result<(), SessionError>,
     },
+    Rollover {
+        asked: Box<NewRollover>,
+        answer: Result<(), RolloverError>,
+    },
     Annotate {
         change: Annotation,
+        reply: Reply<(), SessionError>,
+        answer: Result<(), SessionError>,
+    },
+    Interrupt {
+        then: OnInterrupt,
+        reply: Reply<Interruption, SessionError>,
+        answer: Result<Interruption, SessionError>,
+    },
+    Delete {
+        by: Removal,
         reply: Reply<(), SessionError>,
         answer: Result<(), SessionError>,
     },
@@ -79,12 +108,19 @@ impl Decided {
         match self {
             Self::Start(new) => Op::Start(new),
             Self::Send { input, reply, .. } => Op::Send { input, reply },
-            Self::Pause { reply, .. } => Op::Pause { reply },
-            Self::Resume { reply, .. } => Op::Resume { place: None, reply },
-            Self::Stop { grace, reply, asked, .. } => Op::Stop { grace, reply, asked },
+            Self::Pause { by, reply, .. } => Op::Pause { by, reply },
+            Self::Bear { run, reply, .. } => Op::Bear { run, reply },
+            Self::Discharge { owed, done } => Op::Discharge { owed, done },
+            Self::Resume { by, reply, .. } => Op::Resume { by, place: None, reply },
+            Self::Stop { by, grace, only, reply, asked, .. } => {
+                Op::Stop { by, grace, only, reply, asked }
+            }
             Self::Complete { reason, reply, .. } => Op::Complete { reason, reply },
             Self::Fail { reason, reply, .. } => Op::Fail { reason, reply },
+            Self::Rollover { asked, .. } => Op::Rollover(asked),
             Self::Annotate { change, reply, .. } => Op::Annotate { change, reply },
+            Self::Interrupt { then, reply, .. } => Op::Interrupt { then, reply },
+            Self::Delete { by, reply, .. } => Op::Delete { by, reply },
             Self::Wake { done, .. } => Op::Wake { place: None, done },
             Self::Recover { done, .. } => Op::Recover { place: None, done },
             Self::TimeOut { done } => Op::TimeOut { done },
@@ -98,21 +134,29 @@ impl Decided {
         match self {
             Self::Start(new) => new.reply.send(Ok(Started::New)),
             Self::Send { reply, answer, .. } => reply.send(answer),
-            Self::Pause { reply, answer } => {
+            Self::Bear { reply, answer, .. } => reply.send(answer),
+            Self::Pause { reply, answer, .. } => {
                 let snapshot = record.and_then(SessionRecord::snapshot).copied();
                 reply.send(answer.map(|()| Rested { snapshot }));
             }
             Self::Stop { reply, answer, .. } => {
                 reply.send(answer.map(|()| StopAccepted { run: None }));
             }
-            Self::Resume { reply, answer }
+            Self::Resume { reply, answer, .. }
             | Self::Complete { reply, answer, .. }
             | Self::Fail { reply, answer, .. }
-            | Self::Annotate { reply, answer, .. } => reply.send(answer),
+            | Self::Annotate { reply, answer, .. }
+            | Self::Delete { reply, answer, .. } => reply.send(answer),
+            Self::Interrupt { reply, answer, .. } => reply.send(answer),
+            Self::Rollover { asked, answer } => {
+                asked.reply.send(answer.map(|()| asked.successor.id));
+            }
             // Those who look after sessions may have ended; then nobody waits.
             Self::Wake { done, woken } => drop(done.send(woken)),
             Self::Recover { done, recovered, .. } => drop(done.send(recovered)),
-            Self::TimeOut { done } | Self::Returned { done, .. } => drop(done.send(())),
+            Self::TimeOut { done } | Self::Returned { done, .. } | Self::Discharge { done, .. } => {
+                let _ = done.send(());
+            }
             Self::Quiet(_) => {}
         }
     }
@@ -123,15 +167,20 @@ impl Decided {
             Self::Start(new) => new.reply.tell_store_failed(error),
             Self::Send { reply, .. } => reply.tell_store_failed(error),
             Self::Pause { reply, .. } => reply.tell_store_failed(error),
+            Self::Bear { reply, .. } => reply.tell_store_failed(error),
             Self::Stop { reply, .. } => reply.tell_store_failed(error),
             Self::Resume { reply, .. }
             | Self::Complete { reply, .. }
             | Self::Fail { reply, .. }
-            | Self::Annotate { reply, .. } => reply.tell_store_failed(error),
+            | Self::Annotate { reply, .. }
+            | Self::Delete { reply, .. } => reply.tell_store_failed(error),
+            Self::Interrupt { reply, .. } => reply.tell_store_failed(error),
+            Self::Rollover { asked, .. } => asked.reply.tell_store_failed(error),
             Self::Wake { .. }
             | Self::Recover { .. }
             | Self::TimeOut { .. }
             | Self::Returned { .. }
+            | Self::Discharge { .. }
             | Self::Quiet(_) => {}
         }
     }

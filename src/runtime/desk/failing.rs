@@ -28,19 +28,36 @@ pub(super) fn store_failed(
             reply.store_failed(error);
             None
         }
-        Op::Pause { reply } => {
+        Op::Pause { reply, .. } => {
             reply.store_failed(error);
+            None
+        }
+        Op::Bear { reply, .. } => {
+            reply.store_failed(error);
+            None
+        }
+        Op::Discharge { done, .. } => {
+            drop(done);
             None
         }
         Op::Stop { reply, .. } => {
             reply.store_failed(error);
             None
         }
+        Op::Interrupt { reply, .. } => {
+            reply.store_failed(error);
+            None
+        }
         Op::Resume { reply, .. }
         | Op::Complete { reply, .. }
         | Op::Fail { reply, .. }
-        | Op::Annotate { reply, .. } => {
+        | Op::Annotate { reply, .. }
+        | Op::Delete { reply, .. } => {
             reply.store_failed(error);
+            None
+        }
+        Op::Rollover(asked) => {
+            asked.reply.store_failed(error);
             None
         }
         // Who looks after sessions waits for a store that may heal.
@@ -55,7 +72,7 @@ pub(super) fn store_failed(
             let _ = done.send(Recovered::Failed(error));
             None
         }
-        Op::TimeOut { done } => {
+        Op::TimeOut { done } | Op::Purge { done } => {
             drop(done);
             None
         }

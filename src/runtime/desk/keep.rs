@@ -153,11 +153,13 @@ impl Desk<'_> {
             leaves: self.core.kept.has(record.id),
             intent: Intent::Run,
             recalled: false,
+            interrupted: false,
             progressed: false,
             alarm: None,
             known_inputs: 0,
             next_run: self.core.clock.run_id(),
             random: self.core.random(),
+            successor: None,
         };
         ending.settle(draft, &policy);
     }

@@ -60,11 +60,12 @@ impl Loaded {
                     if found > supported {
                         return Err(SessionError::NewerState { session, found, supported });
                     }
-                    let inputs = if record.inbox.accepted > kept.consumed {
+                    let mut inputs = if record.inbox.accepted > kept.consumed {
                         load_inputs(&*store, session, kept.consumed).await.map_err(read)?
                     } else {
                         Vec::new()
                     };
+                    inputs.retain(|input| !record.covers(kept, input.sequence));
                     // Most sessions have no steps, and then there is nothing to read.
                     let steps = match record.steps {
                         Some(last) if last > kept.turn() => {
@@ -124,7 +125,7 @@ impl Loaded {
     }
 }
 
-async fn load_inputs(
+pub(super) async fn load_inputs(
     store: &dyn crate::store::Store,
     session: SessionId,
     after: u64,

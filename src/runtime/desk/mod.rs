@@ -27,9 +27,11 @@ use crate::{
 mod begin;
 mod decide;
 mod decided;
+mod deleted;
 mod failing;
 mod keep;
 mod loaded;
+mod roll_over;
 
 use self::{decide::Desk, decided::Decided, loaded::Loaded};
 
@@ -111,6 +113,12 @@ pub(super) async fn serve(
                 Err(Unloadable) => return rest(place, Vec::new()),
             }
         };
+        if let Some(tombstone) = record.as_deref().filter(|record| record.is_deleted()) {
+            for op in ops {
+                deleted::serve(&core, tombstone, op).await;
+            }
+            return rest(place, Vec::new());
+        }
         let mut desk = Desk::new(&core, session, record.as_deref(), has_place, taken, place.take());
         let left = desk.decide_all(ops).await;
         taken = std::mem::take(&mut desk.taken);
@@ -226,7 +234,7 @@ struct Unloadable;
 
 /// A session that will not run again by itself holds nothing: closes what it held, and then
 /// settles a stop that waited for it.
-async fn let_go(core: &Core, record: Arc<SessionRecord>) -> Arc<SessionRecord> {
+async fn let_go(core: &Arc<Core>, record: Arc<SessionRecord>) -> Arc<SessionRecord> {
     match record.state() {
         State::Pending | State::Active | State::Paused => return record,
         State::Stopping | State::Stopped | State::Completed | State::Failed | State::Expired => {}
@@ -253,7 +261,7 @@ enum Committed {
     Ended,
 }
 
-async fn commit(core: &Core, commit: Commit, mut decided: Vec<Decided>) -> Committed {
+async fn commit(core: &Arc<Core>, commit: Commit, mut decided: Vec<Decided>) -> Committed {
     let commit = Arc::new(commit);
     faults::reach(Point::Decided);
     let (sender, mut answers) = tokio::sync::mpsc::unbounded_channel();
@@ -265,6 +273,7 @@ async fn commit(core: &Core, commit: Commit, mut decided: Vec<Decided>) -> Commi
         match answers.recv().await {
             Some(Answer::Done) => {
                 faults::reach(Point::BeforePublish);
+                core.announce_successor(&commit);
                 core.announce(&commit.record, &commit.events);
                 return Committed::Done(Arc::clone(&commit.record), decided);
             }
@@ -299,12 +308,21 @@ async fn refused(
     }
     let mut again = Vec::new();
     for decided in decided {
+        let decided = match (decided, &refusal) {
+            // Others that came after it are decided again without it.
+            (Decided::Rollover { asked, answer: Ok(()) }, Refusal::Successor(why)) => {
+                asked.refuse(Refusal::clone(why));
+                continue;
+            }
+            (decided, _) => decided,
+        };
         match (decided.undo(), &refusal) {
             (Op::Start(new), Refusal::Version { found: Some(_) }) => {
                 exists(core, session, *new).await;
             }
+            (Op::Start(new), Refusal::Deleted) => new.deleted(session),
             (Op::Start(new), Refusal::StartKeyTaken { holder, digest }) => {
-                new.repeats(*holder, *digest);
+                key_taken(core, *holder, *digest, *new).await;
             }
             (Op::Start(new), Refusal::NameTaken { holder }) => {
                 let name = new.record.name.clone();
@@ -329,6 +347,20 @@ async fn exists(core: &Core, session: SessionId, new: NewSession) {
     match stored {
         Ok(Some(stored)) => new.already(&stored),
         Ok(None) => new.reply.send(Err(StartError::Exists { session })),
+        Err(error) => new.reply.store_failed(&Arc::new(error)),
+    }
+}
+
+/// Another session has the start key: it is the one that was asked for, unless it was deleted.
+async fn key_taken(core: &Core, holder: SessionId, digest: u64, new: NewSession) {
+    let stored = match core.store() {
+        Ok(store) => store.load(holder).await,
+        Err(error) => Err(error),
+    };
+    match stored {
+        Ok(Some(stored)) if stored.is_deleted() => new.deleted(holder),
+        // The index knows what the request was, also where the record cannot be read.
+        Ok(_) | Err(StoreError::Damaged { .. }) => new.repeats(holder, digest),
         Err(error) => new.reply.store_failed(&Arc::new(error)),
     }
 }

@@ -1,9 +1,14 @@
 //! The one way to change a session: a draft is made from the record, decided upon, and committed
 //! as a whole. Everything in it is pure; the moment is passed in.
 
+mod deletion;
+mod family;
 mod forks;
 mod moves;
 mod state;
+mod successor;
+
+pub(crate) use self::deletion::after_purge;
 
 use std::sync::Arc;
 
@@ -22,7 +27,7 @@ use crate::{
     workload::{Note, Noted},
 };
 
-use super::op::Annotation;
+use super::{error::SessionError, op::Annotation};
 
 /// When, and by whom, a draft is made.
 #[derive(Debug, Clone, Copy)]
@@ -41,6 +46,8 @@ pub(crate) struct Draft {
     inputs: Vec<StoredInput>,
     steps: Vec<StoredStep>,
     snapshot: Option<Arc<[u8]>>,
+    /// The new session that takes the place of this one.
+    successor: Option<Box<Self>>,
     changed: bool,
 }
 
@@ -54,6 +61,7 @@ impl Draft {
             inputs: Vec::new(),
             steps: Vec::new(),
             snapshot: None,
+            successor: None,
             changed: false,
         }
     }
@@ -77,6 +85,7 @@ impl Draft {
             inputs: Vec::new(),
             steps: Vec::new(),
             snapshot: Some(snapshot),
+            successor: None,
             changed: true,
         };
         draft.log(Lifecycle::Created { kind });
@@ -105,16 +114,19 @@ impl Draft {
 
     /// The commit that makes the draft true.
     pub(crate) fn finish(mut self) -> Commit {
+        self.forget_covered_inputs();
         self.forget_covered_steps();
         self.record.version += 1;
         self.record.writer = self.moment.worker;
         self.record.updated_at = self.moment.wall;
+        let successor = self.successor.filter(|_| !faults::planted(Bug::ForgetSuccessor));
         Commit {
             record: Arc::new(self.record),
             events: self.events,
             inputs: self.inputs,
             steps: self.steps,
             snapshot: self.snapshot,
+            successor: successor.map(|successor| Arc::new(successor.finish())),
         }
     }
 
@@ -202,6 +214,20 @@ impl Draft {
         self.record.state()
     }
 
+    /// Refuses where a request is for one run only, and that is not the present one. A session that is
+    /// stopped still goes by its last: asking for what holds succeeds.
+    pub(crate) fn is_run(&self, only: Option<RunId>) -> Result<(), SessionError> {
+        let current = self.record.phase.run();
+        let stopped = self.record.runs.last.as_ref().filter(|_| self.state() == State::Stopped);
+        match only {
+            Some(_) if faults::planted(Bug::StopAnyRun) => Ok(()),
+            Some(run) if current.or(stopped.map(|last| last.run)) != Some(run) => {
+                Err(SessionError::NotCurrentRun { session: self.record.id, run, current })
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
     /// Sets the phase of a new session that waits for its place.
     pub(crate) fn wait_for_place(&mut self, policy: &Policy) {
         let since = self.moment.supervised;
@@ -210,15 +236,19 @@ impl Draft {
     }
 }
 
+/// What a snapshot covers, besides what was covered before.
+#[derive(Debug)]
+pub(crate) struct Covers<'a> {
+    pub(crate) turn: Covered,
+    /// The inputs, and what each weighs.
+    pub(crate) inputs: &'a [(u64, u64)],
+}
+
 /// The turn that a snapshot covers.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Covered {
     /// That of an input.
-    Input {
-        input: u64,
-        /// What it weighs in the inbox.
-        bytes: u64,
-    },
+    Input,
     /// One with nothing in hand.
     Interlude,
     /// None: it goes on.

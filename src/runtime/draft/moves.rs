@@ -4,6 +4,7 @@ use crate::{
     faults::{self, Bug},
     model::{
         event::{Cause, Fact, Lifecycle, RunEnd},
+        family,
         ids::{RunId, WorkerGeneration},
         record::{EndedRun, SessionRecord, Transition},
         sleep::Sleep,
@@ -31,10 +32,19 @@ impl Draft {
         })?;
         debug_assert_eq!(to, phase.state(), "the phase is the one that the table names");
         let run = phase.run().or_else(|| self.record.phase.run());
-        self.record.phase = phase;
+        let before = std::mem::replace(&mut self.record.phase, phase);
+        self.record.ended = match to {
+            State::Stopped | State::Completed | State::Failed | State::Expired => {
+                Some(self.moment.supervised)
+            }
+            State::Pending | State::Active | State::Paused | State::Stopping => None,
+        };
         let at = self.moment.wall;
-        let change = Lifecycle::StateChanged { from, to, cause, reason: reason.clone() };
+        let is_first = self.record.runs.count == 0 || from == State::Stopped;
+        let begins = to == State::Active && is_first && !faults::planted(Bug::BeginUntold);
+        let change = Lifecycle::StateChanged { from, to, cause, reason: reason.clone(), begins };
         self.push(at, run, None, Fact::Lifecycle(change));
+        self.owe_for_move(&before, cause);
         if self.record.history.len() >= SessionRecord::KEPT_HISTORY {
             self.record.history.pop_front();
         }
@@ -126,14 +136,18 @@ impl Draft {
             PauseCause::Asked
             | PauseCause::Idle
             | PauseCause::Shutdown
-            | PauseCause::Interrupted => policy.paused_timeout().duration(),
+            | PauseCause::Interrupted
+            | PauseCause::Parent => policy.paused_timeout().duration(),
         };
         let until = limit.map(|limit| since.after(limit));
+        let before = self.record.phase.clone();
         if let Phase::Paused { cause: present, since: begun, until: ends } = &mut self.record.phase
         {
             let from = *present;
-            // What was quarantined stays so, until it is resumed.
-            if from != pause && from != PauseCause::Quarantined {
+            // What was quarantined stays so, until it is resumed; and a person's word is not taken back by a parent's.
+            let stays = from == PauseCause::Quarantined
+                || (from == PauseCause::Asked && pause == PauseCause::Parent);
+            if from != pause && !stays {
                 *present = pause;
                 match from {
                     // A sleep is not waiting, which begins now.
@@ -144,6 +158,7 @@ impl Draft {
                     | PauseCause::Idle
                     | PauseCause::Shutdown
                     | PauseCause::Interrupted
+                    | PauseCause::Parent
                     | PauseCause::Quarantined => {
                         if pause == PauseCause::Quarantined {
                             *ends = None;
@@ -151,6 +166,9 @@ impl Draft {
                     }
                 }
                 self.log(Lifecycle::PauseCauseChanged { from, to: pause });
+                if !family::is_held(&before) {
+                    self.owe_for_move(&before, cause);
+                }
             }
             return Ok(());
         }
@@ -181,33 +199,38 @@ impl Draft {
 
     /// Accepts a stop. With a run alive the session is `stopping` until it is gone; else it is
     /// stopped in the same commit.
-    pub(crate) fn stop(&mut self, run_alive: RunAlive) -> Result<(), InvalidTransition> {
+    pub(crate) fn stop(
+        &mut self,
+        run_alive: RunAlive,
+        cause: Cause,
+    ) -> Result<(), InvalidTransition> {
         match (self.record.phase.run(), run_alive) {
-            (Some(run), RunAlive::Yes) => self.stopping(run, self.moment.worker),
+            (Some(run), RunAlive::Yes) => self.stopping(run, self.moment.worker, cause),
             (Some(run), RunAlive::No) => {
-                self.stopping(run, self.moment.worker)?;
+                self.stopping(run, self.moment.worker, cause)?;
                 self.settle_stop()
             }
-            (None, _) => self.step(Trigger::Stop, Phase::Stopped, Cause::Asked, None),
+            (None, _) => self.step(Trigger::Stop, Phase::Stopped, cause, None),
         }
     }
 
     /// Accepts a stop of a paused session that holds something outside its memory: it is stopped
     /// when that is let go.
-    pub(crate) fn stop_held(&mut self) -> Result<(), InvalidTransition> {
+    pub(crate) fn stop_held(&mut self, cause: Cause) -> Result<(), InvalidTransition> {
         let Some(run) = self.record.runs.last.as_ref().map(|last| last.run) else {
-            return self.stop(RunAlive::No);
+            return self.stop(RunAlive::No, cause);
         };
         let phase = Phase::Stopping { run, worker: self.moment.worker };
-        self.step(Trigger::StopHeld, phase, Cause::Asked, None)
+        self.step(Trigger::StopHeld, phase, cause, None)
     }
 
     pub(super) fn stopping(
         &mut self,
         run: RunId,
         worker: WorkerGeneration,
+        cause: Cause,
     ) -> Result<(), InvalidTransition> {
-        self.step(Trigger::Stop, Phase::Stopping { run, worker }, Cause::Asked, None)
+        self.step(Trigger::Stop, Phase::Stopping { run, worker }, cause, None)
     }
 
     /// Nothing of the stopped run is alive any more.

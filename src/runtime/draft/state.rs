@@ -6,17 +6,21 @@ use crate::runtime::error::SendError;
 use crate::{
     faults::{self, Bug},
     model::{
-        event::Lifecycle,
+        event::{Fact, Lifecycle},
         ids::RunId,
-        record::{InHand, Inbox, SessionRecord, SnapshotRef, StoredInput},
+        inbox::{InHand, OnInterrupt},
+        record::{SessionRecord, SnapshotRef, StoredInput},
         snapshot::{Codec, SnapshotEnvelope, SnapshotHeader},
-        step::StoredStep,
+        step::{EndedTurn, StoredStep, Turn},
     },
     policy::Policy,
 };
 
-use super::{Covered, Draft};
+use super::{Covered, Covers, Draft};
 use crate::runtime::op::{Accepted, NewInput, TakenIds};
+
+/// How large an urgent input may be: with so few of them, all that wait weigh little.
+const URGENT_BYTES: u64 = 64 << 10;
 
 impl Draft {
     /// Accepts an input, or says why not.
@@ -41,23 +45,16 @@ impl Draft {
             }
         }
         let state = self.record.state();
+        if let Some(successor) = self.record.links().transitioned_to {
+            return Err(SendError::RolledOver { session, successor });
+        }
         if !state.accepts_input() {
             return Err(SendError::NotAccepting { session, state });
         }
         let bytes = input.payload.len() as u64;
-        let limit = policy.max_input_bytes();
-        if bytes > limit {
-            return Err(SendError::TooLarge { session, bytes, limit });
-        }
-        let Inbox { accepted, waiting_bytes, .. } = self.record.inbox;
-        let waiting = self.record.inbox.waiting();
-        if waiting >= u64::from(policy.max_inputs()) || waiting_bytes + bytes > limit {
-            return Err(SendError::Full { session, inputs: waiting, bytes: waiting_bytes });
-        }
-        let sequence = accepted + 1;
+        self.has_room(bytes, input.urgent, policy)?;
+        let sequence = self.record.inbox.accept(bytes, input.urgent);
         self.changed = true;
-        self.record.inbox.accepted = sequence;
-        self.record.inbox.waiting_bytes = waiting_bytes + bytes;
         self.inputs.push(StoredInput {
             sequence,
             id: input.id.clone(),
@@ -68,56 +65,110 @@ impl Draft {
         Ok(Accepted { sequence, repeated: false })
     }
 
-    /// Gives the next input to the run, and counts the attempt. `None` if there is none.
-    pub(crate) fn take_next(&mut self) -> Option<InHand> {
-        let next = self.record.inbox.consumed + 1;
-        if next > self.record.inbox.accepted {
-            return None;
+    /// Whether there is room for an input. Urgent ones have their own, also where the inbox is full.
+    fn has_room(&self, bytes: u64, is_urgent: bool, policy: &Policy) -> Result<(), SendError> {
+        let session = self.record.id;
+        let inbox = &self.record.inbox;
+        let urgent = inbox.waiting_urgent();
+        if is_urgent {
+            if bytes > URGENT_BYTES {
+                return Err(SendError::UrgentTooLarge { session, bytes, limit: URGENT_BYTES });
+            }
+            if urgent >= u64::from(policy.max_urgent_inputs()) {
+                return Err(SendError::UrgentFull { session, inputs: urgent });
+            }
+            return Ok(());
         }
-        let attempt = match self.record.inbox.in_hand {
-            Some(InHand { input, attempt }) if input == next => attempt.saturating_add(1),
-            Some(_) | None => 1,
-        };
-        let in_hand = InHand { input: next, attempt };
+        let limit = policy.max_input_bytes();
+        if bytes > limit {
+            return Err(SendError::TooLarge { session, bytes, limit });
+        }
+        let (inputs, waiting) = (inbox.waiting(), inbox.waiting_bytes);
+        let ordinary = inputs.saturating_sub(urgent);
+        if ordinary >= u64::from(policy.max_inputs()) || waiting + bytes > limit {
+            return Err(SendError::Full { session, inputs, bytes: waiting });
+        }
+        Ok(())
+    }
+
+    /// Gives the next input to the run, and counts the attempt. `None` if there is none but what the
+    /// run has `taken`, of urgent ones. For those `granted` the attempt is counted already.
+    pub(crate) fn take_next(&mut self, taken: &[u64], granted: &[u64]) -> Option<InHand> {
+        let input = self.record.inbox.next(taken)?;
+        Some(self.give(input, granted.contains(&input)))
+    }
+
+    /// Gives an urgent input that waits to the run, besides what it has in hand, and counts the attempt.
+    pub(crate) fn grant(&mut self, input: u64) -> Option<InHand> {
+        self.record.inbox.is_urgent(input).then(|| self.give(input, false))
+    }
+
+    fn give(&mut self, input: u64, counted: bool) -> InHand {
         self.changed = true;
-        self.record.inbox.in_hand = Some(in_hand);
-        Some(in_hand)
+        InHand { input, attempt: self.record.inbox.give(input, counted) }
     }
 
     /// Takes back an input that was given out and never reached the run.
-    pub(crate) fn give_back(&mut self) {
+    pub(crate) fn give_back(&mut self, input: u64) {
         if faults::planted(Bug::CountUntakenAttempt) {
             return;
         }
-        if let Some(InHand { input, attempt }) = self.record.inbox.in_hand.take() {
-            self.changed = true;
-            if attempt > 1 {
-                self.record.inbox.in_hand = Some(InHand { input, attempt: attempt - 1 });
+        self.changed |= self.record.inbox.give_back(input);
+    }
+
+    /// The turn of an input is interrupted. Where it is dropped, no run is given it again, nor what the
+    /// turn has taken besides; each comes with what it weighs.
+    pub(crate) fn interrupt(&mut self, input: u64, then: OnInterrupt, all: &[(u64, u64)]) {
+        if then == OnInterrupt::Drop && !faults::planted(Bug::ForgetDrop) {
+            for (input, bytes) in all {
+                self.end_input(*input, 0, *bytes);
             }
+        }
+        let run = self.record.phase.run();
+        let fact = Fact::Lifecycle(Lifecycle::TurnInterrupted { then });
+        self.push(self.moment.wall, run, Some(input), fact);
+    }
+
+    fn end_input(&mut self, input: u64, snapshot: u64, bytes: u64) {
+        let inbox = &mut self.record.inbox;
+        if inbox.end(input, snapshot) {
+            inbox.waiting_bytes = inbox.waiting_bytes.saturating_sub(bytes);
         }
     }
 
-    /// Keeps a state, and with it the effect of the input that it covers.
+    /// Keeps a state, and with it the effect of the inputs that it covers.
     pub(crate) fn save(
         &mut self,
         run: RunId,
         state_version: u32,
         payload: &[u8],
-        covers: Covered,
+        covers: &Covers<'_>,
     ) -> SnapshotRef {
         let sequence = self.record.snapshots.first().map_or(0, |newest| newest.sequence) + 1;
-        let mut interlude = self.record.snapshot().map_or(0, |newest| newest.interlude);
-        match covers {
-            Covered::Input { input, bytes } if !faults::planted(Bug::SaveWithoutItsInput) => {
-                self.record.inbox.consumed = self.record.inbox.consumed.max(input);
-                self.record.inbox.waiting_bytes =
-                    self.record.inbox.waiting_bytes.saturating_sub(bytes);
-                self.record.inbox.in_hand = None;
-                interlude = 0;
+        let over = self.record.snapshot().map_or_else(Turn::default, SnapshotRef::turn);
+        let ended = match covers.turn {
+            Covered::Input if !faults::planted(Bug::SaveWithoutItsInput) => {
+                Some(EndedTurn::OfInput)
             }
-            Covered::Interlude => interlude += 1,
-            Covered::Input { .. } | Covered::Nothing => {}
+            Covered::Interlude => Some(EndedTurn::Interlude),
+            Covered::Input | Covered::Nothing => None,
+        };
+        if ended.is_some() || covers.turn == Covered::Nothing {
+            // What is over already must not stand between the input and the count.
+            if ended.is_some() {
+                self.record.inbox.advance();
+            }
+            for (input, bytes) in covers.inputs {
+                self.end_input(*input, sequence, *bytes);
+            }
         }
+        let turn = match ended {
+            Some(ended) => {
+                self.record.inbox.advance();
+                over.followed_by(ended, self.record.inbox.consumed)
+            }
+            None => over,
+        };
         if faults::planted(Bug::ConsumeWithoutItsState)
             && let Some(newest) = self.record.snapshot().copied()
         {
@@ -136,7 +187,7 @@ impl Draft {
         let snapshot = SnapshotRef {
             sequence,
             consumed: self.record.inbox.consumed,
-            interlude,
+            interlude: turn.interlude,
             bytes: bytes.len() as u64,
             at: self.moment.wall,
         };
@@ -171,6 +222,13 @@ impl Draft {
         self.steps.retain(|step| step.turn > covered);
     }
 
+    /// Leaves out what every kept snapshot covers of inputs that are over out of order.
+    pub(super) fn forget_covered_inputs(&mut self) {
+        let covered = self.record.inputs_covered();
+        let oldest = self.record.snapshots.iter().map(|kept| kept.sequence).min().unwrap_or(0);
+        self.record.inbox.forget(covered, oldest);
+    }
+
     /// Says what the inputs that wait weigh.
     pub(crate) fn weigh_inbox(&mut self, bytes: u64) {
         self.changed |= self.record.inbox.waiting_bytes != bytes;
@@ -185,8 +243,7 @@ impl Draft {
         };
         let (newer, older) = (*newer, *older);
         self.record.snapshots = vec![older];
-        self.record.inbox.consumed = older.consumed;
-        self.record.inbox.in_hand = None;
+        self.record.inbox.fall_back(older.consumed, older.sequence);
         self.log(Lifecycle::SnapshotFellBack { from: newer.sequence, to: older.sequence, reason });
         true
     }

@@ -12,28 +12,33 @@ use crate::{
     runtime::{
         error::SessionError,
         ladder::Ladder,
-        op::{Reply, Rested},
+        op::{Asker, Reply, Rested},
     },
     telemetry::Stamp,
     workload::{Ask, YieldReason, YieldRequest, erased::Driven},
 };
 
 impl Session {
-    pub(super) fn on_pause(&mut self, reply: Reply<Rested, SessionError>) {
+    pub(super) fn on_pause(&mut self, by: Asker, reply: Reply<Rested, SessionError>) {
         if self.record.state() != State::Active {
-            return reply.send(Err(self.refusal(Trigger::Pause).into()));
+            return reply.send(Err(self.refused(Trigger::Pause)));
         }
-        self.pausers.push(reply.begin());
+        self.pausers.push((by, reply.begin()));
+        let asked = match by {
+            Asker::Caller => Rest::Asked,
+            Asker::Parent => Rest::Parent,
+        };
         match &mut self.intent {
             Intent::Pause(Rest::Asked) => {}
+            Intent::Pause(rest) if *rest == asked => {}
             Intent::Pause(rest) => {
-                *rest = Rest::Asked;
+                *rest = asked;
                 self.core.meters.asked_to_pause(self.record.id, Stamp::now());
             }
-            Intent::Silence(_) => {}
+            Intent::RollOver | Intent::Silence(_) => {}
             Intent::Run => {
                 let grace = self.policy.pause_grace();
-                self.pause_for(Rest::Asked, YieldReason::Pause, grace);
+                self.pause_for(asked, YieldReason::Pause, grace);
             }
         }
     }
@@ -56,8 +61,14 @@ impl Session {
         !self.over && self.record.state() == State::Active && self.intent == Intent::Run
     }
 
-    pub(super) fn on_resume(&mut self, reply: Reply<(), SessionError>) {
+    pub(super) fn on_resume(&mut self, by: Asker, reply: Reply<(), SessionError>) {
         match (self.record.state(), &self.intent) {
+            // Whoever else asked for a rest has not taken that back.
+            (State::Active, Intent::Pause(rest))
+                if by == Asker::Parent && *rest != Rest::Parent =>
+            {
+                reply.send(Ok(()));
+            }
             (State::Active, Intent::Pause(Rest::Shutdown)) => {
                 reply.send(Err(SessionError::ShuttingDown { session: self.record.id }));
             }
@@ -76,7 +87,9 @@ impl Session {
                 }
                 reply.send(Ok(()));
             }
-            (State::Active, Intent::Run | Intent::Silence(_)) => reply.send(Ok(())),
+            (State::Active, Intent::Run | Intent::RollOver | Intent::Silence(_)) => {
+                reply.send(Ok(()));
+            }
             (
                 State::Pending
                 | State::Paused
@@ -86,7 +99,7 @@ impl Session {
                 | State::Failed
                 | State::Expired,
                 _,
-            ) => reply.send(Err(self.refusal(Trigger::Activate).into())),
+            ) => reply.send(Err(self.refused(Trigger::Activate))),
         }
     }
 
@@ -101,7 +114,7 @@ impl Session {
             (State::Active, Intent::Pause(Rest::Idle)) => {
                 // It still wakes for an input; that is decided by the next worker.
             }
-            (_, Intent::Run | Intent::Pause(_) | Intent::Silence(_)) => {}
+            (_, Intent::Run | Intent::Pause(_) | Intent::RollOver | Intent::Silence(_)) => {}
         }
     }
 

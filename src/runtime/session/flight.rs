@@ -6,14 +6,9 @@ use super::task::{Decided, Task, UnitTask};
 use super::{Answer, Message, Session, settle::Ending};
 use crate::{
     faults::{self, Bug, Point},
-    model::{
-        event::Cause,
-        record::{InHand, SnapshotRef},
-        state::State,
-        step::StoredStep,
-    },
+    model::{event::Cause, inbox::InHand, record::SnapshotRef, state::State, step::StoredStep},
     runtime::{
-        draft::{Covered, Draft, RunAlive},
+        draft::{self, Covered, Draft, RunAlive},
         error::SessionError,
         op::StopAccepted,
     },
@@ -47,8 +42,8 @@ impl Session {
                 self.notes.clear();
             }
             draft.take_notes(self.run(), self.notes.clone());
-            if self.untaken {
-                draft.give_back();
+            if let Some(input) = self.untaken {
+                draft.give_back(input);
             }
             let mut decided = Vec::new();
             // Taken whole, so that an idle session has no room for a queue.
@@ -94,9 +89,10 @@ impl Session {
         for task in callers {
             task.store_failed(error);
         }
-        for mut reply in self.pausers.drain(..) {
+        for (_, mut reply) in self.pausers.drain(..) {
             reply.tell_store_failed(error);
         }
+        self.tell_rollovers(error);
     }
 
     fn decide(&mut self, draft: &mut Draft, task: Task) -> Decided {
@@ -105,22 +101,22 @@ impl Session {
                 let answer = draft.accept(&input, &self.taken, &self.policy);
                 Decided::Send { input, reply: reply.begin(), answer }
             }
-            Task::Stop { grace, reply, asked } => {
+            Task::Stop { by, grace, only, reply, asked } => {
                 let first = draft.state() != State::Stopping;
-                let answer = if !first {
+                let answer = if let Err(other) = draft.is_run(only) {
+                    Err(other)
+                } else if !first {
                     Ok(())
                 } else if faults::planted(Bug::StopBeforeRunIsGone) {
-                    draft.stop(RunAlive::No)
+                    draft.stop(RunAlive::No, by.cause()).map_err(Into::into)
                 } else {
-                    draft.stop(RunAlive::Yes)
+                    draft.stop(RunAlive::Yes, by.cause()).map_err(Into::into)
                 };
-                let answer = answer
-                    .map(|()| StopAccepted { run: Some(self.run()) })
-                    .map_err(SessionError::from);
+                let answer = answer.map(|()| StopAccepted { run: Some(self.run()) });
                 if first && answer.is_ok() {
                     self.core.meters.asked_to_stop(self.record.id, asked);
                 }
-                Decided::Stop { grace, reply: reply.begin(), answer, asked }
+                Decided::Stop { by, grace, only, reply: reply.begin(), answer, asked }
             }
             Task::Complete { reason, reply } => {
                 let answer = draft.complete(Cause::Asked, reason.clone()).map_err(Into::into);
@@ -136,6 +132,14 @@ impl Session {
                 draft.annotate(change.clone());
                 let task = UnitTask::Annotate { change, reply: reply.begin() };
                 Decided::Unit { task, answer: Ok(()) }
+            }
+            Task::Bear { run, reply } => {
+                let answer = draft.bear(run);
+                Decided::Bear { run, reply: reply.begin(), answer }
+            }
+            Task::Discharge { owed, done } => {
+                draft.discharge(&owed);
+                Decided::Discharge { owed, done }
             }
             Task::Next { draft: state } => {
                 let answer = match &state {
@@ -155,6 +159,14 @@ impl Session {
             Task::Step(change) => {
                 let answer = self.take_step(draft, &change);
                 Decided::Step { change, answer }
+            }
+            Task::Take(input) => {
+                let granted = self.grant(draft, input);
+                Decided::Take { input, granted }
+            }
+            Task::Interrupt { then, marked, reply } => {
+                let (marked, answer) = self.interrupt(draft, then, marked);
+                Decided::Interrupt { then, marked, reply: reply.begin(), answer }
             }
             Task::Expire { cause, reason } => {
                 // Whoever came first has ended it; then there is nothing to expire.
@@ -177,8 +189,8 @@ impl Session {
     }
 
     fn decide_end(&mut self, draft: &mut Draft, driven: &Driven) {
-        if self.take_back() {
-            draft.give_back();
+        for input in self.take_back().into_iter().chain(self.live.run().granted()) {
+            draft.give_back(input);
         }
         if let Some(state) = &driven.draft {
             // A run that is fenced may leave nothing.
@@ -192,37 +204,15 @@ impl Session {
             leaves: self.core.kept.has(self.record.id),
             intent: self.intent,
             recalled: self.recalled,
+            interrupted: self.interrupted,
             progressed: self.progressed,
             alarm: driven.alarm,
             known_inputs: self.known_inputs(draft),
+            successor: self.successor(draft, driven),
             next_run: self.core.clock.run_id(),
             random: self.core.random(),
         };
         ending.settle(draft, &self.policy);
-    }
-
-    /// The last input that does not wake the session if it goes to sleep. One that its run left
-    /// aside or gave back would wake it again and again: that run could have taken it.
-    fn known_inputs(&self, draft: &Draft) -> u64 {
-        let consumed = draft.record().inbox.consumed;
-        if faults::planted(Bug::WakeForKnownInput) {
-            return consumed;
-        }
-        match self.given.filter(|given| *given > consumed) {
-            Some(in_hand) => self.began_with.max(in_hand),
-            // It works off what there is, and sleeps between two inputs.
-            None if self.progressed => consumed,
-            None => self.began_with.max(consumed),
-        }
-    }
-
-    /// Takes back an input that the run did not pick up, if there is one.
-    fn take_back(&mut self) -> bool {
-        let untaken = matches!(self.live.run().take_back(), Some(Delivery::Input { .. }));
-        if untaken {
-            self.given = None;
-        }
-        untaken
     }
 
     /// Keeps a state that the run handed over, if the run may. That it is not too large was looked
@@ -235,13 +225,15 @@ impl Session {
         if self.is_fenced(draft) {
             return Err(RunError::Fenced { session: self.record.id, run: self.run() });
         }
-        let covers = match state.covers {
-            Covers::Input(input) => Covered::Input { input, bytes: self.weight_of(input) },
-            Covers::Interlude => Covered::Interlude,
-            Covers::Nothing => Covered::Nothing,
+        let (turn, input) = match state.covers {
+            Covers::Input(input) => (Covered::Input, Some(input)),
+            Covers::Interlude => (Covered::Interlude, None),
+            Covers::Nothing | Covers::PutBack(_) => (Covered::Nothing, None),
         };
-        self.progressed |= matches!(covers, Covered::Input { .. });
-        Ok(draft.save(self.run(), self.state_version, &state.payload, covers))
+        let inputs = self.weighed(input.into_iter().chain(state.taken.iter().copied()));
+        self.progressed |= !inputs.is_empty();
+        let covers = draft::Covers { turn, inputs: &inputs };
+        Ok(draft.save(self.run(), self.state_version, &state.payload, &covers))
     }
 
     /// Keeps how far a step of the run came, if the run may write.
@@ -260,31 +252,9 @@ impl Session {
     }
 
     /// Whether the run may write nothing more.
-    fn is_fenced(&self, draft: &Draft) -> bool {
+    pub(super) fn is_fenced(&self, draft: &Draft) -> bool {
         let fenced = self.fenced && !faults::planted(Bug::SkipFence);
         fenced || !matches!(draft.state(), State::Active | State::Stopping)
-    }
-
-    fn weight_of(&self, input: u64) -> u64 {
-        self.inbox
-            .iter()
-            .find(|stored| stored.sequence == input)
-            .map_or(0, |stored| stored.payload.len() as u64)
-    }
-
-    /// If the run waits for an input and there is one, gives it out in the same commit.
-    fn serve(&self, draft: &mut Draft, decided: &[Decided]) -> Option<InHand> {
-        let asked =
-            decided.iter().any(|decided| matches!(decided, Decided::Next { answer: Ok(()), .. }));
-        // A run that asks again, because it dropped the future of its first request, may have
-        // got its input meanwhile.
-        let has_one = self.given.is_some_and(|given| given > draft.record().inbox.consumed);
-        let wanted = (self.wants_input || asked) && !has_one && !self.over;
-        if wanted && !self.must_yield() && draft.state() == State::Active {
-            draft.take_next()
-        } else {
-            None
-        }
     }
 
     pub(super) fn on_answer(&mut self, answer: Answer) {
@@ -326,7 +296,14 @@ impl Session {
                     self.queue.push_front(decided.undo());
                 }
             }
+            Refusal::Successor(why) => {
+                let successor = flight.commit.successor.as_ref();
+                if let Some(id) = successor.map(|successor| successor.record.id) {
+                    self.give_up_successor(id, *why, flight.decided);
+                }
+            }
             Refusal::Version { .. }
+            | Refusal::Deleted
             | Refusal::Damaged { .. }
             | Refusal::GenerationEnded
             | Refusal::NameTaken { .. }
@@ -347,13 +324,11 @@ impl Session {
     /// The commit is durable: publishes it.
     fn land(&mut self, commit: &Commit) {
         self.notes.clear();
-        self.untaken = false;
-        self.record = Arc::clone(&commit.record);
+        self.untaken = None;
+        let before = std::mem::replace(&mut self.record, Arc::clone(&commit.record));
         self.inbox.extend(commit.inputs.iter().cloned().map(Arc::new));
-        let consumed = self.record.inbox.consumed;
-        while self.inbox.front().is_some_and(|input| input.sequence <= consumed) {
-            self.inbox.pop_front();
-        }
+        self.put_inbox_in_order(&before);
+        self.core.announce_successor(commit);
         self.core.publish(&self.live, &self.record, &commit.events);
     }
 
@@ -373,20 +348,36 @@ impl Session {
                     reply.send(answer);
                 }
                 Decided::Unit { task, answer } => self.carry_out_unit(task, answer),
-                Decided::Next { answer: Ok(()), .. } => {
-                    let consumed = self.record.inbox.consumed;
-                    self.wants_input = self.given.is_none_or(|given| given <= consumed);
+                Decided::Next { draft, answer: Ok(()) } => {
+                    self.after_commit(draft.map(|draft| draft.covers));
+                    let inbox = &self.record.inbox;
+                    self.wants_input = self.given.is_none_or(|given| !inbox.is_waiting(given));
                 }
                 Decided::Next { answer: Err(error), .. } => {
-                    self.untaken |= self.take_back();
+                    self.untaken = self.take_back().or(self.untaken);
                     self.live.run().deliver(Delivery::Refused(error));
                 }
-                Decided::Commit { reply, answer, .. } => {
+                Decided::Commit { draft, reply, answer } => {
+                    if answer.is_ok() {
+                        self.after_commit(Some(draft.covers));
+                    }
                     // A run that is gone does not wait for its answer.
                     let _ = reply.send(answer);
                 }
                 Decided::Step { change, answer } => drop(change.reply.send(answer)),
-                Decided::Returned { done, .. } => drop(done.send(())),
+                Decided::Bear { reply, answer, .. } => reply.send(answer),
+                Decided::Take { granted, .. } => {
+                    if let Some(InHand { input, attempt }) = granted {
+                        self.live.run().grant(input, attempt);
+                    }
+                }
+                Decided::Interrupt { reply, answer, .. } => {
+                    self.tell_interrupted(answer);
+                    reply.send(Ok(answer));
+                }
+                Decided::Returned { done, .. } | Decided::Discharge { done, .. } => {
+                    let _ = done.send(());
+                }
                 Decided::Quiet(_) => {}
                 Decided::Over(_) => over = true,
             }
@@ -394,16 +385,8 @@ impl Session {
         if over {
             return self.settle();
         }
-        if let Some(InHand { input, attempt }) = served {
-            self.wants_input = true;
-            if self.must_yield() {
-                self.untaken = true;
-            } else if let Some(stored) = self.inbox.iter().find(|stored| stored.sequence == input) {
-                self.wants_input = false;
-                let input = Arc::clone(stored);
-                self.given = Some(input.sequence);
-                self.live.run().deliver(Delivery::Input { input, attempt });
-            }
+        if let Some(served) = served {
+            self.hand_over(served);
         }
         self.deliver_yield();
         if self.wants_input {

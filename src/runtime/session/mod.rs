@@ -10,6 +10,8 @@
 
 mod control;
 mod flight;
+mod inputs;
+mod roll_over;
 mod settle;
 mod task;
 mod vigil;
@@ -28,7 +30,8 @@ use super::{
     error::SessionError,
     ladder::Ladder,
     live::{ActorLine, Live, Settlement},
-    op::{Op, Recovered, Reply, Rested, TakenIds, Woken},
+    op::{Asker, NewRollover, Op, Recovered, Reply, Rested, TakenIds, Woken},
+    supervisor,
 };
 use crate::{
     model::{
@@ -106,14 +109,18 @@ pub(crate) struct Session {
     given: Option<u64>,
     /// The last input that had been accepted when the run began.
     began_with: u64,
-    /// Whether the last attempt was counted for an input that the run never got.
-    untaken: bool,
+    /// The input for which the last attempt was counted, if the run never got it.
+    untaken: Option<u64>,
+    /// Whether the present turn is interrupted.
+    interrupted: bool,
     /// Whether a checkpoint of this run consumed an input.
     progressed: bool,
     /// Whether the run may commit its state.
     fenced: bool,
     over: bool,
-    pausers: Vec<Reply<Rested, SessionError>>,
+    pausers: Vec<(Asker, Reply<Rested, SessionError>)>,
+    /// Who asked for a successor; the first has it.
+    rolling: Vec<NewRollover>,
     alarm: Alarm,
     started: WorkerTime,
     settled: Option<Settled>,
@@ -208,11 +215,13 @@ impl Session {
             wants_input: false,
             given: None,
             began_with: record.inbox.accepted,
-            untaken: false,
+            untaken: None,
+            interrupted: false,
             progressed: false,
             fenced: false,
             over: false,
             pausers: Vec::new(),
+            rolling: Vec::new(),
             alarm: Alarm::new(core.alarms.clone()),
             started,
             took_off: started,
@@ -221,6 +230,7 @@ impl Session {
             core: Arc::clone(&core),
             live: Arc::clone(&live),
         };
+        session.offer_urgent();
         // A run may be silent from the first moment: no message would ever come to look at it.
         let first_look = session.next_look();
         session.alarm.set(&session.live, &session.policy, first_look);
@@ -276,8 +286,8 @@ impl Session {
     fn on_op(&mut self, op: Op) {
         match op {
             Op::Send { input, reply } => self.queue.push_back(Task::Send { input, reply }),
-            Op::Stop { grace, reply, asked } => {
-                self.queue.push_back(Task::Stop { grace, reply, asked });
+            Op::Stop { by, grace, only, reply, asked } => {
+                self.queue.push_back(Task::Stop { by, grace, only, reply, asked });
             }
             Op::Complete { reason, reply } => {
                 self.queue.push_back(Task::Complete { reason, reply });
@@ -286,25 +296,38 @@ impl Session {
             Op::Annotate { change, reply } => {
                 self.queue.push_back(Task::Annotate { change, reply });
             }
-            Op::Returned { run, done } => self.queue.push_back(Task::Returned { run, done }),
-            Op::Pause { reply } if self.over => self.queue.push_back(Task::LatePause { reply }),
-            Op::Resume { reply, .. } if self.over => {
-                self.queue.push_back(Task::LateResume { reply });
+            Op::Interrupt { then, reply } => {
+                self.queue.push_back(Task::Interrupt { then, marked: None, reply });
             }
-            Op::Pause { reply } => self.on_pause(reply),
+            Op::Returned { run, done } => self.queue.push_back(Task::Returned { run, done }),
+            Op::Bear { run, reply } => self.queue.push_back(Task::Bear { run, reply }),
+            Op::Discharge { owed, done } => self.queue.push_back(Task::Discharge { owed, done }),
+            Op::Pause { by, reply } if self.over => {
+                self.queue.push_back(Task::LatePause { by, reply });
+            }
+            Op::Resume { by, reply, .. } if self.over => {
+                self.queue.push_back(Task::LateResume { by, reply });
+            }
+            Op::Pause { by, reply } => self.on_pause(by, reply),
             Op::Cancel => self.cancel(),
             Op::Abandon => self.abandon(),
-            Op::Resume { place, reply } => {
+            Op::Resume { by, place, reply } => {
                 drop(place);
-                self.on_resume(reply);
+                self.on_resume(by, reply);
             }
             Op::Shutdown => self.on_shutdown(),
             // It runs already. Whatever place they bring is free again.
             Op::Wake { done, .. } => drop(done.send(Woken::Done)),
             Op::Recover { done, .. } => drop(done.send(Recovered::Left)),
             // It runs already: another session, or a request that came too late.
-            Op::TimeOut { done } => drop(done),
+            Op::TimeOut { done } | Op::Purge { done } => drop(done),
+            // The supervisor knows when the actor has ended.
+            op @ Op::Delete { .. } => {
+                let session = self.record.id;
+                self.core.tell(supervisor::Message::Route { session, op });
+            }
             Op::Start(new) => new.already(&self.record),
+            Op::Rollover(asked) => self.on_rollover(*asked),
             Op::Restart | Op::Lost { .. } => {}
         }
     }
@@ -318,6 +341,7 @@ impl Session {
                 self.queue.push_back(Task::Commit { draft, reply });
             }
             Request::Step(change) => self.queue.push_back(Task::Step(change)),
+            Request::Take(input) => self.queue.push_back(Task::Take(input)),
             Request::NotesWaiting => self.commit_notes_soon(),
             Request::NotesPressing => self.commit_notes_now(),
         }
@@ -337,7 +361,7 @@ impl Session {
 
     fn supersede_pausers(&mut self, by: &'static str) {
         let session = self.record.id;
-        for reply in self.pausers.drain(..) {
+        for (_, reply) in self.pausers.drain(..) {
             reply.send(Err(SessionError::Superseded { session, by }));
         }
     }
@@ -345,6 +369,7 @@ impl Session {
     /// Another worker has the session, or the store says so: nothing more is committed here.
     fn lose(&mut self) {
         self.pausers.clear();
+        self.rolling.clear();
         self.end(Settled::Well, None);
     }
 
@@ -364,19 +389,20 @@ impl Session {
         };
         let snapshot = self.record.snapshot().copied();
         let mut left = Vec::new();
-        for reply in std::mem::take(&mut self.pausers) {
+        for (by, reply) in std::mem::take(&mut self.pausers) {
             match self.record.state() {
                 State::Paused => reply.send(Ok(Rested { snapshot })),
                 // It goes on in another run, which has to be paused then.
-                State::Active => left.push(Op::Pause { reply }),
+                State::Active => left.push(Op::Pause { by, reply }),
                 State::Pending
                 | State::Stopping
                 | State::Stopped
                 | State::Completed
                 | State::Failed
-                | State::Expired => reply.send(Err(self.refusal(Trigger::Pause).into())),
+                | State::Expired => reply.send(Err(self.refused(Trigger::Pause))),
             }
         }
+        self.answer_rollovers(&mut left);
         left.extend(self.queue.drain(..).filter_map(Task::into_op));
         let settlement = Settlement { record: Arc::clone(&self.record), left };
         self.end(

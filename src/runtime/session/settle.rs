@@ -7,6 +7,7 @@ use crate::{
     model::{
         event::{Cause, RunEnd},
         ids::RunId,
+        record::StoredInput,
         sleep::{Alarm, Sleep, WhileAsleep},
         state::{InvalidTransition, PauseCause, State},
     },
@@ -14,7 +15,7 @@ use crate::{
         OnSilence, Policy, WhileAbandoned,
         restart::{self, Retry, Verdict},
     },
-    runtime::draft::Draft,
+    runtime::{draft::Draft, op::NewSuccessor},
     workload::erased::Stored,
 };
 
@@ -25,6 +26,8 @@ pub(in crate::runtime) enum Intent {
     Run,
     /// To come to rest.
     Pause(Rest),
+    /// To come to rest, so that a successor takes its place.
+    RollOver,
     /// To be gone: it gave no sign of life.
     Silence(OnSilence),
 }
@@ -34,6 +37,8 @@ pub(in crate::runtime) enum Intent {
 pub(in crate::runtime) enum Rest {
     /// A person said pause.
     Asked,
+    /// Its parent was paused.
+    Parent,
     /// It has nothing to do.
     Idle,
     /// The worker shuts down.
@@ -52,6 +57,8 @@ pub(in crate::runtime) struct Ending {
     pub(in crate::runtime) intent: Intent,
     /// Whether a pause was withdrawn that the run may have heard of.
     pub(in crate::runtime) recalled: bool,
+    /// Whether the turn that the run was in is interrupted.
+    pub(in crate::runtime) interrupted: bool,
     /// Whether the run consumed an input.
     pub(in crate::runtime) progressed: bool,
     /// Until when the workload wants to sleep, if it does.
@@ -62,6 +69,15 @@ pub(in crate::runtime) struct Ending {
     pub(in crate::runtime) next_run: RunId,
     /// Between 0 and 1, for the backoff.
     pub(in crate::runtime) random: f64,
+    /// What takes the place of the session, if it is rolled over.
+    pub(in crate::runtime) successor: Option<Box<Successor>>,
+}
+
+/// What takes the place of a session.
+pub(in crate::runtime) struct Successor {
+    pub(in crate::runtime) asked: NewSuccessor,
+    /// The inputs that the session has not worked off, where they move.
+    pub(in crate::runtime) unread: Vec<StoredInput>,
 }
 
 impl Ending {
@@ -81,7 +97,15 @@ impl Ending {
             State::Stopping if self.leaves && !faults::planted(Bug::SettleBeforeHeldIsClosed) => {
                 Ok(())
             }
-            State::Stopping => draft.settle_stop(),
+            State::Stopping => {
+                let settled = draft.settle_stop();
+                match self.successor.as_deref() {
+                    Some(next) if faults::planted(Bug::RollOverDespiteStop) => {
+                        draft.roll_over(&next.asked, &next.unread, policy)
+                    }
+                    Some(_) | None => settled,
+                }
+            }
             State::Active => self.settle_active(draft, policy, ran_for),
             // It was ended from outside, or is no matter of this run.
             State::Pending
@@ -100,6 +124,14 @@ impl Ending {
         policy: &Policy,
         ran_for: Duration,
     ) -> Result<(), InvalidTransition> {
+        if let Some(successor) = &self.successor
+            && self.may_run_again(policy)
+        {
+            if !matches!(self.end, RunEnd::Completed | RunEnd::Yielded) {
+                draft.failures().last = Some(self.end.clone());
+            }
+            return draft.roll_over(&successor.asked, &successor.unread, policy);
+        }
         if let Some(sleep) = self.sleep(draft) {
             return draft.sleep(sleep);
         }
@@ -108,7 +140,9 @@ impl Ending {
             RunEnd::Yielded => match self.intent {
                 Intent::Pause(rest) => pause(draft, rest, policy),
                 Intent::Silence(action) => self.after_silence(action, draft, policy, ran_for),
-                Intent::Run if self.recalled => self.run_again(draft),
+                // Rolled over above; there is nothing else that could be wanted of it.
+                Intent::RollOver => self.run_again(draft),
+                Intent::Run if self.recalled || self.interrupted => self.run_again(draft),
                 Intent::Run if draft.record().inbox.waiting() > 0 && !self.progressed => {
                     // Waking it at once would go round for ever.
                     let error = "it yielded though nobody had asked, and an input waits";
@@ -122,7 +156,9 @@ impl Ending {
                 if self.stored == Stored::Undecodable && draft.fall_back(reason.clone()) {
                     match self.intent {
                         Intent::Pause(rest) => pause(draft, rest, policy),
-                        Intent::Run | Intent::Silence(_) => self.run_again(draft),
+                        Intent::Run | Intent::RollOver | Intent::Silence(_) => {
+                            self.run_again(draft)
+                        }
                     }
                 } else {
                     let cause = Cause::RestartsExhausted;
@@ -130,7 +166,7 @@ impl Ending {
                 }
             }
             RunEnd::Failed { .. } | RunEnd::Panicked { .. } => match self.intent {
-                Intent::Run => {
+                Intent::Run | Intent::RollOver => {
                     let end = self.end.clone();
                     failure(draft, policy, &self, end, ran_for)
                 }
@@ -150,7 +186,7 @@ impl Ending {
                     let end = self.end.clone();
                     failure(draft, policy, &self, end, ran_for)
                 }
-                Intent::Run => {
+                Intent::Run | Intent::RollOver => {
                     let reason = "resumed too late: its run could not be cancelled and is alive";
                     draft.pause(
                         PauseCause::Quarantined,
@@ -171,7 +207,9 @@ impl Ending {
         match self.intent {
             Intent::Run if self.recalled => return None,
             Intent::Run | Intent::Pause(Rest::Idle | Rest::Shutdown) => {}
-            Intent::Pause(Rest::Asked) | Intent::Silence(_) => return None,
+            Intent::Pause(Rest::Asked | Rest::Parent) | Intent::RollOver | Intent::Silence(_) => {
+                return None;
+            }
         }
         let woken_after = match alarm.inputs {
             WhileAsleep::Wait => None,
@@ -187,11 +225,15 @@ impl Ending {
 
     /// Goes on in a new run at once.
     fn run_again(self, draft: &mut Draft) -> Result<(), InvalidTransition> {
-        let reason = "resumed before it had come to rest".to_owned();
+        let why = if self.interrupted && !self.recalled {
+            "it gave up the turn that was interrupted"
+        } else {
+            "resumed before it had come to rest"
+        };
         let (cause, reason) = if self.stored == Stored::Undecodable {
             (Cause::Restarted, self.end.to_string())
         } else {
-            (Cause::Asked, reason)
+            (Cause::Asked, why.to_owned())
         };
         draft.activate(self.next_run, cause, Some(reason))
     }
@@ -227,6 +269,7 @@ impl Ending {
 fn pause(draft: &mut Draft, rest: Rest, policy: &Policy) -> Result<(), InvalidTransition> {
     let (pause, cause) = match rest {
         Rest::Asked => (PauseCause::Asked, Cause::Asked),
+        Rest::Parent => (PauseCause::Parent, Cause::Parent),
         Rest::Idle => (PauseCause::Idle, Cause::IdleTimeout),
         Rest::Shutdown => (PauseCause::Shutdown, Cause::Shutdown),
     };

@@ -5,13 +5,21 @@ use std::{sync::Arc, time::Duration};
 use tokio::sync::oneshot;
 
 use crate::{
-    model::{event::Cause, ids::RunId, record::SnapshotRef},
+    model::{
+        event::Cause,
+        family::Owed,
+        ids::RunId,
+        inbox::{InHand, OnInterrupt},
+        record::SnapshotRef,
+    },
     runtime::{
-        error::{SendError, SessionError},
-        op::{Accepted, Annotation, NewInput, Op, Reply, Rested, StopAccepted},
+        error::{SendError, SessionError, StartError},
+        op::{
+            Accepted, Annotation, Asker, Interruption, NewInput, Op, Reply, Rested, StopAccepted,
+        },
     },
     telemetry::Stamp,
-    workload::{self, Fenced, RunError, StepChange, erased::Driven},
+    workload::{self, Covers, Fenced, Marked, RunError, StepChange, erased::Driven},
 };
 
 /// What a flight can carry.
@@ -22,7 +30,9 @@ pub(super) enum Task {
         reply: Reply<Accepted, SendError>,
     },
     Stop {
+        by: Asker,
         grace: Option<Duration>,
+        only: Option<RunId>,
         reply: Reply<StopAccepted, SessionError>,
         asked: Stamp,
     },
@@ -38,16 +48,32 @@ pub(super) enum Task {
         change: Annotation,
         reply: Reply<(), SessionError>,
     },
+    Bear {
+        run: Option<RunId>,
+        reply: Reply<(), StartError>,
+    },
+    Discharge {
+        owed: Owed,
+        done: oneshot::Sender<()>,
+    },
+    Interrupt {
+        then: OnInterrupt,
+        /// What the turn has in hand, once it is marked.
+        marked: Option<Marked>,
+        reply: Reply<Interruption, SessionError>,
+    },
     Returned {
         run: RunId,
         done: oneshot::Sender<()>,
     },
     /// A pause that came when the run had ended already: the session's next keeper serves it.
     LatePause {
+        by: Asker,
         reply: Reply<Rested, SessionError>,
     },
     /// The same of a resume.
     LateResume {
+        by: Asker,
         reply: Reply<(), SessionError>,
     },
     Next {
@@ -58,6 +84,8 @@ pub(super) enum Task {
         reply: oneshot::Sender<Result<SnapshotRef, RunError>>,
     },
     Step(Box<StepChange>),
+    /// The run asks for an urgent input.
+    Take(u64),
     Expire {
         cause: Cause,
         reason: String,
@@ -74,16 +102,22 @@ impl Task {
     pub(super) fn into_op(self) -> Option<Op> {
         match self {
             Self::Send { input, reply } => Some(Op::Send { input, reply }),
-            Self::Stop { grace, reply, asked } => Some(Op::Stop { grace, reply, asked }),
+            Self::Stop { by, grace, only, reply, asked } => {
+                Some(Op::Stop { by, grace, only, reply, asked })
+            }
+            Self::Bear { run, reply } => Some(Op::Bear { run, reply }),
+            Self::Discharge { owed, done } => Some(Op::Discharge { owed, done }),
             Self::Complete { reason, reply } => Some(Op::Complete { reason, reply }),
             Self::Fail { reason, reply } => Some(Op::Fail { reason, reply }),
             Self::Annotate { change, reply } => Some(Op::Annotate { change, reply }),
+            Self::Interrupt { then, reply, .. } => Some(Op::Interrupt { then, reply }),
             Self::Returned { run, done } => Some(Op::Returned { run, done }),
-            Self::LatePause { reply } => Some(Op::Pause { reply }),
-            Self::LateResume { reply } => Some(Op::Resume { place: None, reply }),
+            Self::LatePause { by, reply } => Some(Op::Pause { by, reply }),
+            Self::LateResume { by, reply } => Some(Op::Resume { by, place: None, reply }),
             Self::Next { .. }
             | Self::Commit { .. }
             | Self::Step(_)
+            | Self::Take(_)
             | Self::Expire { .. }
             | Self::Notes
             | Self::Prove
@@ -99,12 +133,16 @@ impl Task {
             | Self::Complete { .. }
             | Self::Fail { .. }
             | Self::Annotate { .. }
+            | Self::Bear { .. }
+            | Self::Interrupt { .. }
             | Self::LatePause { .. }
             | Self::LateResume { .. } => true,
             Self::Returned { .. }
+            | Self::Discharge { .. }
             | Self::Next { .. }
             | Self::Commit { .. }
             | Self::Step(_)
+            | Self::Take(_)
             | Self::Expire { .. }
             | Self::Notes
             | Self::Prove
@@ -119,12 +157,16 @@ impl Task {
             Self::Complete { reply, .. }
             | Self::Fail { reply, .. }
             | Self::Annotate { reply, .. }
-            | Self::LateResume { reply } => reply.store_failed(error),
-            Self::LatePause { reply } => reply.store_failed(error),
+            | Self::LateResume { reply, .. } => reply.store_failed(error),
+            Self::LatePause { reply, .. } => reply.store_failed(error),
+            Self::Bear { reply, .. } => reply.store_failed(error),
+            Self::Interrupt { reply, .. } => reply.store_failed(error),
             Self::Returned { .. }
+            | Self::Discharge { .. }
             | Self::Next { .. }
             | Self::Commit { .. }
             | Self::Step(_)
+            | Self::Take(_)
             | Self::Expire { .. }
             | Self::Notes
             | Self::Prove
@@ -141,7 +183,9 @@ pub(super) enum Decided {
         answer: Result<Accepted, SendError>,
     },
     Stop {
+        by: Asker,
         grace: Option<Duration>,
+        only: Option<RunId>,
         reply: Reply<StopAccepted, SessionError>,
         answer: Result<StopAccepted, SessionError>,
         asked: Stamp,
@@ -163,6 +207,25 @@ pub(super) enum Decided {
         change: Box<StepChange>,
         answer: Result<(), Fenced>,
     },
+    Bear {
+        run: Option<RunId>,
+        reply: Reply<(), StartError>,
+        answer: Result<(), StartError>,
+    },
+    Discharge {
+        owed: Owed,
+        done: oneshot::Sender<()>,
+    },
+    Take {
+        input: u64,
+        granted: Option<InHand>,
+    },
+    Interrupt {
+        then: OnInterrupt,
+        marked: Option<Marked>,
+        reply: Reply<Interruption, SessionError>,
+        answer: Interruption,
+    },
     Returned {
         run: RunId,
         done: oneshot::Sender<()>,
@@ -178,11 +241,59 @@ pub(super) enum UnitTask {
 }
 
 impl Decided {
+    /// Whether it ends a turn whose input is to be given again.
+    pub(super) fn puts_back(&self) -> bool {
+        let covers = match self {
+            Self::Next { draft: Some(draft), .. } | Self::Commit { draft, .. } => {
+                Some(draft.covers)
+            }
+            Self::Next { draft: None, .. }
+            | Self::Send { .. }
+            | Self::Stop { .. }
+            | Self::Unit { .. }
+            | Self::Step { .. }
+            | Self::Take { .. }
+            | Self::Interrupt { .. }
+            | Self::Bear { .. }
+            | Self::Discharge { .. }
+            | Self::Returned { .. }
+            | Self::Quiet(_)
+            | Self::Over(_) => None,
+        };
+        match covers {
+            Some(Covers::PutBack(_)) => true,
+            Some(Covers::Input(_) | Covers::Interlude | Covers::Nothing) | None => false,
+        }
+    }
+
+    /// The urgent input that it gives to the run, if it does.
+    pub(super) fn grants(&self) -> Option<u64> {
+        match self {
+            Self::Take { granted, .. } => granted.map(|granted| granted.input),
+            Self::Next { .. }
+            | Self::Commit { .. }
+            | Self::Send { .. }
+            | Self::Stop { .. }
+            | Self::Unit { .. }
+            | Self::Step { .. }
+            | Self::Interrupt { .. }
+            | Self::Bear { .. }
+            | Self::Discharge { .. }
+            | Self::Returned { .. }
+            | Self::Quiet(_)
+            | Self::Over(_) => None,
+        }
+    }
+
     /// The task again, to be decided anew.
     pub(super) fn undo(self) -> Task {
         match self {
             Self::Send { input, reply, .. } => Task::Send { input, reply },
-            Self::Stop { grace, reply, asked, .. } => Task::Stop { grace, reply, asked },
+            Self::Stop { by, grace, only, reply, asked, .. } => {
+                Task::Stop { by, grace, only, reply, asked }
+            }
+            Self::Bear { run, reply, .. } => Task::Bear { run, reply },
+            Self::Discharge { owed, done } => Task::Discharge { owed, done },
             Self::Unit { task: UnitTask::Complete { reason, reply }, .. } => {
                 Task::Complete { reason, reply }
             }
@@ -195,6 +306,8 @@ impl Decided {
             Self::Next { draft, .. } => Task::Next { draft },
             Self::Commit { draft, reply, .. } => Task::Commit { draft, reply },
             Self::Step { change, .. } => Task::Step(change),
+            Self::Take { input, .. } => Task::Take(input),
+            Self::Interrupt { then, marked, reply, .. } => Task::Interrupt { then, marked, reply },
             Self::Returned { run, done } => Task::Returned { run, done },
             Self::Quiet(task) => task,
             Self::Over(driven) => Task::Over(driven),
@@ -213,9 +326,13 @@ impl Decided {
                     | UnitTask::Annotate { reply, .. },
                 ..
             } => reply.tell_store_failed(error),
+            Self::Bear { reply, .. } => reply.tell_store_failed(error),
+            Self::Interrupt { reply, .. } => reply.tell_store_failed(error),
             Self::Next { .. }
+            | Self::Discharge { .. }
             | Self::Commit { .. }
             | Self::Step { .. }
+            | Self::Take { .. }
             | Self::Returned { .. }
             | Self::Quiet(_)
             | Self::Over(_) => {}

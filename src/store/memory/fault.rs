@@ -4,7 +4,7 @@ use std::fmt;
 
 use tokio::sync::watch;
 
-use super::MemoryStore;
+use super::{MemoryStore, Session};
 use crate::{
     model::{ids::SessionId, step::Turn},
     store::StoreError,
@@ -127,6 +127,19 @@ enum Plan {
     None,
     Next(u32, Fault),
     Always(Fault),
+}
+
+impl Session {
+    pub(super) fn readable(&self, part: Part) -> Result<(), StoreError> {
+        if !self.damaged.contains(&part) {
+            return Ok(());
+        }
+        Err(StoreError::Damaged {
+            session: self.record.id,
+            what: part.name(),
+            reason: REASON.to_owned(),
+        })
+    }
 }
 
 impl Faults {

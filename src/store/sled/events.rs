@@ -124,6 +124,23 @@ pub(super) fn read(
     Ok(found)
 }
 
+/// The events of a row, with their session and the number of the first; none where they cannot be read.
+pub(super) fn row(
+    engine: &Engine,
+    key: &[u8],
+    raw: &[u8],
+) -> Result<Option<(SessionId, u64, Vec<EventRecord>)>, StoreError> {
+    let Some(session) = Table::Events.session(key) else { return Ok(None) };
+    let first = part_number(session, key).unwrap_or(0);
+    let body = match value::check(engine, Table::Events, key, raw) {
+        Ok(body) => body,
+        Err(StoreError::Damaged { .. }) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let events = codec::read_events(first, &body, |_| true).ok();
+    Ok(events.map(|events| (session, first, events)))
+}
+
 /// Reads events in order, those that can be read.
 pub(super) fn read_sound(
     engine: &Engine,

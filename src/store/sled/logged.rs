@@ -1,29 +1,38 @@
-//! The log of all sessions, where it is not kept yet: in a store that was put together from parts, or written
-//! before there was such a log.
+//! What follows from events and is not kept yet, in a store that was put together from parts or is older than that: the
+//! log of all sessions, and where runs are found.
 
 use std::collections::HashMap;
 
 use super::{
     engine::{Engine, reading},
+    events,
     meta::Meta,
     plan::Plan,
-    table::{Table, part_number},
-    value,
+    table::Table,
 };
 use crate::{
     model::{ids::SessionId, time::Timestamp},
     store::{
-        StoreError, codec,
+        StoreError,
         journal::{Entry, LogEnd},
+        runs,
     },
 };
 
 /// How many entries share a row.
 const GROUP: usize = 512;
 
+/// How much is written at once: sled needs several times as much memory for it.
+const TRANSACTION: usize = 1 << 20;
+
+/// Writes what follows from events and is not there. Interrupted, it begins anew the next time.
+pub(super) fn complete(engine: &Engine, meta: &mut Meta) -> Result<(), StoreError> {
+    place(engine, meta)?;
+    index_runs(engine, meta)
+}
+
 /// Gives all events a place in the log, by the time at which they were recorded, unless they have one.
-/// Interrupted, it begins anew the next time.
-pub(super) fn place(engine: &Engine, meta: &mut Meta) -> Result<(), StoreError> {
+fn place(engine: &Engine, meta: &mut Meta) -> Result<(), StoreError> {
     if meta.log.is_some() {
         return Ok(());
     }
@@ -46,20 +55,40 @@ pub(super) fn place(engine: &Engine, meta: &mut Meta) -> Result<(), StoreError> 
     Ok(())
 }
 
+/// Lets all runs be found, unless they are.
+fn index_runs(engine: &Engine, meta: &mut Meta) -> Result<(), StoreError> {
+    if meta.runs {
+        return Ok(());
+    }
+    let before = meta.commit;
+    let mut plan = Plan::new(engine, meta.commit + 1);
+    let mut rows = engine.tree(Table::Events).iter();
+    while let Some((key, raw)) = reading(|| rows.next().transpose())? {
+        let Some((session, _, events)) = events::row(engine, &key, &raw)? else { continue };
+        plan.change_index(runs::rows(session, &events));
+        if plan.bytes() >= TRANSACTION {
+            meta.commit = plan.number;
+            let next = Plan::new(engine, meta.commit + 1);
+            std::mem::replace(&mut plan, next).apply(meta)?;
+        }
+    }
+    meta.runs = true;
+    if meta.commit > before || !plan.is_empty() {
+        meta.commit = plan.number;
+        plan.apply(meta)?;
+        engine.flush()?;
+        engine.sync()?;
+    }
+    Ok(())
+}
+
 /// The events that can be read, a row each, the oldest first.
 fn in_order(engine: &Engine) -> Result<Vec<Entry>, StoreError> {
     let mut latest: HashMap<SessionId, Timestamp> = HashMap::new();
     let mut found = Vec::new();
     let mut rows = engine.tree(Table::Events).iter();
     while let Some((key, raw)) = reading(|| rows.next().transpose())? {
-        let Some(session) = Table::Events.session(&key) else { continue };
-        let first = part_number(session, &key).unwrap_or(0);
-        let body = match value::check(engine, Table::Events, &key, &raw) {
-            Ok(body) => body,
-            Err(StoreError::Damaged { .. }) => continue,
-            Err(error) => return Err(error),
-        };
-        let Ok(events) = codec::read_events(first, &body, |_| true) else { continue };
+        let Some((session, first, events)) = events::row(engine, &key, &raw)? else { continue };
         let (Some(entry), Some(event)) = (Entry::of(session, &events), events.first()) else {
             continue;
         };

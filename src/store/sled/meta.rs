@@ -13,6 +13,9 @@ use crate::{
     },
 };
 
+/// Says that all runs are found by their ids.
+const RUNS: u8 = 1;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Meta {
     /// Counts the groups of commits, from 1.
@@ -23,6 +26,8 @@ pub(super) struct Meta {
     pub(super) generation: Option<WorkerGeneration>,
     /// Where the log of all sessions ends. `None`: it was not kept yet when this was written.
     pub(super) log: Option<LogEnd>,
+    /// Whether all runs are found by their ids. They were not when the first stores were written.
+    pub(super) runs: bool,
 }
 
 impl Meta {
@@ -44,12 +49,15 @@ impl Meta {
         if let Some(LogEnd { log, last }) = self.log {
             body.extend_from_slice(&log.to_le_bytes());
             body.extend_from_slice(&last.to_le_bytes());
+            if self.runs {
+                body.push(RUNS);
+            }
         }
         body
     }
 
-    /// How long its row is, and was before it had the end of the log.
-    const LENGTHS: [usize; 2] = [codec::OVERHEAD + 48, codec::OVERHEAD + 32];
+    /// How long its row is; and was before it spoke of runs, and before it had the end of the log.
+    const LENGTHS: [usize; 3] = [codec::OVERHEAD + 49, codec::OVERHEAD + 48, codec::OVERHEAD + 32];
 
     pub(super) fn decode(body: &[u8]) -> Result<Self, Unreadable> {
         let mut reader = Reader(body);
@@ -60,11 +68,13 @@ impl Meta {
             true => None,
             false => Some(LogEnd { log: reader.u64()?, last: reader.u64()? }),
         };
+        let runs = reader.0.first() == Some(&RUNS);
         Ok(Self {
             commit,
             supervised,
             generation: Some(generation).filter(|id| !id.is_nil()).map(WorkerGeneration::from_uuid),
             log,
+            runs,
         })
     }
 }

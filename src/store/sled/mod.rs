@@ -5,6 +5,7 @@
 //! | `options`, `open`, `layout` | how a folder is opened, and what is in it |
 //! | `prepared` | what is done for a commit before the thread that writes has it |
 //! | `writer`, `plan`, `snapshots`, `known` | the thread that writes, what a group of commits comes to, and what it need not read again |
+//! | `purge` | how what is left of a deleted session is removed |
 //! | `queue` | how that thread waits |
 //! | `shared`, `read` | how reads see only what is durable |
 //! | `table`, `value`, `slots`, `chunks`, `events`, `meta` | what is in the trees |
@@ -26,12 +27,13 @@ use tokio::sync::{mpsc, oneshot};
 pub use self::options::{Durability, OnDamage, SledOptions};
 use self::{meta::Meta, prepared::Prepared, shared::Shared, visible::Health, writer::Job};
 use super::{
-    AcceptedInput, Batch, Damage, Due, Key, LogPage, LogQuery, Opened, Page, Query, Refusal, Store,
-    StoreError, StoreFuture, index, journal,
+    AcceptedInput, Batch, Bookmark, Damage, Due, Key, LogPage, LogQuery, Opened, Page, Purge,
+    Purged, Query, Refusal, Store, StoreError, StoreFuture, StoredRun, index, journal, runs,
 };
 use crate::model::{
+    counts::{Scope, StateCounts},
     event::EventRecord,
-    ids::{InputId, SessionId, WorkerGeneration},
+    ids::{InputId, RunId, SessionId, WorkerGeneration},
     record::{Lane, SessionRecord, StoredInput},
     step::{StoredStep, Turn},
     time::LaneTime,
@@ -39,6 +41,7 @@ use crate::model::{
 
 mod chunks;
 mod collector;
+mod counted;
 mod damage;
 mod engine;
 mod events;
@@ -54,6 +57,7 @@ mod open;
 mod options;
 mod plan;
 mod prepared;
+mod purge;
 mod queue;
 mod read;
 pub(super) mod rebuild;
@@ -205,6 +209,10 @@ impl Store for SledStore {
         Box::pin(self.shared.read(move |engine| index::find(engine, &key)))
     }
 
+    fn run(&self, run: RunId) -> StoreFuture<'_, Option<StoredRun>> {
+        Box::pin(self.shared.read(move |engine| runs::find(engine, run)))
+    }
+
     fn list(&self, query: Query) -> StoreFuture<'_, Page> {
         Box::pin(self.shared.read(move |engine| {
             index::list(engine, &query, |session| match read::record(engine, session) {
@@ -212,6 +220,10 @@ impl Store for SledStore {
                 answer => answer,
             })
         }))
+    }
+
+    fn count(&self, scope: Scope) -> StoreFuture<'_, StateCounts> {
+        Box::pin(self.shared.read(move |engine| counted::read(engine, &scope)))
     }
 
     fn due(&self, lane: Lane, until: LaneTime, limit: usize) -> StoreFuture<'_, Vec<Due>> {
@@ -261,6 +273,14 @@ impl Store for SledStore {
                 events::read_sound(engine, session, range)
             })
         }))
+    }
+
+    fn bookmarks(&self) -> StoreFuture<'_, Vec<Bookmark>> {
+        Box::pin(self.shared.read(read::bookmarks))
+    }
+
+    fn purge(&self, purge: Purge) -> StoreFuture<'_, Result<Purged, Refusal>> {
+        Box::pin(self.ask(move |reply| Job::Purge(purge, reply)))
     }
 
     fn damaged(&self) -> StoreFuture<'_, Vec<Damage>> {

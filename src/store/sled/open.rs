@@ -8,6 +8,7 @@ use std::{
 };
 
 use super::{
+    counted,
     damage::Damages,
     engine::{Engine, OpenError},
     layout::{self, Layout},
@@ -66,7 +67,8 @@ pub(super) fn open(options: &SledOptions) -> Result<Opened, StoreError> {
             (engine, Meta::default())
         }
     };
-    logged::place(&engine, &mut meta)?;
+    logged::complete(&engine, &mut meta)?;
+    counted::place(&engine, &mut meta)?;
     let has_reserve = reserve::make(&layout.reserve())
         .map_err(|error| layout.refused("reserve some space", error))?;
     layout::sync_folder(&layout.root).map_err(|error| layout.refused("sync the folder", error))?;

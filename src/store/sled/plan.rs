@@ -5,33 +5,36 @@
 //! rows that sessions share, those of the index, are looked for in the plan itself.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet, hash_map},
     ops::Bound,
 };
 
 use ::sled::Batch;
 
 use super::{
+    counted,
     engine::Engine,
     events,
     known::{Cache, Known},
     meta::Meta,
     prepared::Ready,
     read,
-    table::{META, Table, input_id_key, part_key, session_key, step_key},
+    table::{META, Table, input_id_key, part_key, reader_key, session_key, step_key},
     value::{self, Value},
 };
 use crate::{
     model::{
+        counts::StateCounts,
         ids::{InputId, SessionId},
         record::SessionRecord,
     },
     store::{
-        Commit, Refusal, StoreError,
-        admit::{Verdict, admit},
-        codec,
-        index::{self, Lookup},
+        Bookmark, Commit, Refusal, StoreError,
+        admit::{Verdict, admit, admit_successor},
+        codec, counts,
+        index::{self, After, Lookup},
         journal::{self, Entry},
+        runs,
     },
 };
 
@@ -42,6 +45,8 @@ pub(super) struct Plan<'a> {
     writes: BTreeMap<Table, Batch>,
     /// What is planned for the index, by its keys.
     index: HashMap<Vec<u8>, Option<Vec<u8>>>,
+    /// The counters that change, as they will be.
+    counts: HashMap<Vec<u8>, StateCounts>,
     sessions: HashSet<SessionId>,
     /// The events of its commits, in the order in which they are done.
     logged: Vec<Entry>,
@@ -56,6 +61,7 @@ impl<'a> Plan<'a> {
             number,
             writes: BTreeMap::new(),
             index: HashMap::new(),
+            counts: HashMap::new(),
             sessions: HashSet::new(),
             logged: Vec::new(),
             bytes: 0,
@@ -78,8 +84,9 @@ impl<'a> Plan<'a> {
         self.dead
     }
 
-    pub(super) fn touches(&self, session: SessionId) -> bool {
-        self.sessions.contains(&session)
+    /// Whether a session of this commit is in it.
+    pub(super) fn touches(&self, commit: &Commit) -> bool {
+        commit.both().any(|one| self.sessions.contains(&one.record.id))
     }
 
     /// How many events its commits have.
@@ -101,46 +108,32 @@ impl<'a> Plan<'a> {
             let count: u64 = logged.iter().map(Entry::count).sum();
             self.log(end.last + 1 - count, &logged);
         }
+        for (key, counts) in std::mem::take(&mut self.counts) {
+            if counts.total() > 0 || counts::is_of_all(&key) {
+                self.put(Table::Index, key, &counted::encode(&counts));
+            } else {
+                self.write(Table::Index, key, None);
+            }
+        }
         self.put(Table::Meta, META.to_vec(), &meta.encode());
         self.engine.apply(self.writes.into_iter().collect())
     }
 
-    /// Plans a commit.
+    /// Plans a commit, with that of its successor.
     pub(super) fn commit(
         &mut self,
         ready: Ready,
         cache: &mut Cache,
     ) -> Result<Result<(), Refusal>, StoreError> {
-        let Ready { commit, record, events, cut } = ready;
-        let session = commit.record.id;
-        let old = match cache.take(session) {
-            Some(known) => Some(known),
-            None => match read::record(self.engine, session) {
-                Ok(old) => old.map(Known::read),
-                Err(StoreError::Damaged { reason, .. }) => {
-                    return Ok(Err(Refusal::Damaged { reason }));
-                }
-                Err(error) => return Err(error),
-            },
+        let old = match self.stored(ready.commit.record.id, cache)? {
+            Ok(old) => old,
+            Err(refusal) => return Ok(Err(refusal)),
         };
-        let stored = old.as_ref().map(|old| &*old.record);
-        let used = |id: &InputId| match stored {
-            Some(_) => read::input_id(self.engine, session, id),
-            None => Ok(None),
-        };
-        let answer = match admit(&commit, stored, self, used)? {
+        let answer = match self.admit(&ready, old.as_ref(), cache)? {
             Verdict::Refuse(refusal) => Err(refusal),
             Verdict::AlreadyIn => Ok(()),
             Verdict::Do => {
-                self.sessions.insert(session);
-                let snapshots = self.snapshots(&commit, cut.as_ref(), old.as_ref())?;
-                self.inputs(&commit, old.as_ref())?;
-                self.steps(&commit, old.as_ref())?;
-                events::append(self, session, &events)?;
-                self.logged.extend(Entry::of(session, &commit.events));
-                let in_pieces = matches!(record, Value::InPieces(_));
-                self.record(&commit.record, record, old.as_ref())?;
-                cache.put(Known::written(&commit.record, in_pieces, snapshots));
+                self.store(ready, old.as_ref(), cache)?;
                 return Ok(Ok(()));
             }
         };
@@ -150,20 +143,104 @@ impl<'a> Plan<'a> {
         Ok(answer)
     }
 
-    /// Plans a record where none is, and its index rows.
-    pub(super) fn new_record(&mut self, record: &SessionRecord) {
-        self.index_rows(None, record);
-        let key = session_key(record.id).to_vec();
-        self.put(Table::Records, key, &codec::record(record));
+    /// Plans how far a reader of the log has come.
+    pub(super) fn bookmark(&mut self, bookmark: &Bookmark) -> Result<(), StoreError> {
+        let key = reader_key(&bookmark.reader);
+        self.remove_pieces(Table::Bookmarks, &key)?;
+        self.put(Table::Bookmarks, key, &codec::bookmark(bookmark));
+        Ok(())
     }
 
-    fn record(
+    /// What is stored of a session, where that can be read.
+    fn stored(
+        &self,
+        session: SessionId,
+        cache: &mut Cache,
+    ) -> Result<Result<Option<Known>, Refusal>, StoreError> {
+        if let Some(known) = cache.take(session) {
+            return Ok(Ok(Some(known)));
+        }
+        match read::record(self.engine, session) {
+            Ok(old) => Ok(Ok(old.map(Known::read))),
+            Err(StoreError::Damaged { reason, .. }) => Ok(Err(Refusal::Damaged { reason })),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn admit(
+        &self,
+        ready: &Ready,
+        old: Option<&Known>,
+        cache: &mut Cache,
+    ) -> Result<Verdict, StoreError> {
+        let commit = &ready.commit;
+        let stored = old.map(|old| &*old.record);
+        let used = |id: &InputId| match stored {
+            Some(_) => read::input_id(self.engine, commit.record.id, id),
+            None => Ok(None),
+        };
+        let verdict = admit(commit, stored, self, used)?;
+        let (Verdict::Do, Some(successor)) = (&verdict, &commit.successor) else {
+            return Ok(verdict);
+        };
+        let found = match self.stored(successor.record.id, cache)? {
+            Ok(found) => found,
+            Err(refusal) => return Ok(Verdict::Refuse(Refusal::Successor(Box::new(refusal)))),
+        };
+        let after = After::new(self, stored, &commit.record);
+        let there = found.as_ref().map(|found| &*found.record);
+        let refusal = admit_successor(commit, successor, there, &after)?;
+        if let Some(found) = found {
+            cache.put(found);
+        }
+        Ok(refusal.map_or(Verdict::Do, Verdict::Refuse))
+    }
+
+    /// Plans a commit that was admitted, and then its successor.
+    fn store(
+        &mut self,
+        ready: Ready,
+        old: Option<&Known>,
+        cache: &mut Cache,
+    ) -> Result<(), StoreError> {
+        let Ready { commit, record, events, cut, successor } = ready;
+        let session = commit.record.id;
+        self.sessions.insert(session);
+        // A tombstone removes nothing: that is what a purge does.
+        let snapshots = if commit.record.is_deleted() {
+            Vec::new()
+        } else {
+            self.inputs(&commit, old)?;
+            self.steps(&commit, old)?;
+            self.snapshots(&commit, cut.as_ref(), old)?
+        };
+        events::append(self, session, &events)?;
+        self.change_index(runs::rows(session, &commit.events));
+        self.logged.extend(Entry::of(session, &commit.events));
+        let in_pieces = matches!(record, Value::InPieces(_));
+        self.record(&commit.record, record, old)?;
+        cache.put(Known::written(&commit.record, in_pieces, snapshots));
+        match successor {
+            Some(successor) => self.store(*successor, None, cache),
+            None => Ok(()),
+        }
+    }
+
+    /// Plans a record where none is, and its index rows.
+    pub(super) fn new_record(&mut self, record: &SessionRecord) -> Result<(), StoreError> {
+        self.index_rows(None, record)?;
+        let key = session_key(record.id).to_vec();
+        self.put(Table::Records, key, &codec::record(record));
+        Ok(())
+    }
+
+    pub(super) fn record(
         &mut self,
         record: &SessionRecord,
         value: Value,
         old: Option<&Known>,
     ) -> Result<(), StoreError> {
-        self.index_rows(old.map(|old| &*old.record), record);
+        self.index_rows(old.map(|old| &*old.record), record)?;
         let key = session_key(record.id);
         if let Some(old) = old {
             self.dead += 1;
@@ -178,8 +255,30 @@ impl<'a> Plan<'a> {
         Ok(())
     }
 
-    fn index_rows(&mut self, old: Option<&SessionRecord>, new: &SessionRecord) {
-        for (key, value) in index::changes(old, new) {
+    fn index_rows(
+        &mut self,
+        old: Option<&SessionRecord>,
+        new: &SessionRecord,
+    ) -> Result<(), StoreError> {
+        self.change_index(index::changes(old, new));
+        for (key, step) in counts::steps(old, new) {
+            let counts = match self.counts.entry(key) {
+                hash_map::Entry::Occupied(planned) => planned.into_mut(),
+                hash_map::Entry::Vacant(entry) => {
+                    let stored = counted::sound(self.engine, entry.key())?;
+                    entry.insert(stored)
+                }
+            };
+            step.apply(counts);
+        }
+        Ok(())
+    }
+
+    pub(super) fn change_index(
+        &mut self,
+        changes: impl IntoIterator<Item = (Vec<u8>, Option<Vec<u8>>)>,
+    ) {
+        for (key, value) in changes {
             match &value {
                 Some(value) => self.put(Table::Index, key.clone(), value),
                 None => self.write(Table::Index, key.clone(), None),

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     model::{ids::WorkerGeneration, time::SupervisedTime},
-    store::{Batch, Commit, StoreError, codec},
+    store::{Batch, Bookmark, Commit, StoreError, codec},
 };
 
 /// After how many commits other tasks have their turn.
@@ -23,6 +23,7 @@ pub(super) struct Prepared {
     pub(super) generation: WorkerGeneration,
     pub(super) supervised: SupervisedTime,
     pub(super) commits: Vec<Ready>,
+    pub(super) bookmarks: Vec<Bookmark>,
 }
 
 /// A commit that is ready to be written.
@@ -33,12 +34,14 @@ pub(super) struct Ready {
     pub(super) events: Packed,
     /// A large snapshot, in chunks.
     pub(super) cut: Option<Cut>,
+    /// The successor that it comes with.
+    pub(super) successor: Option<Box<Self>>,
 }
 
 impl Prepared {
     /// Without a large snapshot this takes microseconds for each commit.
     pub(super) async fn new(batch: Batch) -> Result<Self, StoreError> {
-        let Batch { generation, supervised, commits } = batch;
+        let Batch { generation, supervised, commits, bookmarks } = batch;
         let commits = if commits.iter().any(is_large) {
             let all = move || commits.into_iter().map(Ready::new).collect();
             tokio::task::spawn_blocking(all)
@@ -47,7 +50,7 @@ impl Prepared {
         } else {
             in_turns(commits).await
         };
-        Ok(Self { generation, supervised, commits })
+        Ok(Self { generation, supervised, commits, bookmarks })
     }
 }
 
@@ -63,7 +66,7 @@ async fn in_turns(commits: Vec<Arc<Commit>>) -> Vec<Ready> {
 }
 
 fn is_large(commit: &Arc<Commit>) -> bool {
-    commit.snapshot.as_deref().is_some_and(chunks::is_large)
+    commit.both().any(|one| one.snapshot.as_deref().is_some_and(chunks::is_large))
 }
 
 impl Ready {
@@ -72,6 +75,7 @@ impl Ready {
         let events = Packed::new(&commit.events);
         let large = commit.snapshot.as_ref().filter(|snapshot| chunks::is_large(snapshot));
         let cut = large.map(|snapshot| Cut::new(commit.record.id, Arc::clone(snapshot)));
-        Self { commit, record, events, cut }
+        let successor = commit.successor.clone().map(|successor| Box::new(Self::new(successor)));
+        Self { commit, record, events, cut, successor }
     }
 }

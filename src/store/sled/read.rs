@@ -4,7 +4,9 @@ use std::ops::Bound;
 
 use super::{
     engine::{Engine, reading},
-    table::{Table, input_id_key, part_key, part_number, session_key, step_of, turn_key},
+    table::{
+        Table, input_id_key, part_key, part_number, reader_of, session_key, step_of, turn_key,
+    },
     value,
 };
 use crate::{
@@ -14,7 +16,7 @@ use crate::{
         step::{StoredStep, Turn},
     },
     store::{
-        StoreError,
+        Bookmark, StoreError,
         codec::{self, Unreadable},
         index::{Index, Lookup},
     },
@@ -54,6 +56,25 @@ pub(super) fn inputs(
         let input = codec::read_input(sequence, &body)
             .map_err(|why| engine.damages.value(Table::Inputs, &key, &why, &raw))?;
         found.push(input);
+    }
+    Ok(found)
+}
+
+/// The bookmarks that can be read; the others are noted.
+pub(super) fn bookmarks(engine: &Engine) -> Result<Vec<Bookmark>, StoreError> {
+    let mut found = Vec::new();
+    let mut rows = engine.tree(Table::Bookmarks).iter();
+    while let Some((key, raw)) = reading(|| rows.next().transpose())? {
+        // Damage to one is in the list of damages then, and its reader begins anew.
+        let Ok(body) = value::check(engine, Table::Bookmarks, &key, &raw) else { continue };
+        let Some(reader) = reader_of(&key) else {
+            engine.damages.value(Table::Bookmarks, &key, &Unreadable::Misplaced, &raw);
+            continue;
+        };
+        match codec::read_bookmark(reader, &body) {
+            Ok(bookmark) => found.push(bookmark),
+            Err(why) => drop(engine.damages.value(Table::Bookmarks, &key, &why, &raw)),
+        }
     }
     Ok(found)
 }

@@ -180,7 +180,7 @@ impl Builder<'_> {
                     }
                     .into());
                 }
-                self.plan.new_record(&record);
+                self.plan.new_record(&record)?;
             }
             Item::Snapshot { session, sequence, bytes } => {
                 self.plan.new_snapshot(session, sequence, bytes);

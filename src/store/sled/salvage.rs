@@ -22,6 +22,7 @@ use super::{
 use crate::{
     model::{
         ids::{InputId, RunId, SessionId},
+        record::SessionRecord,
         step::{StepProgress, StoredStep},
         time::Timestamp,
     },
@@ -135,8 +136,14 @@ fn everything(engine: &Engine, expected: u64, sink: Sink<'_>) -> Result<(), Arch
     }
     for session in sessions(engine) {
         // A record that cannot be read is noted; the rest of its session is still worth having.
-        if let Some(record) = noted(engine, Some(session), read::record(engine, session)) {
+        let record = noted(engine, Some(session), read::record(engine, session));
+        // What a purge has not come to goes with the old files; that it was deleted must not.
+        let is_deleted = record.as_ref().is_some_and(SessionRecord::is_deleted);
+        if let Some(record) = record {
             sink(Item::Record(Box::new(record)))?;
+        }
+        if is_deleted {
+            continue;
         }
         parts(engine, session, sink)?;
     }

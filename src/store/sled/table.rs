@@ -5,7 +5,7 @@ use uuid::Uuid;
 use super::chunks::Address;
 use crate::{
     model::{
-        ids::{InputId, SessionId, StepKey},
+        ids::{InputId, ReaderName, SessionId, StepKey},
         step::Turn,
     },
     store::codec::Frame,
@@ -16,6 +16,8 @@ use crate::{
 pub(super) enum Table {
     /// One row: what the store knows about itself.
     Meta,
+    /// Name of a reader of the log → how far it has come.
+    Bookmarks,
     /// Session → record.
     Records,
     /// Session, sequence → bytes of a kept snapshot that is in no slot.
@@ -39,8 +41,9 @@ pub(super) enum Table {
 }
 
 impl Table {
-    pub(super) const ALL: [Self; 11] = [
+    pub(super) const ALL: [Self; 12] = [
         Self::Meta,
+        Self::Bookmarks,
         Self::Records,
         Self::Snapshots,
         Self::Slots,
@@ -57,6 +60,7 @@ impl Table {
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Meta => "meta",
+            Self::Bookmarks => "bookmarks",
             Self::Records => "records",
             Self::Snapshots => "snapshots",
             Self::Slots => "slots",
@@ -74,6 +78,7 @@ impl Table {
     pub(super) const fn frame(self) -> Frame {
         match self {
             Self::Meta => Frame::Meta,
+            Self::Bookmarks => Frame::Bookmark,
             Self::Records => Frame::Record,
             Self::Snapshots => Frame::Snapshot,
             Self::Slots => Frame::Slot,
@@ -91,6 +96,7 @@ impl Table {
     pub(super) const fn what(self) -> &'static str {
         match self {
             Self::Meta => "meta row",
+            Self::Bookmarks => "bookmark",
             Self::Records => "record",
             Self::Snapshots | Self::Slots => "snapshot",
             Self::Inputs => "input",
@@ -115,7 +121,7 @@ impl Table {
             | Self::Events
             | Self::Chunks => key,
             Self::Pieces => key.get(1..)?,
-            Self::Meta | Self::Index => return None,
+            Self::Meta | Self::Bookmarks | Self::Index => return None,
         };
         let id = id.first_chunk::<16>()?;
         Some(SessionId::from_uuid(Uuid::from_bytes(*id)))
@@ -186,6 +192,20 @@ pub(super) fn step_of(session: SessionId, row: &[u8]) -> Option<(Turn, StepKey)>
     let turn =
         Turn { input: u64::from_be_bytes(*input), interlude: u64::from_be_bytes(*interlude) };
     Some((turn, StepKey::new(str::from_utf8(key).ok()?).ok()?))
+}
+
+/// The key of a bookmark. No key is the begin of another, as with steps.
+pub(super) fn reader_key(reader: &ReaderName) -> Vec<u8> {
+    let text = reader.as_str().as_bytes();
+    let length = u16::try_from(text.len()).expect("a name is at most 256 bytes long");
+    let mut key = length.to_be_bytes().to_vec();
+    key.extend_from_slice(text);
+    key
+}
+
+/// The reader in a key of [`reader_key`], if it is one.
+pub(super) fn reader_of(key: &[u8]) -> Option<ReaderName> {
+    ReaderName::new(str::from_utf8(key.get(2..)?).ok()?).ok()
 }
 
 pub(super) fn chunk_key(session: SessionId, address: &Address) -> Vec<u8> {

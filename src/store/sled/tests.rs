@@ -18,7 +18,12 @@ fn worker() -> WorkerGeneration {
 }
 
 fn empty() -> Batch {
-    Batch { generation: worker(), supervised: SupervisedTime::from_millis(7), commits: Vec::new() }
+    Batch {
+        generation: worker(),
+        supervised: SupervisedTime::from_millis(7),
+        commits: Vec::new(),
+        bookmarks: Vec::new(),
+    }
 }
 
 #[tokio::test]
@@ -97,6 +102,7 @@ fn of_session(number: u128, version: u64, name: &str) -> Batch {
         inputs: Vec::new(),
         steps: Vec::new(),
         snapshot: None,
+        successor: None,
     };
     Batch { commits: vec![Arc::new(commit)], ..empty() }
 }

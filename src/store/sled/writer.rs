@@ -29,7 +29,7 @@ use crate::{
     clock,
     faults::{self, Bug, Point},
     model::ids::WorkerGeneration,
-    store::{self, Refusal, StoreError},
+    store::{self, Purge, Purged, Refusal, StoreError},
 };
 
 /// How much one transaction may write, unless a single commit is larger. Sled needs several times
@@ -54,6 +54,7 @@ type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 pub(super) enum Job {
     Begin(WorkerGeneration, Reply<store::Opened>),
     Commit(Prepared, Reply<Answers>),
+    Purge(Purge, Reply<Result<Purged, Refusal>>),
     Heal(Reply<()>),
     Close(Reply<()>),
     /// Fails, as by a full disk.
@@ -122,6 +123,10 @@ impl Writer {
                         self.commit(&mut group);
                         // An answer that nobody waits for any more is not an error.
                         let _ = reply.send(self.begin(generation));
+                    }
+                    Job::Purge(purge, reply) => {
+                        self.commit(&mut group);
+                        let _ = reply.send(self.purge(&purge));
                     }
                     Job::Heal(reply) => {
                         self.commit(&mut group);
@@ -206,7 +211,7 @@ impl Writer {
         let before = self.meta;
         let mut plan = Plan::new(engine, before.commit + 1);
         let mut all = Vec::with_capacity(batches.len());
-        for Prepared { generation, supervised, commits } in batches {
+        for Prepared { generation, supervised, commits, bookmarks } in batches {
             let ended = self.generation != Some(generation);
             if ended && !faults::planted(Bug::AcceptEndedGeneration) {
                 all.push(commits.iter().map(|_| Err(Refusal::GenerationEnded)).collect());
@@ -217,10 +222,13 @@ impl Writer {
             }
             let mut answers = Vec::with_capacity(commits.len());
             for ready in commits {
-                if plan.touches(ready.commit.record.id) || plan.bytes() >= TRANSACTION {
+                if plan.touches(&ready.commit) || plan.bytes() >= TRANSACTION {
                     plan = self.apply(plan)?;
                 }
                 answers.push(plan.commit(ready, &mut self.known)?);
+            }
+            for bookmark in &bookmarks {
+                plan.bookmark(bookmark)?;
             }
             all.push(answers);
         }
@@ -332,6 +340,22 @@ impl Writer {
             writer.known.clear();
             damage::scan(engine);
             Ok(store::Opened::new(writer.meta.supervised, Vec::new()))
+        })
+    }
+
+    /// Removes a part of what is left of a deleted session.
+    fn purge(&mut self, purge: &Purge) -> Result<Result<Purged, Refusal>, StoreError> {
+        self.attempt(|writer, engine| {
+            if writer.generation != Some(purge.generation) {
+                return Ok(Err(Refusal::GenerationEnded));
+            }
+            let mut plan = Plan::new(engine, writer.meta.commit + 1);
+            let answer = plan.purge(purge, &mut writer.known)?;
+            if !plan.is_empty() {
+                writer.apply(plan)?;
+                writer.make_durable(engine)?;
+            }
+            Ok(answer)
         })
     }
 

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use super::{About, Findings, Rule, Violation};
 use crate::model::{
     event::{Cause, EventRecord, Fact, Lifecycle, RunEnd},
-    ids::{ExternalId, Kind, RunId},
+    ids::{ExternalId, Kind, RunId, SessionId},
     lineage::ForkedFrom,
     record::{EndedRun, SessionRecord, Transition},
     state::{PauseCause, Phase, State, Trigger, transition},
@@ -42,6 +42,8 @@ pub(super) struct Said {
     pub(super) runs: Vec<RunId>,
     /// The run that began and did not end.
     open: Option<RunId>,
+    /// Whether it ever was active.
+    has_begun: bool,
     restarts: u32,
     last: Option<EndedRun>,
     abandoned: Vec<RunId>,
@@ -49,7 +51,10 @@ pub(super) struct Said {
     scheduled: Option<u32>,
     usage: Usage,
     external_id: Option<ExternalId>,
+    deleted: bool,
     forked_from: Option<ForkedFrom>,
+    transitioned_from: Option<SessionId>,
+    transitioned_to: Option<SessionId>,
     history: VecDeque<Transition>,
     /// Whether an older snapshot ever had to serve.
     pub(super) fell_back: bool,
@@ -95,13 +100,29 @@ impl Said {
                 self.forked_from = Some(forked.from);
                 self.usage = forked.usage.unwrap_or_default();
             }
-            Lifecycle::StateChanged { from, to, cause, reason } => {
+            Lifecycle::TransitionedFrom { session, .. } => {
+                about.check(at == 2, Rule::Moves, || format!("event {at} names a predecessor"));
+                self.transitioned_from = Some(*session);
+            }
+            Lifecycle::TransitionedTo { session, .. } => {
+                let ended = self.state == Some(State::Completed) && self.transitioned_to.is_none();
+                about.check(ended, Rule::Moves, || {
+                    format!("event {at} names a successor of a session that is {:?}", self.state)
+                });
+                self.transitioned_to = Some(*session);
+            }
+            Lifecycle::StateChanged { from, to, cause, reason, begins } => {
                 let legal =
                     Trigger::ALL.into_iter().any(|trigger| transition(*from, trigger) == Some(*to));
                 about.check(legal, Rule::Moves, || format!("event {at}: {from} → {to}"));
                 about.check(self.state == Some(*from), Rule::Moves, || {
                     format!("event {at} goes on from {from}, it was {:?}", self.state)
                 });
+                let is_first = !self.has_begun || *from == State::Stopped;
+                about.check(*begins == (*to == State::Active && is_first), Rule::Moves, || {
+                    format!("event {at}, {from} → {to}, says of a begin: {begins}")
+                });
+                self.has_begun |= *to == State::Active;
                 self.move_to(event, *to, *cause, about);
                 if self.history.len() == SessionRecord::KEPT_HISTORY {
                     self.history.pop_front();
@@ -151,6 +172,13 @@ impl Said {
                 });
                 self.fell_back = true;
             }
+            Lifecycle::TurnInterrupted { .. } => {
+                let is_of_run = event.run.is_some() && event.run == self.open;
+                about.check(is_of_run && event.input.is_some(), Rule::Fencing, || {
+                    format!("event {at} interrupts {:?}, while {:?} ran", event.run, self.open)
+                });
+            }
+            Lifecycle::Deleted { .. } => self.deleted = true,
             Lifecycle::ExternalIdSet { id } => self.external_id = Some(id.clone()),
         }
     }
@@ -174,6 +202,11 @@ impl Said {
     }
 
     fn compare(&self, record: &SessionRecord, about: &mut About<'_>) {
+        about.same(Rule::Record, "whether it is deleted", &record.is_deleted(), &self.deleted);
+        // A tombstone says no more than that.
+        if record.is_deleted() {
+            return;
+        }
         about.same(Rule::Record, "its state", &Some(record.state()), &self.state);
         self.compare_phase(&record.phase, about);
         let runs = &record.runs;
@@ -184,6 +217,10 @@ impl Said {
         about.same(Rule::Record, "its usage", &record.usage, &self.usage);
         let forked_from = record.links().forked_from;
         about.same(Rule::Record, "what it was forked from", &forked_from, &self.forked_from);
+        let before = record.links().transitioned_from;
+        about.same(Rule::Record, "whose successor it is", &before, &self.transitioned_from);
+        let after = record.links().transitioned_to;
+        about.same(Rule::Record, "its successor", &after, &self.transitioned_to);
         about.same(Rule::Record, "its history", &record.history, &self.history);
         if self.external_id.is_some() {
             let id = &record.external_id;
@@ -234,6 +271,7 @@ fn may_pause(cause: Cause) -> Vec<PauseCause> {
         Cause::Asked => vec![PauseCause::Asked, PauseCause::Quarantined],
         Cause::IdleTimeout | Cause::Returned => vec![PauseCause::Idle],
         Cause::Shutdown => vec![PauseCause::Shutdown],
+        Cause::Parent => vec![PauseCause::Parent],
         Cause::Interrupted => vec![PauseCause::Interrupted],
         Cause::Silence | Cause::RestartsExhausted | Cause::SuspectedOfCrashes => {
             vec![PauseCause::Quarantined]
@@ -248,7 +286,8 @@ fn may_pause(cause: Cause) -> Vec<PauseCause> {
         | Cause::PausedTimeout
         | Cause::PendingTimeout
         | Cause::Workload
-        | Cause::RunGone => Vec::new(),
+        | Cause::RunGone
+        | Cause::RolledOver => Vec::new(),
     }
 }
 

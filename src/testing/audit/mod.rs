@@ -7,6 +7,7 @@ use crate::{
     store::{Query, Store, StoreError},
 };
 
+mod deleted;
 mod log;
 mod stored;
 
@@ -34,7 +35,9 @@ pub enum Rule {
     Steps,
     /// Exactly the snapshots are kept that the record names, and they can be read.
     Snapshots,
-    /// Listings, keys and due times find what the records say.
+    /// What was deleted is found by nobody, and nothing is left of it where its tombstone says so.
+    Deleted,
+    /// Listings, counters, keys and due times say what the records say.
     Index,
 }
 
@@ -103,7 +106,15 @@ pub async fn audit<S: Store + ?Sized>(store: &S) -> Vec<Violation> {
             findings.about(Some(record.id)).add(Rule::Readable, found);
         }
     }
-    if let Err(error) = stored::audit_index(store, &records, &mut findings).await {
+    let tombstones = match deleted::audit_deleted(store, &records, &mut findings).await {
+        Ok(tombstones) => tombstones,
+        Err(error) => {
+            findings.add(Rule::Readable, format!("what was deleted cannot be read: {error}"));
+            return findings.0;
+        }
+    };
+    stored::audit_chains(&records, &mut findings);
+    if let Err(error) = stored::audit_index(store, &records, &tombstones, &mut findings).await {
         findings.add(Rule::Readable, format!("the index cannot be read: {error}"));
     }
     findings.0

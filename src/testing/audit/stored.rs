@@ -5,14 +5,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Findings, PAGE, Rule, log, whole_log};
 use crate::{
     model::{
-        ids::SessionId,
+        counts::{Scope, StateCounts},
+        event::{EventRecord, RunEdge},
+        ids::{RunId, SessionId},
         record::{Lane, SessionRecord, StoredInput},
         snapshot::SnapshotEnvelope,
         state::State,
         step::Turn,
         time::LaneTime,
     },
-    store::{AcceptedInput, Key, Query, Related, Store, StoreError},
+    store::{AcceptedInput, Key, Query, Related, Store, StoreError, StoredRun},
 };
 
 pub(super) async fn audit_session<S: Store + ?Sized>(
@@ -28,6 +30,7 @@ pub(super) async fn audit_session<S: Store + ?Sized>(
     audit_snapshots(store, record, &said, findings).await?;
     audit_inputs(store, record, &said, findings).await?;
     audit_steps(store, record, &said, findings).await?;
+    audit_runs(store, session, &log, findings).await?;
     let loaded = store.load(session).await?;
     let mut about = findings.about(Some(session));
     about.check(loaded.as_ref() == Some(record), Rule::Index, || {
@@ -99,7 +102,7 @@ async fn audit_inputs<S: Store + ?Sized>(
     findings: &mut Findings,
 ) -> Result<(), StoreError> {
     let session = record.id;
-    let inbox = record.inbox;
+    let inbox = &record.inbox;
     let inputs = all_inputs(store, session).await?;
     let numbers: Vec<u64> = inputs.iter().map(|input| input.sequence).collect();
     let needed: Vec<u64> = (record.inputs_covered() + 1..=inbox.accepted).collect();
@@ -107,10 +110,14 @@ async fn audit_inputs<S: Store + ?Sized>(
     about.same(Rule::Inputs, "the kept inputs", &numbers, &needed);
     about.check(inbox.consumed <= inbox.accepted, Rule::Inputs, || format!("{inbox:?}"));
     if let Some(in_hand) = inbox.in_hand {
-        let next = in_hand.input == inbox.consumed + 1 && in_hand.input <= inbox.accepted;
+        let next = inbox.next_ordinary() == Some(in_hand.input);
         about.check(next && in_hand.attempt > 0, Rule::Inputs, || format!("in hand: {inbox:?}"));
     }
-    let waiting = inputs.iter().filter(|input| input.sequence > inbox.consumed);
+    let sound =
+        inbox.out_of_order.as_ref().is_none_or(|odd| odd.is_sound(inbox.consumed, inbox.accepted));
+    about.check(sound, Rule::Inputs, || format!("out of order: {inbox:?}"));
+    let waiting = inputs.iter().filter(|input| inbox.is_waiting(input.sequence));
+    about.same(Rule::Inputs, "how many wait", &(waiting.clone().count() as u64), &inbox.waiting());
     let bytes: u64 = waiting.map(|input| input.payload.len() as u64).sum();
     // What a fallback redelivers is weighed when it is loaded.
     if !said.fell_back {
@@ -149,6 +156,35 @@ async fn audit_steps<S: Store + ?Sized>(
     Ok(())
 }
 
+/// Every run is found where it began and ended.
+async fn audit_runs<S: Store + ?Sized>(
+    store: &S,
+    session: SessionId,
+    log: &[EventRecord],
+    findings: &mut Findings,
+) -> Result<(), StoreError> {
+    let mut runs: BTreeMap<RunId, StoredRun> = BTreeMap::new();
+    for event in log {
+        match event.run_edge() {
+            Some(RunEdge::Begins(run)) => {
+                runs.insert(run, StoredRun::new(session, event.sequence, None));
+            }
+            Some(RunEdge::Ends(run)) => {
+                if let Some(known) = runs.get_mut(&run) {
+                    known.ended = Some(event.sequence);
+                }
+            }
+            None => {}
+        }
+    }
+    for (run, known) in runs {
+        let found = store.run(run).await?;
+        let mut about = findings.about(Some(session));
+        about.same(Rule::Index, &format!("where {run} is found"), &found, &Some(known));
+    }
+    Ok(())
+}
+
 async fn all_inputs<S: Store + ?Sized>(
     store: &S,
     session: SessionId,
@@ -164,10 +200,40 @@ async fn all_inputs<S: Store + ?Sized>(
     }
 }
 
+/// Who was rolled over and who took its place name each other; either may be gone.
+pub(super) fn audit_chains(records: &BTreeMap<SessionId, SessionRecord>, findings: &mut Findings) {
+    for (session, record) in records {
+        let mut about = findings.about(Some(*session));
+        let links = record.links();
+        if let Some(next) = links.transitioned_to.and_then(|next| records.get(&next)) {
+            let before = next.links().transitioned_from;
+            about.same(Rule::Record, "the chain after it", &before, &Some(*session));
+        }
+        if let Some(before) = links.transitioned_from.and_then(|before| records.get(&before)) {
+            let next = before.links().transitioned_to;
+            about.same(Rule::Record, "the chain before it", &next, &Some(*session));
+        }
+        if let Some(parent) = links.parent.and_then(|parent| records.get(&parent)) {
+            let knows = parent.has_children();
+            about.check(knows, Rule::Record, || "its parent knows of no children".to_owned());
+        }
+        let owed = record.family.iter().flat_map(|family| &family.owed);
+        for owed in owed.filter(|owed| owed.event > record.last_event) {
+            about.add(Rule::Record, format!("it owes something for no event of its: {owed:?}"));
+        }
+        about.check(
+            links.transitioned_to.is_none_or(|next| records.contains_key(&next)),
+            Rule::Record,
+            || "its successor is not stored".to_owned(),
+        );
+    }
+}
+
 /// Looks every session up in every way, and finds no other.
 pub(super) async fn audit_index<S: Store + ?Sized>(
     store: &S,
     records: &BTreeMap<SessionId, SessionRecord>,
+    tombstones: &[SessionRecord],
     findings: &mut Findings,
 ) -> Result<(), StoreError> {
     for query in queries(records) {
@@ -176,7 +242,15 @@ pub(super) async fn audit_index<S: Store + ?Sized>(
         let should: BTreeSet<SessionId> = matching.map(|record| record.id).collect();
         findings.about(None).same(Rule::Index, &format!("{query:?}"), &listed, &should);
     }
-    for (key, holder) in keys(records) {
+    for scope in scopes(records) {
+        let counts = store.count(scope.clone()).await?;
+        let counted =
+            records.values().filter(|record| scope.contains(&record.kind, &record.labels));
+        let should: StateCounts = counted.map(SessionRecord::state).collect();
+        let what = format!("how many are counted of {scope}");
+        findings.about(None).same(Rule::Index, &what, &counts, &should);
+    }
+    for (key, holder) in keys(records, tombstones) {
         let found = store.find(key.clone()).await?;
         let mut about = findings.about(Some(holder));
         about.same(Rule::Index, &format!("{key:?}"), &found, &Some(holder));
@@ -185,8 +259,8 @@ pub(super) async fn audit_index<S: Store + ?Sized>(
         let end = LaneTime::from_millis(u64::MAX);
         let due = store.due(lane, end, usize::MAX).await?;
         let due: BTreeSet<_> = due.into_iter().map(|due| (due.at, due.session)).collect();
-        let should =
-            records.values().filter_map(|record| Some((record.due(lane)?, record.id))).collect();
+        let all = records.values().chain(tombstones);
+        let should = all.filter_map(|record| Some((record.due(lane)?, record.id))).collect();
         findings.about(None).same(Rule::Index, &format!("{lane:?}"), &due, &should);
     }
     Ok(())
@@ -206,6 +280,15 @@ fn queries(records: &BTreeMap<SessionId, SessionRecord>) -> Vec<Query> {
         sources.into_iter().map(|to| Query { related: Some(Related::all_of(to)), ..all() }),
     );
     queries
+}
+
+/// All, each kind and each label that there is.
+fn scopes(records: &BTreeMap<SessionId, SessionRecord>) -> BTreeSet<Scope> {
+    let of = |record: &SessionRecord| {
+        let labels = record.labels.iter().map(|(key, value)| Scope::label(key, value));
+        labels.chain([Scope::Kind(record.kind.clone())]).collect::<Vec<_>>()
+    };
+    records.values().flat_map(of).chain([Scope::All]).collect()
 }
 
 fn all() -> Query {
@@ -230,10 +313,17 @@ async fn list<S: Store + ?Sized>(
 
 /// Every key, and whom it must find. A key that two sessions hold, though only one may, finds only
 /// one of them.
-fn keys(records: &BTreeMap<SessionId, SessionRecord>) -> Vec<(Key, SessionId)> {
+fn keys(
+    records: &BTreeMap<SessionId, SessionRecord>,
+    tombstones: &[SessionRecord],
+) -> Vec<(Key, SessionId)> {
     let mut by_age: Vec<&SessionRecord> = records.values().collect();
     by_age.sort_by_key(|record| (record.created_at, record.id));
-    let mut keys = Vec::new();
+    let of_deleted = tombstones.iter().filter_map(|record| {
+        let start = record.start_key.as_ref()?;
+        Some((Key::Start(start.key.clone()), record.id))
+    });
+    let mut keys: Vec<_> = of_deleted.collect();
     let mut external_ids = BTreeMap::new();
     let mut names = BTreeMap::new();
     let mut held = BTreeSet::new();

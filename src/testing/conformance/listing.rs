@@ -1,8 +1,8 @@
 //! Listings and lanes.
 
 use crate::{
-    ForkedFrom, Labels, Lane, LaneTime, Links, PauseCause, Phase, SessionRecord, Sleep, State,
-    Timestamp,
+    Deleted, ForkedFrom, Labels, Lane, LaneTime, Links, PauseCause, Phase, Removal, Scope,
+    SessionRecord, Sleep, State, StateCounts, Timestamp,
     store::{Query, Related, Store},
 };
 
@@ -10,8 +10,8 @@ use super::{listed, number, numbers};
 use crate::testing::{
     Place,
     fixture::{
-        active, at, kind, next, only, opened, paused, pending, put, record, reopened, session,
-        supervised, with_inputs,
+        active, at, batch, kind, next, only, opened, paused, pending, put, record, reopened,
+        session, supervised, with_inputs,
     },
 };
 
@@ -214,4 +214,55 @@ const LATE: i64 = 253_402_300_799_999;
 fn asleep(until: i64) -> PauseCause {
     let until = Timestamp::from_timestamp_millis(until).expect("a date");
     PauseCause::Asleep(Sleep { until, woken_after: None })
+}
+
+/// Clause 9, indexes follow records: counters say how many sessions are in each state, also after a crash.
+pub async fn counters_follow_their_records<P: Place>() {
+    let (place, store) = opened::<P>().await;
+    let labels = |pairs: &[(&str, &str)]| Labels::new(pairs.iter().copied()).expect("labels");
+    let of_ada = [("user", "ada"), ("team", "red")];
+    let write = async |number, phase, of_kind, pairs: &[(&str, &str)]| {
+        let record =
+            SessionRecord { phase, kind: kind(of_kind), labels: labels(pairs), ..record(number) };
+        put(&store, only(record)).await
+    };
+    let first = write(1, active(1), "coder", &of_ada).await;
+    let second = write(2, active(1), "coder2", &of_ada[..1]).await;
+    let third = write(3, Phase::Stopped, "coder", &[]).await;
+    let check = async |store: &P::Store, scope: Scope, states: &[State]| {
+        let counts = store.count(scope.clone()).await.expect("counts");
+        assert_eq!(counts, states.iter().copied().collect::<StateCounts>(), "{scope}");
+        assert_eq!(counts.total(), states.len() as u64, "{scope}");
+    };
+    let coder = || Scope::Kind(kind("coder"));
+    check(&store, Scope::All, &[State::Active, State::Active, State::Stopped]).await;
+    check(&store, coder(), &[State::Active, State::Stopped]).await;
+    check(&store, Scope::label("user", "ada"), &[State::Active, State::Active]).await;
+    check(&store, Scope::label("team", "red"), &[State::Active]).await;
+    check(&store, Scope::label("team", "re"), &[]).await;
+    check(&store, Scope::Kind(kind("code")), &[]).await;
+
+    // Within one batch, some refused, one repeated.
+    let moved = only(next(&first, |record| record.phase = paused(PauseCause::Idle, 10, None)));
+    let unmoved = with_inputs(next(&second, |_| ()), &[(None, b"one")]);
+    let refused = only(next(&next(&third, |_| ()), |record| record.phase = active(1)));
+    let done = store.commit(batch(1, [moved.clone(), unmoved, refused])).await.expect("a batch");
+    assert_eq!(done.iter().filter(|answer| answer.is_ok()).count(), 2, "{done:?}");
+    assert_eq!(store.commit(batch(1, [moved.clone()])).await.expect("a batch"), [Ok(())]);
+    check(&store, Scope::All, &[State::Active, State::Paused, State::Stopped]).await;
+    check(&store, coder(), &[State::Paused, State::Stopped]).await;
+    check(&store, Scope::label("user", "ada"), &[State::Active, State::Paused]).await;
+
+    let relabelled = next(&moved.record, |record| record.labels = labels(&[("team", "blue")]));
+    put(&store, only(relabelled)).await;
+    let gone = next(&third, |record| {
+        record.deleted = Some(Deleted { at: supervised(9), by: Removal::Asked, purged: false });
+    });
+    put(&store, only(gone)).await;
+    let store = reopened(&place, store, 2).await;
+    check(&store, Scope::All, &[State::Active, State::Paused]).await;
+    check(&store, coder(), &[State::Paused]).await;
+    check(&store, Scope::label("user", "ada"), &[State::Active]).await;
+    check(&store, Scope::label("team", "red"), &[]).await;
+    check(&store, Scope::label("team", "blue"), &[State::Paused]).await;
 }

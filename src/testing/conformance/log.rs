@@ -2,7 +2,7 @@
 
 use crate::{
     Event, EventRecord, EventType, EventTypes, Fact, SessionId, Usage,
-    store::{Commit, LogItem, LogQuery, Order, Store},
+    store::{Batch, Bookmark, Commit, LogItem, LogQuery, Order, Store},
     testing::{
         Damageable, Place,
         fixture::{at, batch, next, only, opened, put, record, reopened, session, worker},
@@ -158,6 +158,47 @@ pub async fn a_repeated_commit_is_in_the_log_once<P: Place>() {
         assert_eq!(store.commit(again).await.expect("an answer"), [Ok(())]);
     }
     assert_eq!(walked(&store, OLDEST).await.len(), 3);
+}
+
+/// A place of a reader in a log, as it gives its bookmarks.
+fn bookmark(reader: &str, cursor: &str, note: &[u8]) -> Bookmark {
+    Bookmark {
+        reader: reader.parse().expect("a name"),
+        cursor: cursor.parse().expect("a cursor"),
+        note: note.into(),
+    }
+}
+
+/// Keeps bookmarks as a worker, with a commit that is refused.
+async fn keep(store: &impl Store, by: u128, bookmarks: Vec<Bookmark>) {
+    let stale = next(&record(1), |_| ());
+    let batch = Batch { bookmarks, ..batch(by, [only(stale)]) };
+    let answers = store.commit(batch).await.expect("answers");
+    assert!(matches!(answers.as_slice(), [Err(_)]), "{answers:?}");
+}
+
+/// Clause 13, bookmarks: each reader has its own, the last one, in order of their names.
+pub async fn a_bookmark_is_kept_and_replaced_by_the_next<P: Place>() {
+    let (place, store) = opened::<P>().await;
+    assert_eq!(store.bookmarks().await.expect("bookmarks"), []);
+    let large = vec![7; 100_000];
+    let other = bookmark("a", "00000000000000ff-0", b"");
+    keep(&store, 1, vec![bookmark("reader", "00000000000000ff-3", &large), other.clone()]).await;
+    let last = bookmark("reader", "00000000000000ff-18446744073709551615", b"note");
+    keep(&store, 1, vec![last.clone()]).await;
+    assert_eq!(store.bookmarks().await.expect("bookmarks"), [other.clone(), last.clone()]);
+    let store = reopened(&place, store, 2).await;
+    assert_eq!(store.bookmarks().await.expect("bookmarks"), [other, last]);
+}
+
+/// Clause 13, bookmarks: who was followed by another keeps none any more.
+pub async fn a_bookmark_of_an_ended_worker_is_not_kept<P: Place>() {
+    let (_place, store) = opened::<P>().await;
+    let kept = bookmark("reader", "00000000000000ff-3", b"");
+    keep(&store, 1, vec![kept.clone()]).await;
+    store.begin(worker(2)).await.expect("begin");
+    keep(&store, 1, vec![bookmark("reader", "00000000000000ff-4", b"")]).await;
+    assert_eq!(store.bookmarks().await.expect("bookmarks"), [kept]);
 }
 
 /// Clauses 5 and 12: a damaged session does not end the log.

@@ -45,13 +45,19 @@ use crate::{
 mod cancelled;
 mod commits;
 mod damage;
+mod deleted;
 mod keys;
 mod listing;
 mod log;
 #[expect(clippy::indexing_slicing, reason = "a claim that fails may panic")]
 mod parts;
+mod runs;
+mod successors;
 
-pub use self::{cancelled::*, commits::*, damage::*, keys::*, listing::*, log::*, parts::*};
+pub use self::{
+    cancelled::*, commits::*, damage::*, deleted::*, keys::*, listing::*, log::*, parts::*,
+    runs::*, successors::*,
+};
 
 /// The longest that a claim may take, in real time.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -86,6 +92,10 @@ macro_rules! __conformance {
             a_refused_commit_leaves_nothing_behind,
             a_refused_commit_hinders_no_other_of_its_batch,
             commits_of_one_batch_see_each_other,
+            a_successor_is_stored_with_what_it_follows,
+            where_a_successor_is_refused_nothing_is_done,
+            a_repeated_commit_with_a_successor_changes_nothing,
+            a_chain_of_successors_fits_in_one_batch,
             an_empty_batch_moves_the_supervised_time_forward_only,
             a_worker_that_did_not_begin_is_refused,
             a_new_worker_ends_the_one_before,
@@ -112,11 +122,23 @@ macro_rules! __conformance {
             a_listing_filters_by_state_kind_and_labels,
             a_listing_finds_who_comes_from_a_session,
             a_listing_follows_its_records,
+            counters_follow_their_records,
             lanes_give_what_is_due_earliest_first,
             lanes_follow_their_records,
+            a_run_is_found_where_it_began_and_ended,
+            the_runs_of_a_purged_session_are_gone,
             the_log_has_all_events_in_the_order_of_their_commits,
             the_log_is_read_by_type_and_by_session,
             a_repeated_commit_is_in_the_log_once,
+            a_bookmark_is_kept_and_replaced_by_the_next,
+            a_bookmark_of_an_ended_worker_is_not_kept,
+            a_deleted_session_is_found_by_its_start_key_only,
+            nothing_brings_a_deleted_session_back,
+            a_tombstone_removes_nothing,
+            a_purge_leaves_nothing_of_a_deleted_session,
+            a_purge_takes_no_session_apart_that_is_not_deleted,
+            a_session_that_is_forgotten_never_was,
+            the_events_of_a_purged_session_are_a_gap_in_the_log,
             an_unharmed_store_reports_no_damage,
             healing_an_unharmed_store_does_nothing,
             a_closed_store_says_so,

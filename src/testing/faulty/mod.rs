@@ -13,15 +13,16 @@ use self::plan::Shared;
 pub use self::plan::{Call, CrashPoint, HeldAnswers, Interference};
 use crate::{
     model::{
+        counts::{Scope, StateCounts},
         event::EventRecord,
-        ids::{InputId, SessionId, WorkerGeneration},
+        ids::{InputId, RunId, SessionId, WorkerGeneration},
         record::{Lane, SessionRecord, StoredInput},
         step::{StoredStep, Turn},
         time::LaneTime,
     },
     store::{
-        AcceptedInput, Batch, Damage, Due, Key, LogPage, LogQuery, Opened, Page, Query, Refusal,
-        Store, StoreError, StoreFuture,
+        AcceptedInput, Batch, Bookmark, Damage, Due, Key, LogPage, LogQuery, Opened, Page, Purge,
+        Purged, Query, Refusal, Store, StoreError, StoreFuture, StoredRun,
     },
 };
 
@@ -229,8 +230,16 @@ impl<S: Store> Store for FaultyStore<S> {
         Box::pin(self.interfere(Call::Find, 0, async move { self.inner().find(key).await }))
     }
 
+    fn run(&self, run: RunId) -> StoreFuture<'_, Option<StoredRun>> {
+        Box::pin(self.interfere(Call::Run, 0, async move { self.inner().run(run).await }))
+    }
+
     fn list(&self, query: Query) -> StoreFuture<'_, Page> {
         Box::pin(self.interfere(Call::List, 0, async move { self.inner().list(query).await }))
+    }
+
+    fn count(&self, scope: Scope) -> StoreFuture<'_, StateCounts> {
+        Box::pin(self.interfere(Call::Count, 0, async move { self.inner().count(scope).await }))
     }
 
     fn due(&self, lane: Lane, until: LaneTime, limit: usize) -> StoreFuture<'_, Vec<Due>> {
@@ -276,6 +285,15 @@ impl<S: Store> Store for FaultyStore<S> {
     fn log(&self, query: LogQuery) -> StoreFuture<'_, LogPage> {
         let work = async move { self.inner().log(query).await };
         Box::pin(self.interfere(Call::Log, 0, work))
+    }
+
+    fn bookmarks(&self) -> StoreFuture<'_, Vec<Bookmark>> {
+        Box::pin(self.interfere(Call::Bookmarks, 0, async move { self.inner().bookmarks().await }))
+    }
+
+    fn purge(&self, purge: Purge) -> StoreFuture<'_, Result<Purged, Refusal>> {
+        let work = async move { self.inner().purge(purge).await };
+        Box::pin(self.interfere(Call::Purge, 0, work))
     }
 
     fn damaged(&self) -> StoreFuture<'_, Vec<Damage>> {

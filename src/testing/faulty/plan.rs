@@ -15,7 +15,9 @@ pub enum Call {
     Commit,
     Load,
     Find,
+    Run,
     List,
+    Count,
     Due,
     Snapshot,
     Inputs,
@@ -23,6 +25,8 @@ pub enum Call {
     Accepted,
     Events,
     Log,
+    Bookmarks,
+    Purge,
     Damaged,
     Heal,
     Close,
@@ -30,12 +34,14 @@ pub enum Call {
 
 impl Call {
     /// All of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 19] = [
         Self::Begin,
         Self::Commit,
         Self::Load,
         Self::Find,
+        Self::Run,
         Self::List,
+        Self::Count,
         Self::Due,
         Self::Snapshot,
         Self::Inputs,
@@ -43,6 +49,8 @@ impl Call {
         Self::Accepted,
         Self::Events,
         Self::Log,
+        Self::Bookmarks,
+        Self::Purge,
         Self::Damaged,
         Self::Heal,
         Self::Close,

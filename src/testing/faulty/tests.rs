@@ -43,6 +43,7 @@ fn first(session: SessionId) -> Commit {
         inputs: Vec::new(),
         steps: Vec::new(),
         snapshot: None,
+        successor: None,
     }
 }
 

@@ -19,11 +19,14 @@ impl Run {
         self.lock().left = left;
     }
 
-    /// Whether the run came to rest by a pause, or for want of work: then what may stay stays.
+    /// Whether the run came to rest by a pause, for want of work, or for a successor: then what may stay stays.
     pub(crate) fn may_leave(&self) -> bool {
         match self.ask() {
             Ask::GoOn => true,
-            Ask::Yield(request) => request.reason == YieldReason::Pause,
+            Ask::Yield(request) => match request.reason {
+                YieldReason::Pause | YieldReason::Rollover => true,
+                YieldReason::Stop | YieldReason::Shutdown => false,
+            },
             Ask::Cancel => false,
         }
     }

@@ -6,9 +6,11 @@ use super::{Run, Shared};
 use crate::{
     model::{
         ids::StepKey,
-        step::{StepProgress, Turn},
+        inbox::OnInterrupt,
+        step::{EndedTurn, StepProgress, Turn},
     },
     workload::{
+        inbox::Covers,
         line::{Fenced, Request, StepChange},
         steps::{Found, OnInterrupted, StepBook, StepRefused},
     },
@@ -16,18 +18,22 @@ use crate::{
 
 impl Run {
     /// The present turn is over: nothing is in hand, and what its steps came to is not asked for
-    /// again.
-    pub(in crate::workload) fn end_turn(&self) {
+    /// again. Gives what its commit covers, which is nothing where its input is to be given again.
+    pub(in crate::workload) fn end_turn(&self) -> (Covers, Vec<u64>) {
         let mut shared = self.lock();
-        let over = shared.present_turn();
-        shared.in_hand = None;
-        shared.over = over;
-        if let Some(book) = &mut shared.steps {
-            book.forget(over);
-            if book.is_empty() {
-                shared.steps = None;
+        let in_hand = shared.in_hand.take();
+        let then = shared.interrupts.then;
+        shared.interrupts.end_turn();
+        if let (Some(input), Some(OnInterrupt::Redeliver)) = (in_hand, then) {
+            if let Some(aside) = &mut shared.aside {
+                aside.put_back();
             }
+            return (Covers::PutBack(input), Vec::new());
         }
+        let taken = shared.aside.as_mut().map_or_else(Vec::new, |aside| aside.hand_in());
+        shared.turn_over(in_hand);
+        shared.forget_steps();
+        (Covers::turn_of(in_hand), taken)
     }
 
     /// Whether the run has asked for steps of the present turn.
@@ -67,13 +73,9 @@ impl Run {
     /// Puts a step down; what it was is forgotten if its turn is over.
     pub(in crate::workload) fn close_step(&self, turn: Turn, key: &StepKey) {
         let mut shared = self.lock();
-        let over = shared.over;
         if let Some(book) = &mut shared.steps {
             book.close(turn, key);
-            book.forget(over);
-            if book.is_empty() {
-                shared.steps = None;
-            }
+            shared.forget_steps();
         }
     }
 
@@ -98,5 +100,45 @@ impl Run {
 impl Shared {
     fn present_turn(&self) -> Turn {
         self.in_hand.map_or_else(|| self.over.interlude_after(), Turn::of_input)
+    }
+
+    /// Counts a turn as over, as the session does when it commits that.
+    fn turn_over(&mut self, in_hand: Option<u64>) {
+        let ended = match in_hand {
+            Some(_) => EndedTurn::OfInput,
+            None => EndedTurn::Interlude,
+        };
+        let next = self.over.input + 1;
+        let consumed = match (in_hand, &mut self.aside) {
+            (Some(input), None) if input == next => input,
+            (Some(input), aside) => {
+                let early = &mut aside.get_or_insert_default().early;
+                early.add(input, 0);
+                early.after(self.over.input)
+            }
+            (None, Some(aside)) => aside.early.after(self.over.input),
+            (None, None) => self.over.input,
+        };
+        self.over = self.over.followed_by(ended, consumed);
+        if let Some(aside) = &mut self.aside {
+            aside.early.forget(consumed, u64::MAX);
+        }
+    }
+
+    /// Forgets the steps of turns that are over. One that was overtaken by others is not.
+    fn forget_steps(&mut self) {
+        let Self { steps, over, aside, .. } = self;
+        let Some(book) = steps else {
+            return;
+        };
+        let is_early = |turn: Turn| {
+            let early =
+                aside.as_ref().is_some_and(|aside| aside.early.covers(turn.input, u64::MAX));
+            early && turn.interlude == 0
+        };
+        book.forget(|turn| turn <= *over || is_early(turn));
+        if book.is_empty() {
+            *steps = None;
+        }
     }
 }

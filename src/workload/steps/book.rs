@@ -196,10 +196,10 @@ impl StepBook {
     }
 
     /// Forgets the steps of turns that are over, but for those in hand.
-    pub(in crate::workload) fn forget(&mut self, over: Turn) {
+    pub(in crate::workload) fn forget(&mut self, is_over: impl Fn(Turn) -> bool) {
         let Self { steps, bytes } = self;
         steps.retain(|(turn, key), step| {
-            let stays = *turn > over || step.in_hand;
+            let stays = !is_over(*turn) || step.in_hand;
             if !stays {
                 *bytes -= weight(key, &step.known);
             }

@@ -94,10 +94,10 @@ fn steps_have_a_limit_together_and_what_is_forgotten_counts_no_more() {
     // Those in hand stay until they are put down.
     book.close(TURN, &a);
     book.close(TURN, &b);
-    book.forget(TURN);
+    book.forget(|turn| turn <= TURN);
     assert!(book.asked_in(TURN));
     book.close(TURN, &c);
-    book.forget(TURN);
+    book.forget(|turn| turn <= TURN);
     assert!(book.is_empty());
     let next = Turn::of_input(4);
     assert_eq!(open(&mut book, next, &a), Ok(Found::New));

@@ -14,9 +14,10 @@ use std::{
 
 use futures::FutureExt;
 use sessionkeeper::{
-    BuildError, ExternalId, FindError, InputId, Labels, SendError, Session, SessionError,
-    SessionHandle, Start, StartError, StartKey, State, Supervisor,
-    store::{Key, LogQuery, MemoryStore, Query, StoreError},
+    BuildError, Delete, ExternalId, FindError, InputId, Labels, Scope, SendError, Session,
+    SessionError, SessionHandle, Start, StartError, StartKey, State, StatisticsError,
+    StatisticsOptions, Supervisor, Window, sink,
+    store::{Key, LogQuery, MemoryStore, Query, Store, StoreError},
     testing::{Call, FaultyStore, Interference},
 };
 use tokio::time::sleep;
@@ -63,6 +64,15 @@ impl Passing for StartError {
     }
 }
 
+impl Passing for StatisticsError {
+    fn is_passing(&self) -> bool {
+        match self {
+            Self::Store(error) => error.is_passing(),
+            _ => false,
+        }
+    }
+}
+
 impl Passing for FindError {
     fn is_passing(&self) -> bool {
         match self {
@@ -100,7 +110,9 @@ async fn insist<T, E: Passing>(
 async fn worker(store: &Faulty) -> Supervisor {
     let mut attempts = 0;
     let supervisor = loop {
+        let takes_all = sink::from_fn(|_| async { Ok::<(), std::io::Error>(()) });
         let builder = Supervisor::builder(store.clone()).workload(Scripted::default());
+        let builder = builder.sink("outside", takes_all).statistics(StatisticsOptions::default());
         match builder.seed(7).start().await {
             Ok(supervisor) => break supervisor,
             Err(BuildError::Store(StoreError::Unavailable { .. })) => attempts += 1,
@@ -143,11 +155,16 @@ async fn read(supervisor: &Supervisor, session: &SessionHandle<Scripted>, key: &
     assert_eq!(found.expect("it has the name").id(), session.id());
     let page = insist(supervisor, "list", async || supervisor.list(Query::default()).await).await;
     assert!(page.records.iter().any(|record| record.id == session.id()));
+    let counts = insist(supervisor, "count", async || supervisor.counts(Scope::All).await).await;
+    assert_eq!(counts.total(), page.records.len() as u64);
     insist(supervisor, "status", async || session.status().await).await;
     let events =
         insist(supervisor, "events", async || session.events(1..=u64::MAX, 999).await).await;
     let numbers: Vec<_> = events.iter().map(|event| event.sequence).collect();
     assert_eq!(numbers, (1..=numbers.len() as u64).collect::<Vec<_>>());
+    let begun = events.iter().find_map(|event| event.run).expect("it has run");
+    let found = insist(supervisor, "run", async || supervisor.run(begun).await).await;
+    assert_eq!(found.session.id(), session.id());
     insist(supervisor, "snapshot", async || session.snapshot().await).await;
     let query = LogQuery { session: Some(session.id()), limit: 999, ..LogQuery::default() };
     let logged = insist(supervisor, "log", async || supervisor.log(query).await).await;
@@ -197,6 +214,12 @@ async fn life(store: Faulty) -> BTreeMap<String, End> {
     insist(&supervisor, "resume", async || second.resume().await).await;
     settled(&supervisor, &third).await;
     insist(&supervisor, "complete", async || third.complete().await).await;
+    let gone = begun(&supervisor, "gone").await;
+    insist(&supervisor, "delete", async || gone.delete(Delete::StopFirst).await).await;
+    // Its sink reads the end of it first, which may take two minutes and a failure.
+    sleep(Duration::from_secs(300)).await;
+    let left = store.inner().events(gone.id(), 1..=99, 99).await.expect("events");
+    assert_eq!(left, [], "what was left of it is removed");
     for (session, key) in [(&first, "first"), (&second, "second"), (&third, "third")] {
         read(&supervisor, session, key).await;
     }
@@ -226,6 +249,13 @@ async fn life(store: Faulty) -> BTreeMap<String, End> {
             .await;
     sleep(Duration::from_secs(60)).await;
     assert!(supervisor.health().store_error().is_none(), "{}", supervisor.health());
+    let sinks = insist(&supervisor, "sinks", async || supervisor.sinks().await).await;
+    assert!(sinks.iter().all(|sink| sink.behind == 0), "{sinks:?}");
+    let window = Window::SinceTheBeginning;
+    let count = async || supervisor.statistics(Scope::All, window).await;
+    let statistics = insist(&supervisor, "statistics", count).await;
+    // With the one that was deleted.
+    assert_eq!((statistics.behind, statistics.started()), (0, 4), "{statistics}");
     let mut ends = BTreeMap::new();
     for (session, name) in [(&first, "first"), (&second, "second"), (&third, "third")] {
         let session = again(&supervisor, session).await;

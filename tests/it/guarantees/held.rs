@@ -8,8 +8,8 @@ use std::{
 
 use serde_json::json;
 use sessionkeeper::{
-    Context, Event, Fact, Lifecycle, Outcome, Policy, Resource, RunEnd, SessionHandle, Start,
-    State, Supervisor, Workload, WorkloadError,
+    Context, Event, Fact, Lifecycle, Outcome, Policy, Resource, Rollover, RunEnd, SessionHandle,
+    Start, State, Supervisor, Workload, WorkloadError,
     store::{MemoryStore, Store},
     testing::{Call, Interference, audit_log},
 };
@@ -305,5 +305,73 @@ async fn what_may_stay_longer_stays_longer() {
         assert_eq!(so_far, expected, "after {paused_for:?}");
         supervisor.shutdown(BUDGET).await;
         log.0.lock().unwrap().clear();
+    }
+}
+
+/// A successor begins warm, also where the session before it was paused; its limit counts on from there.
+#[tokio::test(start_paused = true)]
+async fn what_is_held_while_paused_passes_to_the_successor() {
+    for paused in [false, true] {
+        let House { supervisor: _alive, session, log } = house(secs(0)).await;
+        if paused {
+            session.pause().await.unwrap();
+            tokio::time::sleep(LIMIT - secs(60)).await;
+        }
+        let mut last = session.clone();
+        for _ in 0..3 {
+            last = last.rollover(Rollover::new(0)).await.unwrap().into_handle();
+            tokio::time::sleep(secs(1)).await;
+        }
+        assert_eq!(log.all(), ["cold", "warm", "warm", "warm"], "paused: {paused}");
+        last.stop().await.unwrap().ended().await.unwrap();
+        assert_eq!(log.all().last(), Some(&"closed"));
+        assert_eq!(log.all().len(), 5, "it was closed once");
+    }
+}
+
+/// A successor that has never run holds what it inherited: that is closed when its limit is over, and before it is stopped.
+#[tokio::test(start_paused = true)]
+async fn a_successor_that_waits_for_its_place_holds_what_it_inherited() {
+    for ending in ["limit", "stop", "complete", "shutdown", "rollover"] {
+        let log = Log::default();
+        let warm = Warm { log: log.clone(), closes_in: secs(2) };
+        let start = |builder: sessionkeeper::Builder| builder.max_active(1);
+        let supervisor = start_on(MemoryStore::new(), warm, start).await;
+        let session = supervisor.start(Start::<Warm>::new(0)).await.unwrap().into_handle();
+        tokio::time::sleep(secs(1)).await;
+        session.pause().await.unwrap();
+        let slot = supervisor.slot().await.unwrap();
+        let next = session.rollover(Rollover::new(0)).await.unwrap().into_handle();
+        tokio::time::sleep(secs(60)).await;
+        assert_eq!(next.status().await.unwrap().state(), State::Pending);
+        assert_eq!(log.all(), ["cold"], "it is held");
+        match ending {
+            "limit" => tokio::time::sleep(LIMIT).await,
+            "stop" => {
+                let asked = next.stop().await.unwrap();
+                asked.ended().await.unwrap();
+                assert_eq!(log.all(), ["cold", "closed"], "closed before it is stopped");
+                let events = next.events(1..=u64::MAX, usize::MAX).await.unwrap();
+                let said = events.iter().filter(|event| matches!(event.fact, Fact::Work(_)));
+                assert_eq!(said.count(), 1, "its last words are recorded");
+                let record = next.status().await.unwrap().record().clone();
+                assert_eq!(audit_log(&record, &events), []);
+            }
+            "complete" => {
+                next.complete().await.unwrap();
+                tokio::time::sleep(secs(10)).await;
+            }
+            "rollover" => {
+                let last = next.rollover(Rollover::new(0)).await.unwrap().into_handle();
+                drop(slot);
+                tokio::time::sleep(secs(1)).await;
+                assert_eq!(last.status().await.unwrap().state(), State::Active);
+                assert_eq!(log.all(), ["cold", "warm"]);
+                continue;
+            }
+            _ => drop(supervisor.shutdown(BUDGET).await),
+        }
+        assert_eq!(log.all(), ["cold", "closed"], "{ending}");
+        drop(slot);
     }
 }

@@ -43,7 +43,7 @@ async fn g4_a_fallback_to_the_older_snapshot_redelivers_what_it_lost() {
             let worker = worker.crash_and_restart().await;
             let session = worker.again(&session).await;
             // What is redelivered takes its room in the inbox again.
-            let inbox = session.status().await.unwrap().record().inbox;
+            let inbox = session.status().await.unwrap().record().inbox.clone();
             let weight = serde_json::to_vec(&last).unwrap().len() as u64;
             assert_eq!((inbox.waiting(), inbox.waiting_bytes), (1, weight));
             (worker, session)
@@ -58,7 +58,7 @@ async fn g4_a_fallback_to_the_older_snapshot_redelivers_what_it_lost() {
         let (from, to, reason) = fell.expect("the log says so");
         assert_eq!(from, to + 1);
         assert!(reason.contains("damaged on purpose"), "{reason}");
-        let inbox = session.status().await.unwrap().record().inbox;
+        let inbox = session.status().await.unwrap().record().inbox.clone();
         assert_eq!((inbox.waiting(), inbox.waiting_bytes), (0, 0));
         drop(worker);
     }
@@ -362,7 +362,7 @@ async fn g4_a_state_that_does_not_decode_falls_back_or_is_quarantined() {
     assert_eq!(state, serde_json::json!([10, 20, 30, 40]), "what was lost was worked off again");
     let all = lifecycle(&session).await;
     assert!(all.iter().any(|what| matches!(what, Lifecycle::SnapshotFellBack { .. })));
-    let inbox = session.status().await.unwrap().record().inbox;
+    let inbox = session.status().await.unwrap().record().inbox.clone();
     assert_eq!((inbox.waiting(), inbox.waiting_bytes), (0, 0));
 
     let (store, id) = picky(&[WORSE, 20]).await;

@@ -352,8 +352,15 @@ const SPOILT_LOGS: &[(&str, SpoilLog, Rule)] = &[
     ("a move that is not in the table", |_, log| {
         let at = log.iter().position(|event| moved(event, State::Paused)).unwrap();
         log[at].fact = Fact::Lifecycle(Lifecycle::StateChanged {
-            from: State::Active, to: State::Stopped, cause: Cause::Asked, reason: None,
+            from: State::Active, to: State::Stopped, cause: Cause::Asked, reason: None, begins: false,
         });
+    }, Rule::Moves),
+    ("a begin that is not told", |_, log| {
+        for event in log {
+            if let Fact::Lifecycle(Lifecycle::StateChanged { begins, .. }) = &mut event.fact {
+                *begins = false;
+            }
+        }
     }, Rule::Moves),
     ("another state", |record, _| record.phase = sessionkeeper::Phase::Completed, Rule::Record),
     ("a run that never ended", |_, log| {
@@ -414,11 +421,22 @@ async fn whatever_is_spoilt_in_a_store_is_found() {
         let mut record = store.load(id).await.unwrap().unwrap();
         record.version += 1;
         let record = Arc::new(record);
-        let mut commit =
-            Commit { record, events: vec![], inputs: vec![], steps: vec![], snapshot: None };
+        let mut commit = Commit {
+            record,
+            events: vec![],
+            inputs: vec![],
+            steps: vec![],
+            snapshot: None,
+            successor: None,
+        };
         spoil(&mut commit);
         let commits = vec![Arc::new(commit)];
-        let batch = Batch { generation: generation(), supervised: Default::default(), commits };
+        let batch = Batch {
+            generation: generation(),
+            supervised: Default::default(),
+            commits,
+            bookmarks: Vec::new(),
+        };
         assert_eq!(store.commit(batch).await.unwrap(), [Ok(())], "{what}");
         let rules: Vec<Rule> = audit(&store).await.into_iter().map(|v| v.rule).collect();
         assert!(rules.contains(expected), "{what}: {rules:?}");

@@ -3,8 +3,8 @@
 use std::{fs, time::Duration};
 
 use sessionkeeper::{
-    Event, Fact, Limit, State,
-    process::{OnPause, OutputFormat, ProcessInput, Stdin},
+    Event, Fact, Limit, Rollover, State,
+    process::{OnPause, OutputFormat, ProcessInput, ProcessState, Stdin},
     testing::audit_log,
 };
 
@@ -153,4 +153,33 @@ async fn starts_against_pauses() {
         session.stop().await.unwrap().ended().await.unwrap();
         gone(session.id());
     }
+}
+
+/// A rollover ends the program of a session that is frozen, unless the successor is given the state that knows it.
+#[tokio::test]
+async fn a_rollover_passes_a_frozen_program_on_where_that_is_wanted() {
+    let worker = Worker::start().await;
+    let spec = trial(&["ticks"]).on_pause(OnPause::Freeze(Limit::Never)).build().unwrap();
+    let session = worker.run(spec.clone()).await;
+    has_printed(&session, "tick").await;
+    session.pause().await.unwrap();
+    let known = session.snapshot().await.unwrap().state;
+    let next = session.rollover(Rollover::new(known)).await.unwrap().into_handle();
+    has_printed(&next, "tick").await;
+    assert_eq!(told(&next, "process_started").await.len(), 0, "it is the same program");
+    assert!(stands(&next).await);
+    next.pause().await.unwrap();
+
+    let fresh = Rollover::new(ProcessState::from(spec));
+    let last = next.rollover(fresh).await.unwrap().into_handle();
+    until("another is started", async || told(&last, "process_started").await.len() == 1).await;
+    has_printed(&last, "tick").await;
+    gone(session.id());
+    last.stop().await.unwrap().ended().await.unwrap();
+    gone(last.id());
+}
+
+/// Whether a session is active.
+async fn stands(session: &super::kit::Handle) -> bool {
+    session.status().await.unwrap().state() == State::Active
 }

@@ -10,10 +10,12 @@
 
 #![allow(clippy::print_stderr, reason = "it says which seed failed")]
 
+mod deletes;
 mod ends;
 mod known;
 mod racer;
 mod rests;
+mod rollovers;
 mod worker;
 
 use std::{

@@ -24,6 +24,7 @@ mod drain;
 pub(crate) mod faults;
 mod follower;
 mod known;
+mod outside;
 mod panics;
 mod player;
 mod policies;

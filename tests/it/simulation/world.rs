@@ -21,6 +21,7 @@ use super::{
     dice,
     faults::{Faults, set_present},
     follower::{Followed, follow},
+    outside::{self, Outside},
     panics,
     player::Player,
     policies,
@@ -66,6 +67,7 @@ pub(super) struct World {
     pub(super) book: Book,
     pub(super) shared: Arc<Mutex<Shared>>,
     followed: Arc<Mutex<Followed>>,
+    outside: Arc<Mutex<Outside>>,
 }
 
 /// What one life is like.
@@ -85,6 +87,7 @@ pub(super) fn play(seed: u64, with_notes: bool) -> Judged {
         book: Book::default(),
         shared: Arc::default(),
         followed: Arc::default(),
+        outside: Arc::default(),
     };
     if with_notes {
         world.book.keep_notes();
@@ -284,6 +287,9 @@ impl World {
                 1 => RecoverWhat::Nothing,
                 _ => RecoverWhat::All,
             });
+            let dice = dice(self.seed, "outside", life.number);
+            let may_fail = !matches!(life.end, End::Drain);
+            builder = outside::connect(builder, &self.outside, dice, may_fail);
             match AssertUnwindSafe(builder.start()).catch_unwind().await {
                 Ok(Ok(supervisor)) => return Some(supervisor),
                 Ok(Err(error)) => self.book.note(|| format!("not started: {error}")),
@@ -341,6 +347,7 @@ impl World {
             let found = oracle::find(&self.store).await.unwrap();
             let followed = std::mem::take(&mut *self.followed.lock().unwrap());
             wrong.extend(followed.judge(&self.store, &found).await);
+            wrong.extend(std::mem::take(&mut *self.outside.lock().unwrap()).judge(&found));
             found
         });
         let mut lines: Vec<String> = ledger.0.iter().map(Entry::to_line).collect();

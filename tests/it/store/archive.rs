@@ -3,7 +3,7 @@
 use std::fs;
 
 use sessionkeeper::{
-    PauseCause, Phase, StartRequest, Turn,
+    Deleted, PauseCause, Phase, Removal, StartRequest, Turn,
     store::{
         ArchiveError, Key, OnDamage, Query, SledStore, Store, StoreError, export, import, repair,
     },
@@ -11,8 +11,9 @@ use sessionkeeper::{
 
 use super::{
     fixture::{
-        Place, messages, next, noise, opened, paused, put, record, reopened, session, supervised,
-        with_events, with_inputs, with_snapshot, with_steps, worker,
+        Place, messages, next, noise, only, opened, paused, put, record, reopened, run, session,
+        supervised, with_end_of_run, with_events, with_inputs, with_runs, with_snapshot,
+        with_steps, worker,
     },
     sled::{Folder, overwrite, raw},
 };
@@ -86,6 +87,31 @@ async fn an_archive_makes_an_equal_store() {
     for sequence in [2, 3] {
         let read = new.snapshot(session(4), sequence).await.expect("snapshot");
         assert!(read == old.snapshot(session(4), sequence).await.expect("snapshot"));
+    }
+}
+
+/// They are not in an archive, as they were not in the first stores: they follow from the events when it is opened.
+#[tokio::test]
+async fn all_runs_are_found_in_a_store_that_says_nothing_of_them() {
+    let (place, store) = opened::<Folder>().await;
+    let stored = put(&store, with_runs(record(1), (100..130).map(run))).await;
+    put(&store, with_runs(record(2), [run(21)])).await;
+    put(&store, with_end_of_run(next(&stored, |_| ()), run(129))).await;
+    drop(store);
+    let copy = Folder::new();
+    import(copy.path(), exported(&place).as_bytes()).expect("import");
+    let (old, mut new) = (place.open().await, copy.open().await);
+    for again in [false, true] {
+        if again {
+            new.close().await.expect("close");
+            drop(new);
+            new = copy.open().await;
+        }
+        for number in (100..130).chain([21, 7]) {
+            let found = new.run(run(number)).await.expect("an answer");
+            assert_eq!(found, old.run(run(number)).await.expect("an answer"), "run {number}");
+            assert_eq!(found.is_some(), number != 7);
+        }
     }
 }
 
@@ -281,4 +307,38 @@ async fn write_the_fixture() {
     drop(store);
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/fixtures/archive-1.jsonl");
     fs::write(path, exported(&place)).expect("written");
+}
+
+/// That a session was deleted survives, and nothing of it comes back.
+#[tokio::test]
+async fn what_was_deleted_stays_deleted_through_archives_and_repairs() {
+    let place = filled().await;
+    let store = place.open().await;
+    store.begin(worker(1)).await.expect("begin");
+    let stored = store.load(session(2)).await.expect("load").expect("a record");
+    let tombstone = next(&stored, |record| {
+        let (at, by) = (supervised(70), Removal::Asked);
+        record.deleted = Some(Deleted { at, by, purged: false });
+        record.name = None;
+    });
+    let tombstone = put(&store, only(tombstone)).await;
+    drop(store);
+    let archive = exported(&place);
+    let new = Folder::new();
+    import(new.path(), archive.as_bytes()).expect("import");
+    repair(place.path()).expect("repair");
+    for place in [&new, &place] {
+        let store = place.open().await;
+        store.begin(worker(2)).await.expect("begin");
+        let loaded = store.load(session(2)).await.expect("load");
+        assert_eq!(loaded.as_ref(), Some(&tombstone));
+        let events = store.events(session(2), 1..=999, 999).await.expect("events");
+        assert_eq!(events, []);
+        let page = store.list(Query::default()).await.expect("a page");
+        assert_eq!(page.records.len(), 4);
+        let key = Key::Start("start 2".parse().expect("a key"));
+        assert_eq!(store.find(key).await.expect("find"), Some(session(2)));
+        let due = store.due(sessionkeeper::Lane::Removal, supervised(u64::MAX).into(), 9);
+        assert_eq!(due.await.expect("due").len(), 1, "what is left of it is removed");
+    }
 }

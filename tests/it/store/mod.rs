@@ -6,6 +6,8 @@
 mod archive;
 #[cfg(feature = "sled")]
 mod chunks;
+#[cfg(feature = "sled")]
+mod counters;
 mod faulty;
 pub(crate) mod fixture;
 #[cfg(feature = "sled")]
@@ -19,5 +21,7 @@ mod salvage;
 pub(crate) mod sled;
 #[cfg(feature = "sled")]
 mod slots;
+#[cfg(feature = "sled")]
+mod space;
 #[cfg(feature = "sled")]
 mod steps;

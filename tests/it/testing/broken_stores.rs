@@ -10,11 +10,11 @@ use std::{
 };
 
 use sessionkeeper::{
-    EventRecord, InputId, Lane, LaneTime, SessionId, SessionRecord, StoredInput, StoredStep,
-    SupervisedTime, Turn, WorkerGeneration,
+    EventRecord, InputId, Lane, LaneTime, RunId, Scope, SessionId, SessionRecord, StateCounts,
+    StoredInput, StoredStep, SupervisedTime, Turn, WorkerGeneration,
     store::{
-        AcceptedInput, Batch, Damage, Due, Key, LogPage, LogQuery, MemoryStore, Opened, Page,
-        Query, Refusal, Store, StoreError, StoreFuture,
+        AcceptedInput, Batch, Bookmark, Damage, Due, Key, LogPage, LogQuery, MemoryStore, Opened,
+        Page, Purge, Purged, Query, Refusal, Store, StoreError, StoreFuture, StoredRun,
     },
     testing::{Damageable, Place, conformance},
 };
@@ -46,6 +46,8 @@ enum Wrong {
     MakesUpDamage,
     CannotHeal,
     StaysOpen,
+    LosesItsPlace,
+    CountsAllForEach,
     BlocksWhenDropped,
 }
 
@@ -60,7 +62,7 @@ struct Bent {
     begun: std::sync::Mutex<Option<WorkerGeneration>>,
 }
 
-const ALL: [Wrong; 25] = [
+const ALL: [Wrong; 27] = [
     Wrong::Nothing,
     Wrong::DropsAllEvents,
     Wrong::TakesAnyVersion,
@@ -85,6 +87,8 @@ const ALL: [Wrong; 25] = [
     Wrong::MakesUpDamage,
     Wrong::CannotHeal,
     Wrong::StaysOpen,
+    Wrong::LosesItsPlace,
+    Wrong::CountsAllForEach,
     Wrong::BlocksWhenDropped,
 ];
 
@@ -184,6 +188,13 @@ impl Store for Bent {
         })
     }
 
+    fn run(&self, run: RunId) -> StoreFuture<'_, Option<StoredRun>> {
+        Box::pin(async move {
+            let found = self.inner.run(run).await?;
+            Ok(found.filter(|_| !self.is(Wrong::FindsNothing)))
+        })
+    }
+
     fn list(&self, mut query: Query) -> StoreFuture<'_, Page> {
         Box::pin(async move {
             if self.is(Wrong::SpoilsListings) && !self.inner.damaged().await?.is_empty() {
@@ -274,6 +285,27 @@ impl Store for Bent {
         self.inner.log(query)
     }
 
+    fn count(&self, scope: Scope) -> StoreFuture<'_, StateCounts> {
+        Box::pin(async move {
+            let scope = if self.is(Wrong::CountsAllForEach) { Scope::All } else { scope };
+            self.inner.count(scope).await
+        })
+    }
+
+    fn bookmarks(&self) -> StoreFuture<'_, Vec<Bookmark>> {
+        Box::pin(async move {
+            let mut bookmarks = self.inner.bookmarks().await?;
+            if self.is(Wrong::LosesItsPlace) {
+                bookmarks.clear();
+            }
+            Ok(bookmarks)
+        })
+    }
+
+    fn purge(&self, purge: Purge) -> StoreFuture<'_, Result<Purged, Refusal>> {
+        self.inner.purge(purge)
+    }
+
     fn damaged(&self) -> StoreFuture<'_, Vec<Damage>> {
         Box::pin(async move {
             let mut damaged = self.inner.damaged().await?;
@@ -340,6 +372,8 @@ found!(
     MakesUpDamage: an_unharmed_store_reports_no_damage,
     CannotHeal: healing_an_unharmed_store_does_nothing,
     StaysOpen: a_closed_store_says_so,
+    CountsAllForEach: counters_follow_their_records,
+    LosesItsPlace: a_bookmark_is_kept_and_replaced_by_the_next,
     BlocksWhenDropped: a_dropped_read_is_harmless,
 );
 

@@ -95,7 +95,7 @@ async fn round(seed: u64) {
     }
     work_off(&sessions).await;
     for (session, accepted) in sessions.iter().zip(accepted) {
-        let inbox = status(session).await.record().inbox;
+        let inbox = status(session).await.record().inbox.clone();
         assert_eq!(inbox.accepted, accepted, "seed {seed}");
         let seen = drained(session).await.seen;
         assert_eq!(seen, (1..=accepted).collect::<Vec<_>>(), "seed {seed}");

@@ -39,6 +39,7 @@ async fn pause_for(cause: PauseCause) -> (Worker, SessionHandle<Scripted>) {
             worker
         }
         PauseCause::Asleep(_) | PauseCause::AlarmRang => unreachable!("see `sleep`"),
+        PauseCause::Parent => unreachable!("see `children`"),
     };
     let session = worker.again(&session).await;
     let paused = status(&session).await;

@@ -1,7 +1,7 @@
 //! Stopping and ending: the ladder from a request to an abandoned run, and what is durable when.
 
 use sessionkeeper::{
-    Activity, Cause, Policy, RunEnd, SessionError, SessionHandle, State, WhileAbandoned,
+    Activity, Cause, Policy, RunEnd, RunId, SessionError, SessionHandle, State, WhileAbandoned,
     testing::Gate,
 };
 use tokio::time::Instant;
@@ -318,4 +318,64 @@ async fn a_ticket_tells_of_its_own_stop() {
     assert_eq!(report.unwrap().run, first.run());
     let second = session.stop().await.unwrap();
     assert_ne!(first.run(), second.run());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_of_a_run_that_is_over_names_the_present_one_and_stops_nothing() {
+    let worker = Worker::start().await;
+    let session = worker.session().await;
+    let run = async || status(&session).await.record().phase.run();
+    let first = run().await.unwrap();
+    session.pause().await.unwrap();
+    let refused = |error: SessionError, run: RunId| match error {
+        SessionError::NotCurrentRun { session: of, run: named, current } => {
+            assert_eq!((of, named), (session.id(), run));
+            current
+        }
+        other => panic!("{other}"),
+    };
+    let error = session.stop_run(first).await.unwrap_err();
+    assert_eq!(refused(error, first), None, "it has no run");
+    assert_eq!(state(&session).await, State::Paused);
+    session.resume().await.unwrap();
+    let second = run().await.unwrap();
+    let error = session.stop_run(first).await.unwrap_err();
+    assert!(error.to_string().ends_with(&format!("that is {second}")), "{error}");
+    assert_eq!(refused(error, first), Some(second));
+    assert_eq!((state(&session).await, run().await), (State::Active, Some(second)));
+    let stop = session.stop_run(second).await.unwrap();
+    assert_eq!(stop.run(), Some(second));
+    stop.ended().await.unwrap();
+    session.stop_run(second).await.unwrap().ended().await.unwrap();
+    assert_eq!(refused(session.stop_run(first).await.unwrap_err(), first), None);
+    consistent(&session).await;
+}
+
+/// Which run it is, is decided with the stop: not before, when it may be on its way out.
+#[tokio::test(start_paused = true)]
+async fn a_stop_of_a_run_never_stops_the_one_that_replaces_it() {
+    let (mut stopped, mut refused) = (0, 0);
+    for moment in 0..40 {
+        let worker = Worker::start().await;
+        let session = worker.session().await;
+        let first = status(&session).await.record().phase.run().unwrap();
+        session.send(Do::PanicTimes(1)).await.unwrap();
+        for _ in 0..moment {
+            tokio::task::yield_now().await;
+        }
+        match session.stop_run(first).await {
+            Ok(stop) => {
+                stopped += 1;
+                stop.ended().await.unwrap();
+                assert_eq!(status(&session).await.record().runs.count, 1, "moment {moment}");
+            }
+            Err(SessionError::NotCurrentRun { current, .. }) => {
+                refused += 1;
+                assert_ne!(current, Some(first));
+                assert_eq!(drained(&session).await.sum, 1, "moment {moment}: it goes on");
+            }
+            Err(error) => panic!("moment {moment}: {error}"),
+        }
+    }
+    assert!(stopped > 0 || refused > 0, "{stopped} stopped, {refused} refused");
 }

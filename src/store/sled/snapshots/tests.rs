@@ -62,11 +62,13 @@ impl Session {
             inputs: Vec::new(),
             steps: Vec::new(),
             snapshot: Some(bytes.into()),
+            successor: None,
         };
         let batch = Batch {
             generation: worker(),
             supervised: SupervisedTime::default(),
             commits: vec![Arc::new(commit)],
+            bookmarks: Vec::new(),
         };
         self.store.shared.counted();
         assert_eq!(self.store.commit(batch).await.expect("an answer"), [Ok(())]);

@@ -24,7 +24,7 @@ async fn inputs_that_are_copied_have_their_effect_once_in_each_of_the_two() {
     let done = drained(&fork).await;
     assert_eq!((done.sum, &*done.seen), (173, &[1, 2, 1, 2, 3, 4][..]), "its own one comes last");
     assert_eq!(forked(&fork).await.inputs, 3);
-    let inbox = status(&fork).await.record().inbox;
+    let inbox = status(&fork).await.record().inbox.clone();
     assert_eq!((inbox.accepted, inbox.waiting_bytes), (4, 0));
     // The ids came with them.
     let again = fork.send_with_id(super::super::input_id("forty"), Do::Add(40)).await.unwrap();

@@ -1,0 +1,124 @@
+//! How long sessions are kept that have ended.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::Limit;
+use crate::{
+    faults::{self, Bug},
+    model::{
+        record::{Lane, SessionRecord},
+        state::State,
+        time::SupervisedTime,
+    },
+};
+
+/// How long sessions are kept after they ended, by how they ended. By default all are kept for good. What is
+/// pending, active or paused, quarantined or not, is never removed by it.
+///
+/// The times are supervised: they pass only while a worker has the store open. So neither a clock that
+/// jumps nor a long time without a worker makes much vanish at once; and a worker that runs for an hour a day keeps
+/// for 24 days what was to be kept for one.
+///
+/// ```
+/// use sessionkeeper::Retention;
+/// use std::time::Duration;
+///
+/// const DAY: Duration = Duration::from_secs(24 * 3600);
+/// let retention = Retention::default().ended(DAY * 90).completed(DAY * 7);
+/// let same: Retention = serde_json::from_str(
+///     r#"{ "completed": "7days", "failed": "90days", "expired": "90days" }"#,
+/// )?;
+/// assert_eq!(retention, same);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Retention {
+    completed: Limit,
+    failed: Limit,
+    expired: Limit,
+    stopped: Limit,
+}
+
+impl Default for Retention {
+    /// Everything is kept for good.
+    fn default() -> Self {
+        Self {
+            completed: Limit::Never,
+            failed: Limit::Never,
+            expired: Limit::Never,
+            stopped: Limit::Never,
+        }
+    }
+}
+
+impl Retention {
+    /// The lanes of those that may be removed.
+    pub(crate) const LANES: [Lane; 4] =
+        [Lane::Completed, Lane::Failed, Lane::Expired, Lane::Stopped];
+
+    /// How long completed sessions are kept.
+    #[must_use]
+    pub fn completed(mut self, keep: impl Into<Limit>) -> Self {
+        self.completed = keep.into();
+        self
+    }
+
+    /// How long failed sessions are kept.
+    #[must_use]
+    pub fn failed(mut self, keep: impl Into<Limit>) -> Self {
+        self.failed = keep.into();
+        self
+    }
+
+    /// How long expired sessions are kept.
+    #[must_use]
+    pub fn expired(mut self, keep: impl Into<Limit>) -> Self {
+        self.expired = keep.into();
+        self
+    }
+
+    /// How long stopped sessions are kept. They could be resumed, so this is not part of [`ended`](Self::ended).
+    #[must_use]
+    pub fn stopped(mut self, keep: impl Into<Limit>) -> Self {
+        self.stopped = keep.into();
+        self
+    }
+
+    /// How long sessions are kept that completed, failed or expired.
+    #[must_use]
+    pub fn ended(self, keep: impl Into<Limit>) -> Self {
+        let keep = keep.into();
+        self.completed(keep).failed(keep).expired(keep)
+    }
+
+    /// How long sessions of a lane are kept, if not for good.
+    pub(crate) const fn keeps(&self, lane: Lane) -> Option<Duration> {
+        match lane {
+            Lane::Completed => self.completed.duration(),
+            Lane::Failed => self.failed.duration(),
+            Lane::Expired => self.expired.duration(),
+            Lane::Stopped => self.stopped.duration(),
+            Lane::Ready | Lane::Timeout | Lane::Alarm | Lane::Removal | Lane::Family => None,
+        }
+    }
+
+    /// Whether a session was kept for long enough.
+    pub(crate) fn is_over(&self, record: &SessionRecord, now: SupervisedTime) -> bool {
+        let lane = match record.state() {
+            State::Completed => Lane::Completed,
+            State::Failed => Lane::Failed,
+            State::Expired => Lane::Expired,
+            State::Stopped => Lane::Stopped,
+            State::Pending | State::Active | State::Paused | State::Stopping => {
+                return faults::planted(Bug::RemoveWhatHasNotEnded);
+            }
+        };
+        match (self.keeps(lane), record.ended) {
+            (Some(keep), Some(ended)) => ended.after(keep) <= now,
+            (_, None) | (None, _) => false,
+        }
+    }
+}

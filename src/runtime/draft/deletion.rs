@@ -1,0 +1,60 @@
+//! How a session becomes its tombstone.
+
+use std::sync::Arc;
+
+use crate::{
+    model::{
+        deletion::{Deleted, Removal},
+        event::Lifecycle,
+        inbox::Inbox,
+        labels::{Labels, Metadata},
+        record::{Failures, Runs, SessionRecord},
+        usage::Usage,
+    },
+    store::Then,
+};
+
+use super::{Draft, Moment};
+
+impl Draft {
+    /// Makes the session its tombstone: its id and its start key, the state that it was in, and where its log ends.
+    pub(crate) fn delete(&mut self, by: Removal) {
+        self.log(Lifecycle::Deleted { by });
+        self.leave_family();
+        let record = &mut self.record;
+        record.deleted = Some(Deleted { at: self.moment.supervised, by, purged: false });
+        record.name = None;
+        record.external_id = None;
+        record.labels = Labels::default();
+        record.metadata = Metadata::default();
+        record.policy = None;
+        record.lineage = None;
+        record.inbox = Inbox::default();
+        record.snapshots = Vec::new();
+        record.steps = None;
+        record.usage = Usage::default();
+        record.runs = Runs::default();
+        record.failures = Failures::default();
+        record.recoveries = 0;
+        record.abandoned = Vec::new();
+        record.history.clear();
+    }
+}
+
+/// What becomes of a tombstone when nothing else is left of its session: it is kept for a while, and then removed. None if
+/// it is none, or nothing is due.
+pub(crate) fn after_purge(tombstone: &SessionRecord, moment: Moment) -> Option<Then> {
+    let deleted = tombstone.deleted?;
+    if moment.supervised < deleted.due() {
+        return None;
+    }
+    if deleted.purged {
+        return Some(Then::Forget);
+    }
+    let mut kept = tombstone.clone();
+    kept.version += 1;
+    kept.writer = moment.worker;
+    kept.updated_at = moment.wall;
+    kept.deleted = Some(Deleted { purged: true, ..deleted });
+    Some(Then::Keep(Arc::new(kept)))
+}

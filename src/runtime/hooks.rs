@@ -1,0 +1,420 @@
+//! Hooks: one task reads the log, and calls what is owed to each session, one after the other.
+//!
+//! There is no queue in the store. What is owed follows from the log behind the place of this reader, and from
+//! the note at that place, which names the events before it whose hooks are not done.
+
+use std::{
+    collections::{BTreeMap, HashSet, VecDeque},
+    future::pending,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use tokio::{sync::watch, time::Instant};
+
+use super::{
+    core::Core,
+    reader::{self, Call, Called, Reader},
+    tail::{Follower, Newer},
+};
+use crate::{
+    faults::{self, Bug},
+    hooks::{AnyHooks, FailingHook, Hook, HookCall, HookOptions, HooksStatus},
+    model::{
+        event::{EventRecord, Fact, Lifecycle},
+        ids::{ReaderName, SessionId},
+        log_cursor::LogCursor,
+        record::SessionRecord,
+    },
+    policy::Backoff,
+    store::{LogItem, Logged, StoreError},
+    telemetry,
+};
+
+/// How many sessions may have hooks that are not done.
+const MOST: usize = 1024;
+/// How long what was done may be unknown to the store.
+const KEPT_WITHIN: Duration = Duration::from_millis(100);
+/// How long a failing store is left alone.
+const RETRY: Duration = Duration::from_millis(500);
+/// Under which name its place is kept.
+const READER: &str = "hooks";
+
+/// The hooks of a worker.
+pub(crate) struct Hooks {
+    hooks: Arc<dyn AnyHooks>,
+    options: HookOptions,
+    reader: ReaderName,
+    /// Who is owed hooks, of what was read; none before that is known.
+    owed: Mutex<Option<HashSet<SessionId>>>,
+    status: Mutex<HooksStatus>,
+    /// Set when nothing more will happen.
+    finish: watch::Sender<bool>,
+    over: watch::Sender<bool>,
+}
+
+impl Hooks {
+    pub(crate) fn new(hooks: Arc<dyn AnyHooks>, options: HookOptions) -> Self {
+        Self {
+            hooks,
+            options,
+            reader: ReaderName::new(READER).expect("a name"),
+            owed: Mutex::default(),
+            status: Mutex::default(),
+            finish: watch::Sender::new(false),
+            over: watch::Sender::new(false),
+        }
+    }
+
+    /// Begins to call them. On return it is durable from where on, so that nothing is missed that happens from now on.
+    pub(crate) async fn begin(core: &Arc<Core>) -> Result<(), StoreError> {
+        let Some(hooks) = &core.hooks else { return Ok(()) };
+        let mut task = Task {
+            hooks: Arc::clone(hooks),
+            reader: Reader::new(Arc::clone(core), hooks.reader.clone()),
+            place: LogCursor::new(0, 0),
+            owed: BTreeMap::new(),
+            is_kept: false,
+        };
+        task.begin().await?;
+        task.keep().await?;
+        core.keep_engine(core.runtime.spawn(task.run()).abort_handle());
+        Ok(())
+    }
+
+    /// Calls what is owed, but for what fails. Cancel safe.
+    pub(crate) async fn finish(&self) {
+        self.finish.send_replace(true);
+        // Its sender lives as long as this.
+        let _ = self.over.subscribe().wait_for(|over| *over).await;
+    }
+
+    /// Under which name their place is kept.
+    pub(crate) const fn reader(&self) -> &ReaderName {
+        &self.reader
+    }
+
+    /// The sessions that are owed hooks for what was read of the log, once that is known.
+    pub(crate) fn owed(&self) -> Option<HashSet<SessionId>> {
+        self.lock_owed().clone()
+    }
+
+    fn lock_owed(&self) -> MutexGuard<'_, Option<HashSet<SessionId>>> {
+        self.owed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How they do.
+    pub(crate) fn status(&self) -> HooksStatus {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HooksStatus> {
+        self.status.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A hook that is to be called.
+#[derive(Clone)]
+struct Owed {
+    hook: Hook,
+    event: Arc<EventRecord>,
+}
+
+/// What one session is owed, in order. The first of it is under way.
+#[derive(Default)]
+struct Line {
+    owed: VecDeque<Owed>,
+    is_called: bool,
+    failures: u32,
+    /// A call that took too long.
+    call: Option<Call>,
+}
+
+/// What came of a call.
+type Done = (SessionId, Called<()>);
+
+struct Task {
+    hooks: Arc<Hooks>,
+    reader: Reader,
+    /// Everything up to it was read.
+    place: LogCursor,
+    owed: BTreeMap<SessionId, Line>,
+    /// Whether the store knows all this.
+    is_kept: bool,
+}
+
+impl Task {
+    async fn run(mut self) {
+        // It ends early where the store is closed, and then nothing can be done any more.
+        let _ = self.serve().await;
+        self.hooks.over.send_replace(true);
+    }
+
+    /// Works until it is to finish, or the store is closed.
+    async fn serve(&mut self) -> Result<(), StoreError> {
+        let core = Arc::clone(&self.reader.core);
+        let follower = Follower::begin(&core, self.place.position());
+        let mut finish = self.hooks.finish.subscribe();
+        let mut calls = FuturesUnordered::<BoxFuture<'static, Done>>::new();
+        let mut keep_at = Instant::now();
+        loop {
+            let is_last = *finish.borrow_and_update();
+            if is_last {
+                while !self.read().await? {}
+            }
+            calls.extend(self.calls());
+            if is_last && self.owed.values().all(|line| line.failures > 0) {
+                return self.keep().await;
+            }
+            let has_room = self.owed.len() < MOST;
+            let done =
+                async { if calls.is_empty() { pending().await } else { calls.next().await } };
+            tokio::select! {
+                biased;
+                () = tokio::time::sleep_until(keep_at), if !self.is_kept => {
+                    while let Err(error) = self.keep().await {
+                        self.wait_for_store(error).await?;
+                    }
+                    keep_at = Instant::now() + KEPT_WITHIN;
+                }
+                _ = finish.changed() => {}
+                done = done => {
+                    if let Some((session, done)) = done {
+                        self.done(session, done);
+                    }
+                }
+                newer = follower.newer(self.place.position() + 1), if has_room => {
+                    if matches!(newer, Newer::Over) {
+                        return Ok(());
+                    }
+                    self.read().await?;
+                }
+            }
+        }
+    }
+
+    /// Leaves a failing store alone for a while.
+    async fn wait_for_store(&self, error: StoreError) -> Result<(), StoreError> {
+        if matches!(error, StoreError::Closed) {
+            return Err(error);
+        }
+        tokio::time::sleep(RETRY).await;
+        Ok(())
+    }
+
+    /// Takes up what the worker before was to call. New hooks begin with what comes next.
+    async fn begin(&mut self) -> Result<(), StoreError> {
+        let (place, note) = self.reader.begin(true).await?;
+        self.place = place;
+        self.hooks.lock_owed().get_or_insert_default();
+        if faults::planted(Bug::ForgetOwedHooks) {
+            return Ok(());
+        }
+        // A note that cannot be read is not one of ours.
+        let noted: Vec<(SessionId, u64)> = serde_json::from_slice(&note).unwrap_or_default();
+        for (session, sequence) in noted {
+            let store = self.reader.core.store()?;
+            match store.events(session, sequence..=sequence, 1).await {
+                Ok(events) => {
+                    events.into_iter().for_each(|event| self.owe(session, &Arc::new(event)))
+                }
+                Err(StoreError::Damaged { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads on, and says whether that was all.
+    async fn read(&mut self) -> Result<bool, StoreError> {
+        let page = loop {
+            match self.reader.after(self.place).await {
+                Ok(page) => break page,
+                Err(error) => self.wait_for_store(error).await?,
+            }
+        };
+        let is_all = page.next > page.end.last;
+        let mut items = page.items;
+        // What ended a session is in the same commit as the end of its run, and may be on the next page.
+        if !is_all && items.len() > 1 && items.last().is_some_and(ends_run) {
+            items.pop();
+        }
+        for item in items {
+            let position = match item {
+                LogItem::Event(Logged { position, session, event }) => {
+                    self.owe(session, &event);
+                    position
+                }
+                LogItem::Gap { to, .. } => to,
+            };
+            self.place = LogCursor::new(self.place.log(), position);
+            self.is_kept = false;
+        }
+        self.count(page.end.last);
+        Ok(is_all)
+    }
+
+    /// Takes down which hooks an event calls for.
+    fn owe(&mut self, session: SessionId, event: &Arc<EventRecord>) {
+        let hooks = hooks_of(event);
+        if hooks.is_empty() {
+            return;
+        }
+        self.hooks.lock_owed().get_or_insert_default().insert(session);
+        let owed = &mut self.owed.entry(session).or_default().owed;
+        // A run that ended its session comes after that.
+        let is_of_its_run = owed.back().is_some_and(|last| {
+            last.hook == Hook::AfterRun && last.event.sequence + 1 == event.sequence
+        });
+        let ends = hooks.contains(&Hook::SessionEnd);
+        let after = if is_of_its_run && ends { owed.pop_back() } else { None };
+        owed.extend(hooks.iter().map(|hook| Owed { hook: *hook, event: Arc::clone(event) }));
+        owed.extend(after);
+    }
+
+    /// The calls that can be made now.
+    fn calls(&mut self) -> Vec<BoxFuture<'static, Done>> {
+        let mut calls: Vec<BoxFuture<'static, Done>> = Vec::new();
+        for (session, line) in &mut self.owed {
+            if line.is_called {
+                continue;
+            }
+            let Some(owed) = line.owed.front().cloned() else { continue };
+            line.is_called = true;
+            let core = Arc::clone(&self.reader.core);
+            let hooks = Arc::clone(&self.hooks);
+            let (session, failures, before) = (*session, line.failures, line.call.take());
+            calls.push(Box::pin(async move {
+                (session, call(&core, &hooks, session, owed, failures, before).await)
+            }));
+        }
+        calls
+    }
+
+    /// Takes note of what came of a call.
+    fn done(&mut self, session: SessionId, done: Called<()>) {
+        let Some(line) = self.owed.get_mut(&session) else { return };
+        line.is_called = false;
+        let Some(owed) = line.owed.front() else { return };
+        let mut status = self.hooks.lock();
+        status.failing.retain(|failing| failing.session != session);
+        let is_done = match done {
+            Ok(()) => true,
+            Err(_) if faults::planted(Bug::PassOverFailedHook) => true,
+            Err((what, call)) => {
+                line.call = call;
+                line.failures += 1;
+                let is_given_up = line.failures >= self.hooks.options.attempts;
+                telemetry::hook_failed(session, owed.hook, &what, line.failures, is_given_up);
+                if is_given_up {
+                    status.given_up += 1;
+                } else {
+                    status.failing.push(FailingHook {
+                        session,
+                        hook: owed.hook,
+                        failures: line.failures,
+                        trouble: what.into(),
+                    });
+                }
+                is_given_up
+            }
+        };
+        if is_done {
+            line.failures = 0;
+            line.owed.pop_front();
+            self.is_kept = false;
+            status.behind = status.behind.saturating_sub(1);
+            if line.owed.is_empty() {
+                self.owed.remove(&session);
+                self.hooks.lock_owed().get_or_insert_default().remove(&session);
+            }
+        }
+    }
+
+    fn count(&self, last: u64) {
+        let owed: usize = self.owed.values().map(|line| line.owed.len()).sum();
+        let unread = last.saturating_sub(self.place.position());
+        self.hooks.lock().behind = unread + owed as u64;
+    }
+
+    /// Keeps the place, and what is not done of what is before it.
+    async fn keep(&mut self) -> Result<(), StoreError> {
+        let mut noted = Vec::new();
+        for (session, line) in &self.owed {
+            noted.extend(line.owed.iter().map(|owed| (*session, owed.event.sequence)));
+        }
+        noted.dedup();
+        let note = match noted.as_slice() {
+            [] => Vec::new(),
+            some => serde_json::to_vec(some).expect("it holds nothing JSON cannot say"),
+        };
+        self.reader.keep(self.place, note.into()).await?;
+        self.is_kept = true;
+        Ok(())
+    }
+}
+
+/// Calls a hook, after a while where it has failed.
+async fn call(
+    core: &Arc<Core>,
+    hooks: &Hooks,
+    session: SessionId,
+    owed: Owed,
+    failures: u32,
+    before: Option<Call>,
+) -> Called<()> {
+    if failures > 0 {
+        tokio::time::sleep(Backoff::default().wait(failures, core.random())).await;
+    }
+    if before.as_ref().is_some_and(|before| !before.is_over()) {
+        let what = "it has not come back from an earlier call, which took too long".to_owned();
+        return Err((what, before));
+    }
+    let call = HookCall {
+        hook: owed.hook,
+        session,
+        event: owed.event,
+        record: record(core, session).await.map(Arc::new),
+        attempt: failures + 1,
+    };
+    reader::call(core, hooks.options.timeout, Arc::clone(&hooks.hooks).call(call)).await
+}
+
+/// The record of a session, once the store can be read.
+async fn record(core: &Core, session: SessionId) -> Option<SessionRecord> {
+    loop {
+        match core.store() {
+            Ok(store) => match store.load(session).await {
+                Ok(record) => return record,
+                Err(StoreError::Damaged { .. } | StoreError::Closed) => return None,
+                Err(_) => tokio::time::sleep(RETRY).await,
+            },
+            Err(_) => return None,
+        }
+    }
+}
+
+/// Which hooks an event calls for, in the order in which they are called.
+fn hooks_of(event: &EventRecord) -> &'static [Hook] {
+    match &event.fact {
+        Fact::Lifecycle(Lifecycle::RunEnded { .. }) => &[Hook::AfterRun],
+        Fact::Lifecycle(Lifecycle::StateChanged { from, to, begins, .. }) => {
+            if *begins {
+                &[Hook::SessionStart, Hook::StateChanged]
+            } else if to.has_ended() && !from.has_ended() {
+                &[Hook::StateChanged, Hook::SessionEnd]
+            } else {
+                &[Hook::StateChanged]
+            }
+        }
+        Fact::Lifecycle(_) | Fact::Work(_) | Fact::Usage(_) => &[],
+    }
+}
+
+fn ends_run(item: &LogItem) -> bool {
+    match item {
+        LogItem::Event(logged) => hooks_of(&logged.event) == [Hook::AfterRun],
+        LogItem::Gap { .. } => false,
+    }
+}

@@ -1,0 +1,140 @@
+//! A reader of the log of all sessions that goes on in the next worker: its place is kept in the store.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{sync::oneshot, task::JoinHandle};
+
+use super::{core::Core, tail::PAGE};
+use crate::{
+    model::{ids::ReaderName, log_cursor::LogCursor},
+    store::{Batch, Bookmark, BoxError, LogPage, LogQuery, Order, StoreError},
+    telemetry,
+    workload::panics,
+};
+
+/// Who reads, and the place that the store knows.
+pub(super) struct Reader {
+    pub(super) core: Arc<Core>,
+    name: ReaderName,
+    kept: Option<Bookmark>,
+}
+
+impl Reader {
+    pub(super) const fn new(core: Arc<Core>, name: ReaderName) -> Self {
+        Self { core, name, kept: None }
+    }
+
+    /// Where it was left, with what it noted there. One that is new begins with the first event that there is, or with the next. A place
+    /// that is not in this log is of no use: there it begins where nothing is missed.
+    pub(super) async fn begin(
+        &mut self,
+        with_next: bool,
+    ) -> Result<(LogCursor, Arc<[u8]>), StoreError> {
+        let store = self.core.store()?;
+        let end = store.log(LogQuery { limit: 1, ..LogQuery::default() }).await?.end;
+        let kept = store.bookmarks().await?.into_iter().find(|kept| kept.reader == self.name);
+        let lost = |why| telemetry::reader_lost_its_place(&self.name, why);
+        let position = match kept {
+            None if with_next => end.last,
+            None => 0,
+            Some(kept) if kept.cursor.log() != end.log => {
+                lost("the store is another one; it is given everything");
+                0
+            }
+            Some(kept) if kept.cursor.position() > end.last => {
+                lost("the store is at an older state; it goes on from there");
+                end.last
+            }
+            Some(kept) => {
+                let place = (kept.cursor, Arc::clone(&kept.note));
+                self.kept = Some(kept);
+                return Ok(place);
+            }
+        };
+        Ok((LogCursor::new(end.log, position), Arc::default()))
+    }
+
+    /// Keeps its place in the store, if that is not there.
+    pub(super) async fn keep(
+        &mut self,
+        cursor: LogCursor,
+        note: Arc<[u8]>,
+    ) -> Result<(), StoreError> {
+        let bookmark = Bookmark { reader: self.name.clone(), cursor, note };
+        if self.kept.as_ref() == Some(&bookmark) {
+            return Ok(());
+        }
+        let batch = Batch {
+            generation: self.core.generation,
+            supervised: self.core.clock.supervised(),
+            commits: Vec::new(),
+            bookmarks: vec![bookmark.clone()],
+        };
+        self.core.store()?.commit(batch).await?;
+        self.kept = Some(bookmark);
+        Ok(())
+    }
+
+    /// What follows a place.
+    pub(super) async fn after(&self, place: LogCursor) -> Result<LogPage, StoreError> {
+        let from = place.position() + 1;
+        let query =
+            LogQuery { from, order: Order::OldestFirst, limit: PAGE, ..LogQuery::default() };
+        self.core.store()?.log(query).await
+    }
+}
+
+/// A call of the code of a user's. It ends when this is dropped, unless it blocks its thread.
+pub(super) struct Call(JoinHandle<()>);
+
+impl Call {
+    /// Whether it is over.
+    pub(super) fn is_over(&self) -> bool {
+        self.0.is_finished()
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// What came of a call: its answer, or in words what went wrong; and the call itself, if it is not over then.
+pub(super) type Called<T> = Result<T, (String, Option<Call>)>;
+
+/// Makes a call, which may take so long.
+pub(super) async fn call<T: Send + 'static>(
+    core: &Core,
+    timeout: Duration,
+    work: impl Future<Output = Result<T, BoxError>> + Send + 'static,
+) -> Called<T> {
+    let (answer, answered) = oneshot::channel();
+    let call = Call(core.workloads.spawn(async move {
+        // Whoever asked may have given up.
+        let _ = answer.send(panics::guard_future(work).await);
+    }));
+    match tokio::time::timeout(timeout, answered).await {
+        Ok(Ok(Ok(Ok(answer)))) => Ok(answer),
+        Ok(Ok(Ok(Err(error)))) => Err((chain(&error), None)),
+        Ok(Ok(Err(panic))) => Err((format!("it panicked: {panic}"), None)),
+        Ok(Err(_)) => Err(("its runtime is shutting down".to_owned(), None)),
+        Err(_) => {
+            call.0.abort();
+            let limit = humantime::format_duration(timeout);
+            Err((format!("it did not answer within {limit}"), Some(call)))
+        }
+    }
+}
+
+/// An error with its sources, in one line.
+fn chain(error: &BoxError) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        source = error.source();
+    }
+    text
+}

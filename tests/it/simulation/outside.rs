@@ -1,0 +1,161 @@
+//! What is outside of a worker and is told what happens: a sink and hooks, which fail as the dice say. They outlive
+//! every worker.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use sessionkeeper::{
+    Builder, SessionId,
+    hooks::{Hook, HookCall, HookOptions, SessionHooks},
+    sink::{Sink, SinkBatch, SinkItem, SinkOptions},
+    store::BoxError,
+};
+
+use super::deeds::SECOND;
+use crate::{oracle::Found, support::owed_hooks};
+
+/// What was told, in all lives.
+#[derive(Debug, Default)]
+pub(super) struct Outside {
+    /// The last event that the sink took, by its position, and by its session.
+    position: u64,
+    taken: BTreeMap<SessionId, u64>,
+    versions: BTreeMap<SessionId, u64>,
+    /// The hooks that were called for a session, each once, in the order in which they were first done.
+    called: BTreeMap<SessionId, Vec<(Hook, u64)>>,
+    wrong: Vec<String>,
+}
+
+/// The outside, as one worker knows it.
+#[derive(Clone)]
+struct Told {
+    outside: Arc<Mutex<Outside>>,
+    dice: Arc<Mutex<fastrand::Rng>>,
+    may_fail: bool,
+}
+
+/// Connects a worker with it.
+pub(super) fn connect(
+    builder: Builder,
+    outside: &Arc<Mutex<Outside>>,
+    mut dice: fastrand::Rng,
+    may_fail: bool,
+) -> Builder {
+    let interval = Duration::from_millis(dice.u64(1..5000));
+    let sink = SinkOptions::default().interval(interval).timeout(2 * SECOND);
+    let hooks = HookOptions::default().timeout(2 * SECOND).attempts(u32::MAX);
+    let told = Told { outside: Arc::clone(outside), dice: Arc::new(Mutex::new(dice)), may_fail };
+    builder.sink_with("outside", told.clone(), sink).hooks_with(told, hooks)
+}
+
+impl Told {
+    /// Takes its time, fails, panics or hangs.
+    async fn misbehave(&self) -> Result<(), BoxError> {
+        if !self.may_fail {
+            return Ok(());
+        }
+        let (what, wait) = {
+            let mut dice = self.dice.lock().unwrap();
+            (dice.u8(0..12), Duration::from_millis(dice.u64(0..300)))
+        };
+        match what {
+            0 => return Err("as the dice say".into()),
+            1 => tokio::time::sleep(wait).await,
+            2 => std::future::pending().await,
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+impl Sink for Told {
+    async fn deliver(&self, batch: SinkBatch) -> Result<usize, BoxError> {
+        self.misbehave().await?;
+        let all = batch.items().len();
+        let count = if self.may_fail { self.dice.lock().unwrap().usize(1..=all) } else { all };
+        let mut outside = self.outside.lock().unwrap();
+        batch.items().iter().take(count).for_each(|item| outside.take(item));
+        // Done, and nobody hears of it.
+        if self.may_fail && self.dice.lock().unwrap().u8(0..20) == 0 {
+            return Err("it was done all the same".into());
+        }
+        Ok(count)
+    }
+}
+
+impl SessionHooks for Told {
+    async fn on_session_start(&self, call: HookCall) -> Result<(), BoxError> {
+        self.call(call).await
+    }
+
+    async fn on_session_end(&self, call: HookCall) -> Result<(), BoxError> {
+        self.call(call).await
+    }
+
+    async fn after_run(&self, call: HookCall) -> Result<(), BoxError> {
+        self.call(call).await
+    }
+
+    async fn on_state_changed(&self, call: HookCall) -> Result<(), BoxError> {
+        self.call(call).await
+    }
+}
+
+impl Told {
+    async fn call(&self, call: HookCall) -> Result<(), BoxError> {
+        self.misbehave().await?;
+        let mut outside = self.outside.lock().unwrap();
+        let called = outside.called.entry(call.session).or_default();
+        let one = (call.hook, call.event.sequence);
+        if !called.contains(&one) {
+            called.push(one);
+        }
+        Ok(())
+    }
+}
+
+impl Outside {
+    fn take(&mut self, item: &SinkItem) {
+        match item {
+            SinkItem::Event { cursor, session, event } => {
+                let position = cursor.position();
+                if position > self.position + 1 {
+                    self.wrong.push(format!("a sink is given {position} after {}", self.position));
+                }
+                self.position = self.position.max(position);
+                let last = self.taken.entry(*session).or_default();
+                if event.sequence > *last + 1 {
+                    self.wrong.push(format!("a sink is given {} after {last}", event.sequence));
+                }
+                *last = event.sequence.max(*last);
+            }
+            SinkItem::Record { record, .. } => {
+                let known = self.versions.entry(record.id).or_default();
+                *known = record.version.max(*known);
+            }
+            other => self.wrong.push(format!("a sink is given {other:?}")),
+        }
+    }
+
+    /// What is wrong with what was told, beside the logs of the sessions as they are now.
+    pub(super) fn judge(self, found: &Found) -> Vec<String> {
+        let mut wrong = self.wrong;
+        for (session, found) in found {
+            let last = found.log.last().map_or(0, |event| event.sequence);
+            let taken = self.taken.get(session).copied().unwrap_or_default();
+            if taken != last {
+                wrong.push(format!("session {session}: a sink was given {taken} of {last} events"));
+            }
+            let owed = owed_hooks(&found.log);
+            let called = self.called.get(session).cloned().unwrap_or_default();
+            if called != owed {
+                wrong
+                    .push(format!("session {session}: hooks {called:?} were called, not {owed:?}"));
+            }
+        }
+        wrong
+    }
+}

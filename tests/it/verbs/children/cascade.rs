@@ -1,0 +1,325 @@
+//! Children do as their parent does.
+
+use super::*;
+
+/// What a child does in each case, as its policy says.
+fn policies() -> [(OnParent, bool, bool, bool); 4] {
+    let leave = |set: fn(&mut OnParent)| {
+        let mut policy = OnParent::default();
+        set(&mut policy);
+        policy
+    };
+    [
+        (OnParent::default(), true, true, true),
+        (leave(|policy| policy.pause = WhenParentPauses::Leave), false, true, true),
+        (leave(|policy| policy.stop = WhenParentEnds::Leave), true, false, true),
+        (leave(|policy| policy.end = WhenParentEnds::Leave), true, true, false),
+    ]
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_policy_says_which_moves_a_child_follows() {
+    for (on_parent, pauses, stops, ends) in policies() {
+        for verb in ["pause", "stop", "complete", "fail", "expire"] {
+            let worker = worker().await;
+            let start = Start::<Lead>::new(Led::default())
+                .policy(policy(|policy| policy.paused_timeout(MINUTE)));
+            let lead = worker.supervisor().start(start).await.unwrap().into_handle();
+            let child = child_of(&worker, lead.id(), on_parent).await;
+            idle(&child).await;
+            let follows = match verb {
+                "pause" => {
+                    lead.pause().await.unwrap();
+                    pauses
+                }
+                "stop" => {
+                    lead.stop().await.unwrap().ended().await.unwrap();
+                    stops
+                }
+                "complete" => {
+                    lead.complete().await.unwrap();
+                    ends
+                }
+                "fail" => {
+                    lead.fail("told to").await.unwrap();
+                    ends
+                }
+                _ => {
+                    lead.pause().await.unwrap();
+                    until(&lead, |status| status.state() == State::Expired).await;
+                    ends
+                }
+            };
+            all_done(&worker).await;
+            let now = until(&child, |status| status.state() != State::Stopping).await;
+            let about = format!("{verb} with {on_parent:?}");
+            match (verb, follows) {
+                ("pause", true) => {
+                    assert_eq!(now.pause_cause(), Some(PauseCause::Parent), "{about}")
+                }
+                (_, true) => assert_eq!(now.state(), State::Stopped, "{about}"),
+                ("expire", false) if pauses => assert_eq!(now.state(), State::Paused, "{about}"),
+                (_, false) => assert_eq!(now.state(), State::Active, "{about}"),
+            }
+            let caused =
+                moves(&child).await.into_iter().any(|(_, _, cause)| cause == Cause::Parent);
+            assert_eq!(caused, follows || (verb == "expire" && pauses), "{about}");
+            consistent(&child).await;
+            sound(worker).await;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_resume_resumes_those_that_were_paused_with_the_parent() {
+    let mut worker = worker().await;
+    let (lead, [asked, with_parent, idling]) = with_children(&worker).await;
+    asked.pause().await.unwrap();
+    idling.send(Do::Yield).await.unwrap();
+    lead.pause().await.unwrap();
+    all_done(&worker).await;
+    let cause = async |child: &SessionHandle<Scripted>| status(child).await.pause_cause();
+    assert_eq!(cause(&asked).await, Some(PauseCause::Asked), "a person's word stays");
+    assert_eq!(cause(&with_parent).await, Some(PauseCause::Parent));
+    assert_eq!(cause(&idling).await, Some(PauseCause::Parent), "an input would wake it else");
+    // An input is accepted and wakes nobody, and neither does the next worker.
+    with_parent.send(Do::Add(1)).await.unwrap();
+    worker.crash_and_reopen().await;
+    let lead = worker.again(&lead).await;
+    let [asked, with_parent, idling] =
+        [worker.again(&asked).await, worker.again(&with_parent).await, worker.again(&idling).await];
+    tokio::time::sleep(MINUTE).await;
+    assert_eq!(status(&with_parent).await.pause_cause(), Some(PauseCause::Parent));
+
+    lead.resume().await.unwrap();
+    all_done(&worker).await;
+    assert_eq!(status(&asked).await.pause_cause(), Some(PauseCause::Asked));
+    assert_eq!(worker.drained(&with_parent).await.sum, 1);
+    until(&idling, |status| status.state() == State::Active).await;
+    let last = moves(&with_parent).await.pop().unwrap();
+    assert_eq!(last, (State::Paused, State::Active, Cause::Parent));
+    sound(worker).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pause_that_nobody_asked_for_pauses_no_child() {
+    let mut worker = worker().await;
+    let start =
+        Start::<Lead>::new(Led::default()).policy(policy(|policy| policy.idle_timeout(MINUTE)));
+    let lead = worker.supervisor().start(start).await.unwrap().into_handle();
+    let child = child_of(&worker, lead.id(), OnParent::default()).await;
+    until(&lead, |status| status.pause_cause() == Some(PauseCause::Idle)).await;
+    all_done(&worker).await;
+    assert_eq!(status(&child).await.state(), State::Active);
+    // A pause by a person's word of one that is idle does.
+    lead.pause().await.unwrap();
+    all_done(&worker).await;
+    assert_eq!(status(&child).await.pause_cause(), Some(PauseCause::Parent));
+    // That of a shutdown changes nothing.
+    worker.shutdown_and_reopen().await;
+    let child = worker.again(&child).await;
+    assert_eq!(status(&child).await.pause_cause(), Some(PauseCause::Parent));
+    sound(worker).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn grandchildren_follow() {
+    let worker = worker().await;
+    let lead = lead(&worker).await;
+    let bear = Tell::Bear(child_key("grandchild"), None);
+    lead.send(Tell::BearLead(child_key("child"), Box::new(bear))).await.unwrap();
+    idle(&lead).await;
+    let child = children(&worker, lead.id()).await[0];
+    let grandchild = soon(async {
+        loop {
+            if let [grandchild] = children(&worker, child).await[..] {
+                return worker.supervisor().session(grandchild).await.unwrap();
+            }
+            tokio::time::sleep(SECOND).await;
+        }
+    })
+    .await
+    .typed::<Scripted>()
+    .unwrap();
+    idle(&grandchild).await;
+    lead.pause().await.unwrap();
+    until(&grandchild, |status| status.pause_cause() == Some(PauseCause::Parent)).await;
+    lead.resume().await.unwrap();
+    until(&grandchild, |status| status.state() == State::Active).await;
+    drop(lead.stop().await.unwrap());
+    until(&grandchild, |status| status.state() == State::Stopped).await;
+    sound(worker).await;
+}
+
+/// The pause of one child takes its time; what the parent is told meanwhile wins.
+#[tokio::test(start_paused = true)]
+async fn later_word_on_the_parent_wins_while_a_child_is_being_paused() {
+    for verb in ["resume", "stop"] {
+        let worker = worker().await;
+        let (lead, [deaf, quick]) = with_children(&worker).await;
+        deaf.send(Do::Deaf(SECOND * 20)).await.unwrap();
+        in_hand(&deaf, 1).await;
+        lead.pause().await.unwrap();
+        until(&quick, |status| status.state() == State::Paused).await;
+        assert_eq!(status(&deaf).await.state(), State::Active);
+        match verb {
+            "resume" => {
+                lead.resume().await.unwrap();
+                all_done(&worker).await;
+                for child in [&deaf, &quick] {
+                    idle(child).await;
+                }
+                tokio::time::sleep(MINUTE).await;
+                assert_eq!(status(&deaf).await.state(), State::Active);
+                assert_eq!(moves(&deaf).await.len(), 1, "it was never paused");
+            }
+            _ => {
+                drop(lead.stop().await.unwrap());
+                for child in [&deaf, &quick] {
+                    until(child, |status| status.state() == State::Stopped).await;
+                }
+            }
+        }
+        sound(worker).await;
+    }
+}
+
+#[test]
+fn children_follow_their_parent_through_a_crash_at_every_commit() {
+    for verb in ["pause", "resume", "stop", "complete"] {
+        let commits = crash_at_every_commit(
+            configure,
+            async |worker: &mut Harness, told: &mut bool| {
+                let (lead, [one, two]) = with_children(worker).await;
+                one.send(Do::Deaf(SECOND * 5)).await?;
+                match verb {
+                    "pause" => drop(lead.pause().await?),
+                    "resume" => {
+                        lead.pause().await?;
+                        all_done(worker).await;
+                        lead.resume().await?;
+                    }
+                    "stop" => drop(lead.stop().await?),
+                    _ => lead.complete().await?,
+                }
+                *told = true;
+                all_done(worker).await;
+                idle_or_at_rest(&one).await;
+                idle_or_at_rest(&two).await;
+                Ok(())
+            },
+            async |worker, told| {
+                all_done(worker).await;
+                let record =
+                    worker.supervisor().find(sessionkeeper::store::Key::Start(key("lead")));
+                let Some(lead) = record.await? else { return Ok(()) };
+                let (id, lead) = (lead.id(), lead.status().await?);
+                for id in children(worker, id).await {
+                    let session = worker.supervisor().session(id).await?.typed::<Scripted>()?;
+                    let child = idle_or_at_rest(&session).await;
+                    let about = format!("{verb}: {} under {}", child.state(), lead.state());
+                    match lead.state() {
+                        State::Paused => {
+                            assert_eq!(child.pause_cause(), Some(PauseCause::Parent), "{about}");
+                        }
+                        State::Active => assert_eq!(child.state(), State::Active, "{about}"),
+                        State::Stopped | State::Completed => {
+                            assert_eq!(child.state(), State::Stopped, "{about}");
+                        }
+                        other => panic!("{other}"),
+                    }
+                    consistent(&session).await;
+                }
+                if *told {
+                    assert_eq!(children(worker, id).await.len(), 2);
+                    assert_eq!(lead.state() == State::Active, verb == "resume");
+                }
+                assert_eq!(audit(worker.store()).await, []);
+                Ok(())
+            },
+        );
+        assert!(commits > 10, "{commits}");
+    }
+}
+
+async fn idle_or_at_rest(session: &SessionHandle<Scripted>) -> Status {
+    until(session, |status| match status.state() {
+        State::Active => *status.activity() == sessionkeeper::Activity::Idle,
+        State::Pending | State::Stopping => false,
+        State::Paused | State::Stopped | State::Completed | State::Failed | State::Expired => true,
+    })
+    .await
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_child_that_is_started_while_its_parent_is_paused_is_paused() {
+    let worker = worker().await;
+    let lead = lead(&worker).await;
+    lead.pause().await.unwrap();
+    let child = child_of(&worker, lead.id(), OnParent::default()).await;
+    let left = child_of(&worker, lead.id(), OnParent::LEAVE).await;
+    until(&child, |status| status.pause_cause() == Some(PauseCause::Parent)).await;
+    all_done(&worker).await;
+    assert_eq!(status(&left).await.state(), State::Active);
+    lead.resume().await.unwrap();
+    until(&child, |status| status.state() == State::Active).await;
+    sound(worker).await;
+}
+
+/// A child that was rolled over is one in its successor.
+#[tokio::test(start_paused = true)]
+async fn the_successor_of_a_child_follows_the_parent() {
+    let worker = worker().await;
+    let (lead, [child]) = with_children(&worker).await;
+    let next = child.rollover(sessionkeeper::Rollover::new(Done::default())).await.unwrap();
+    assert_eq!(children(&worker, lead.id()).await, [child.id(), next.id()]);
+    lead.pause().await.unwrap();
+    until(&next, |status| status.pause_cause() == Some(PauseCause::Parent)).await;
+    drop(lead.stop().await.unwrap());
+    until(&next, |status| status.state() == State::Stopped).await;
+    sound(worker).await;
+}
+
+/// The children of a session that is rolled over are stopped, as those of any other that ends: what takes its place knows nothing of
+/// them.
+#[tokio::test(start_paused = true)]
+async fn a_rollover_of_the_parent_is_an_end_to_its_children() {
+    let worker = worker().await;
+    let (lead, [child]) = with_children(&worker).await;
+    let left = child_of(&worker, lead.id(), OnParent::LEAVE).await;
+    lead.send(Tell::RollOver).await.unwrap();
+    until(&child, |status| status.state() == State::Stopped).await;
+    assert_eq!(status(&left).await.state(), State::Active);
+    // One that goes on tells its end to the successor.
+    left.complete().await.unwrap();
+    all_done(&worker).await;
+    let next = lead.latest().await.unwrap();
+    idle(&next).await;
+    let ends = next.snapshot().await.unwrap().state.ends;
+    assert_eq!(ends.iter().map(|end| end.child).collect::<Vec<_>>(), [child.id(), left.id()]);
+    sound(worker).await;
+}
+
+/// To delete a session is an end to its children, through a crash too; one that is deleted tells nobody.
+#[tokio::test(start_paused = true)]
+async fn the_children_of_a_session_that_is_deleted_are_stopped() {
+    let mut worker = worker().await;
+    let (lead, [child, gone]) = with_children(&worker).await;
+    drop(gone.stop().await.unwrap().ended().await.unwrap());
+    worker.supervisor().delete(gone.id(), Delete::IfAtRest).await.unwrap();
+    all_done(&worker).await;
+    idle(&lead).await;
+    let told = lead.snapshot().await.unwrap().state.ends.len();
+    assert!(told <= 1, "{told}");
+    lead.pause().await.unwrap();
+    worker.supervisor().delete(lead.id(), Delete::IfAtRest).await.unwrap();
+    worker.crash_and_reopen().await;
+    let child = worker.again(&child).await;
+    until(&child, |status| status.state() == State::Stopped).await;
+    child.resume().await.unwrap();
+    idle(&child).await;
+    let refused =
+        worker.supervisor().start(Scripted::start().child_of(lead.id())).await.unwrap_err();
+    assert!(refused.to_string().contains("not found"), "{refused}");
+    sound(worker).await;
+}

@@ -1,0 +1,101 @@
+//! A parent is told of the end of a child by an input.
+
+use super::*;
+
+#[tokio::test(start_paused = true)]
+async fn the_end_of_a_child_wakes_an_idle_parent_once() {
+    let mut worker = worker().await;
+    let start =
+        Start::<Lead>::new(Led::default()).policy(policy(|policy| policy.idle_timeout(MINUTE)));
+    let lead = worker.supervisor().start(start).await.unwrap().into_handle();
+    lead.send(Tell::Bear(child_key("one"), None)).await.unwrap();
+    until(&lead, |status| status.pause_cause() == Some(PauseCause::Idle)).await;
+    let child = children(&worker, lead.id()).await[0];
+    let child = worker.supervisor().session(child).await.unwrap().typed::<Scripted>().unwrap();
+    child.send(Do::FailForGood).await.unwrap();
+    until(&lead, |status| status.state() == State::Active).await;
+    idle(&lead).await;
+    all_done(&worker).await;
+    for _ in 0..2 {
+        let lead = worker.again(&lead).await;
+        let ends = lead.snapshot().await.unwrap().state.ends;
+        let [end] = &ends[..] else { panic!("{ends:?}") };
+        assert_eq!((end.child, end.state), (child.id(), State::Failed));
+        assert_eq!(end.key, Some(child_key("one")));
+        assert_eq!(end.cause, Cause::Workload);
+        assert!(end.reason.as_ref().unwrap().contains("told to fail for good"), "{end:?}");
+        worker.crash_and_reopen().await;
+    }
+    sound(worker).await;
+}
+
+#[test]
+fn the_end_of_a_child_is_told_once_through_a_crash_at_every_commit() {
+    let commits = crash_at_every_commit(
+        configure,
+        async |worker: &mut Harness, _: &mut ()| {
+            let lead = lead(worker).await;
+            lead.send(Tell::Bear(child_key("one"), Some(Do::Complete))).await?;
+            all_done(worker).await;
+            idle(&lead).await;
+            until(&lead, |status| status.record().inbox.consumed == 2).await;
+            Ok(())
+        },
+        async |worker, ()| {
+            let lead = lead(worker).await;
+            lead.send(Tell::Bear(child_key("one"), Some(Do::Complete))).await?;
+            idle(&lead).await;
+            let [child] = children(worker, lead.id()).await[..] else { panic!("one child") };
+            let child = worker.supervisor().session(child).await?.typed::<Scripted>()?;
+            until(&child, |status| status.state() == State::Completed).await;
+            all_done(worker).await;
+            idle(&lead).await;
+            let ends = lead.snapshot().await?.state.ends;
+            let told: Vec<_> = ends.iter().map(|end| (end.child, end.state)).collect();
+            assert_eq!(told, [(child.id(), State::Completed)]);
+            assert_eq!(audit(worker.store()).await, []);
+            Ok(())
+        },
+    );
+    assert!(commits > 8, "{commits}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_child_that_was_stopped_and_resumed_tells_each_end() {
+    let worker = worker().await;
+    let (lead, [child]) = with_children(&worker).await;
+    child.stop().await.unwrap().ended().await.unwrap();
+    all_done(&worker).await;
+    child.resume().await.unwrap();
+    idle(&child).await;
+    child.complete().await.unwrap();
+    all_done(&worker).await;
+    idle(&lead).await;
+    let ends = lead.snapshot().await.unwrap().state.ends;
+    let told: Vec<_> = ends.iter().map(|end| (end.state, end.cause)).collect();
+    assert_eq!(told, [(State::Stopped, Cause::Asked), (State::Completed, Cause::Asked)]);
+    sound(worker).await;
+}
+
+/// A parent that is full is told when there is room, and one that has ended is not.
+#[tokio::test(start_paused = true)]
+async fn a_full_parent_is_told_later_and_one_that_ended_never() {
+    let worker = worker().await;
+    let start =
+        Start::<Lead>::new(Led::default()).policy(policy(|policy| policy.max_inputs(1_u32)));
+    let lead = worker.supervisor().start(start).await.unwrap().into_handle();
+    let child = child_of(&worker, lead.id(), OnParent::LEAVE).await;
+    let other = child_of(&worker, lead.id(), OnParent::LEAVE).await;
+    lead.pause().await.unwrap();
+    lead.send(Tell::Bear(child_key("one"), None)).await.unwrap();
+    child.complete().await.unwrap();
+    tokio::time::sleep(MINUTE).await;
+    assert_eq!(status(&lead).await.record().inbox.accepted, 1);
+    lead.resume().await.unwrap();
+    until(&lead, |status| status.record().inbox.consumed == 2).await;
+    idle(&lead).await;
+    assert_eq!(lead.snapshot().await.unwrap().state.ends[0].child, child.id());
+    lead.complete().await.unwrap();
+    other.complete().await.unwrap();
+    sound(worker).await;
+}

@@ -116,7 +116,7 @@ fn in_words(fact: &Lifecycle) -> Option<String> {
         // The report of the shutdown has a line for each session.
         Lifecycle::StateChanged { cause: Cause::Shutdown, .. }
         | Lifecycle::RunEnded { how: RunEnd::Yielded | RunEnd::Completed } => None,
-        Lifecycle::StateChanged { from, to, cause, reason } => {
+        Lifecycle::StateChanged { from, to, cause, reason, .. } => {
             let cause = cause.as_str().replace('_', " ");
             let reason = reason.as_ref().map_or(String::new(), |why| format!(": {why}"));
             Some(format!("{from} → {to} ({cause}){reason}"))

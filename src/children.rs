@@ -7,7 +7,6 @@ use crate::{
         family::{ChildEnd, OnParent},
         ids::{ChildKey, RunId, SessionId, StartKey},
         lineage::Links,
-        record::SessionRecord,
         state::State,
     },
     runtime::{
@@ -16,8 +15,8 @@ use crate::{
         op::{Op, Started},
     },
     session::{self, Session},
-    start::{Request, Start},
-    store::{Cursor, Key, Query, Related},
+    start::{self, Request, Start},
+    store::{Cursor, Query, Related},
     supervisor::{self, StartedSession},
     workload::{Run, Workload},
 };
@@ -201,8 +200,11 @@ async fn start_in_turn(
     // One after the other for a parent, so that no more of them are alive than may be.
     let turn = core.bearing.of(parent);
     let _turn = turn.lock().await;
-    if let Some(started) = started_before(&core, &request).await? {
-        return started;
+    // The same start comes to the same, whatever became of the parent since.
+    if let Some(asked) = &request.record.start_key
+        && let Some(record) = start::made_before(&core, request.record.id, asked).await?
+    {
+        return Ok(Started::Repeated(record.id));
     }
     let above = session::status(&core, parent).await?;
     let above = above.record();
@@ -218,33 +220,6 @@ async fn start_in_turn(
     session::ask(&core, parent, |reply| Op::Bear { run, reply }).await?;
     request.record.lineage = Some(Box::new(Links::of_child(parent, depth, on_parent)));
     supervisor::ask_to_start(&core, request, has_new_id).await
-}
-
-/// What the same start has come to before, whatever became of the parent since.
-async fn started_before(
-    core: &Core,
-    request: &Request,
-) -> Result<Option<Result<Started, StartError>>, StartError> {
-    let Some(asked) = &request.record.start_key else {
-        return Ok(None);
-    };
-    let read = |error| SessionError::read(request.record.id, error);
-    let store = core.store().map_err(read)?;
-    let Some(found) = store.find(Key::Start(asked.key.clone())).await.map_err(read)? else {
-        return Ok(None);
-    };
-    let known = store.load(found).await.map_err(read)?;
-    if known.as_ref().is_some_and(SessionRecord::is_deleted) {
-        return Err(StartError::Deleted { session: found });
-    }
-    let known = known.and_then(|record| record.start_key);
-    Ok(known.map(|known| {
-        if known == *asked {
-            Ok(Started::Repeated(found))
-        } else {
-            Err(StartError::KeyReused { session: found, key: asked.key.clone() })
-        }
-    }))
 }
 
 /// How many children of a session have not ended; no more are counted than so many.

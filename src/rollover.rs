@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::{
     model::{
         ids::{Kind, Name, SessionId},
-        record::{SessionRecord, StartRequest},
+        record::StartRequest,
     },
     runtime::{
         core::Core,
@@ -13,7 +13,7 @@ use crate::{
         op::{NewInput, NewRollover, NewSuccessor, Op},
     },
     session::{self, Receipt, Session, SessionHandle},
-    start::{Fnv, Json},
+    start::{self, Fnv, Json},
     store::Key,
     supervisor::{Origin, StartedSession},
     workload::{
@@ -253,14 +253,8 @@ async fn made_before(
     let Some(request) = &asked.start_key else {
         return Ok(None);
     };
-    match stored(core, session, Key::Start(request.key.clone())).await? {
-        None => Ok(None),
-        Some(record) if record.start_key.as_ref() == Some(request) => Ok(Some(record.id)),
-        Some(record) => {
-            let (session, key) = (record.id, request.key.clone());
-            Err(StartError::KeyReused { session, key }.into())
-        }
-    }
+    let made = start::made_before(core, session, request).await?;
+    Ok(made.map(|record| record.id))
 }
 
 /// Finds out whether a name is free, as far as it can be known before the commit.
@@ -270,7 +264,7 @@ async fn is_free(
     asked: &NewSuccessor,
     name: &Name,
 ) -> Result<(), RolloverError> {
-    match stored(core, session, Key::Name(name.clone())).await? {
+    match start::holder(core, session, Key::Name(name.clone())).await? {
         Some(holder)
             if holder.id != session
                 && !holder.state().is_terminal()
@@ -280,20 +274,6 @@ async fn is_free(
             Err(StartError::NameTaken { session, name, holder }.into())
         }
         Some(_) | None => Ok(()),
-    }
-}
-
-/// The record of the session that a key leads to.
-async fn stored(
-    core: &Core,
-    session: SessionId,
-    key: Key,
-) -> Result<Option<SessionRecord>, SessionError> {
-    let read = |error| SessionError::read(session, error);
-    let store = core.store().map_err(read)?;
-    match store.find(key).await.map_err(read)? {
-        Some(found) => store.load(found).await.map_err(read),
-        None => Ok(None),
     }
 }
 

@@ -2,14 +2,12 @@
 
 use std::{collections::VecDeque, fmt, marker::PhantomData, sync::Arc};
 
-use serde::Serialize;
-
 use crate::{
     model::{
         family::OnParent,
         ids::{ExternalId, InputId, InvalidName, Kind, Name, SessionId, StartKey},
         inbox::Inbox,
-        json,
+        json::{Encoded, encode},
         labels::{Labels, Metadata, is_too_deep},
         record::{Failures, Runs, SessionRecord, StartRequest},
         snapshot::{Codec, SnapshotEnvelope, SnapshotHeader},
@@ -22,12 +20,9 @@ use crate::{
         error::{SendError, SessionError, StartError},
         op::{NewInput, Place},
     },
-    store::BoxError,
+    store::Key,
     workload::Workload,
 };
-
-/// A value as JSON, or why it has none.
-pub(crate) type Encoded = Result<Vec<u8>, Arc<dyn std::error::Error + Send + Sync>>;
 
 /// A session to be started: its first state, and whatever else is known about it.
 ///
@@ -55,10 +50,6 @@ pub struct Start<W> {
 /// Marks a [`Start`] whose state and input are JSON, for callers that know no types.
 #[derive(Debug)]
 pub struct Json(());
-
-pub(crate) fn encode<T: Serialize>(value: &T) -> Encoded {
-    json::to_vec(value).map_err(|error| Arc::from(BoxError::from(error)))
-}
 
 impl<W: Workload> Start<W> {
     /// Starts a session of the workload's own kind from a state.
@@ -303,6 +294,39 @@ pub(crate) fn first_snapshot(
         codec: Codec::Json,
     };
     Ok(SnapshotEnvelope::encode(&header, state).into())
+}
+
+/// The session that the same request has made before. Where the store fails, that is told of the session that is named here.
+pub(crate) async fn made_before(
+    core: &Core,
+    session: SessionId,
+    request: &StartRequest,
+) -> Result<Option<SessionRecord>, StartError> {
+    let Some(record) = holder(core, session, Key::Start(request.key.clone())).await? else {
+        return Ok(None);
+    };
+    let session = record.id;
+    if record.is_deleted() {
+        return Err(StartError::Deleted { session });
+    }
+    if record.start_key.as_ref() != Some(request) {
+        return Err(StartError::KeyReused { session, key: request.key.clone() });
+    }
+    Ok(Some(record))
+}
+
+/// The record of the session that a key leads to, also of a deleted one.
+pub(crate) async fn holder(
+    core: &Core,
+    session: SessionId,
+    key: Key,
+) -> Result<Option<SessionRecord>, SessionError> {
+    let read = |error| SessionError::read(session, error);
+    let store = core.store().map_err(read)?;
+    match store.find(key).await.map_err(read)? {
+        Some(holder) => store.load(holder).await.map_err(read),
+        None => Ok(None),
+    }
 }
 
 /// What a start asks for.

@@ -23,7 +23,7 @@ use crate::{
         op::{NewFork, NewInput, NewSession, Op, Place, Started},
     },
     session::{self, Session},
-    start::{first_snapshot, new_record},
+    start::{first_snapshot, holder, made_before, new_record},
     store::Key,
     supervisor::Origin,
     telemetry,
@@ -104,9 +104,10 @@ struct New {
 async fn prepare(core: &Core, parent: SessionId, asked: Asked) -> Result<Prepared, ForkError> {
     let start_key = asked.key.clone().map(|key| StartRequest { key, digest: asked.digest(parent) });
     if let Some(request) = &start_key
+        && !faults::planted(Bug::ForkAgain)
         && let Some(record) = made_before(core, parent, request).await?
     {
-        return Ok(Prepared::Repeated(record));
+        return Ok(Prepared::Repeated(Box::new(record)));
     }
     let mut wanted = Wanted { at: asked.at, undecodable: None, inputs: asked.copy_inputs };
     let mut found = Parent::read(core, parent, &wanted).await?;
@@ -157,44 +158,6 @@ async fn prepare(core: &Core, parent: SessionId, asked: Asked) -> Result<Prepare
         place: asked.slot.map(|slot| slot.0),
         has_new_id: asked.id.is_none(),
     })))
-}
-
-/// The session that the same request has made before.
-async fn made_before(
-    core: &Core,
-    parent: SessionId,
-    request: &StartRequest,
-) -> Result<Option<Box<SessionRecord>>, ForkError> {
-    if faults::planted(Bug::ForkAgain) {
-        return Ok(None);
-    }
-    let Some(record) = holder(core, parent, Key::Start(request.key.clone())).await? else {
-        return Ok(None);
-    };
-    if record.is_deleted() {
-        return Err(StartError::Deleted { session: record.id }.into());
-    }
-    match &record.start_key {
-        Some(known) if known == request => Ok(Some(Box::new(record))),
-        Some(_) | None => {
-            let (session, key) = (record.id, request.key.clone());
-            Err(StartError::KeyReused { session, key }.into())
-        }
-    }
-}
-
-/// The record of the session that a key leads to.
-async fn holder(
-    core: &Core,
-    parent: SessionId,
-    key: Key,
-) -> Result<Option<SessionRecord>, ForkError> {
-    let read = |error| SessionError::read(parent, error);
-    let store = core.store().map_err(read)?;
-    match store.find(key).await.map_err(read)? {
-        Some(session) => Ok(store.load(session).await.map_err(read)?),
-        None => Ok(None),
-    }
 }
 
 /// The first input of its own, if it is one of the kind.

@@ -5,12 +5,13 @@ use std::{fmt, marker::PhantomData, sync::Arc, time::Duration};
 use crate::{
     model::{
         ids::{ExternalId, InputId, Kind, Name, SessionId, StartKey},
+        json::{Encoded, encode},
         labels::{Labels, Metadata},
     },
     policy::Policy,
     runtime::core::Core,
     session::{Session, SessionHandle},
-    start::{Encoded, Fnv, Json, Slot, encode},
+    start::{Fnv, Json, Slot},
     supervisor::{Origin, StartedSession, Supervisor},
     workload::{Workload, erased::Registry},
 };

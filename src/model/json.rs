@@ -1,7 +1,10 @@
 //! How everything of a user's becomes JSON: never so deep that it could not be read again, and in
 //! no more memory than it may have.
 
-use std::io::{self, Write};
+use std::{
+    io::{self, Write},
+    sync::Arc,
+};
 
 use serde::Serialize;
 use serde_json::ser::{Formatter, Serializer};
@@ -13,9 +16,20 @@ pub(crate) fn to_vec<T: Serialize + ?Sized>(value: &T) -> serde_json::Result<Vec
     to_vec_within(value, usize::MAX).map(|encoded| encoded.kept)
 }
 
+/// A value as JSON, or why it has none.
+pub(crate) type Encoded = Result<Vec<u8>, Arc<dyn std::error::Error + Send + Sync>>;
+
+/// Encodes a value for later, when its error is told with the session that it was for.
+pub(crate) fn encode<T: Serialize>(value: &T) -> Encoded {
+    match to_vec(value) {
+        Ok(encoded) => Ok(encoded),
+        Err(error) => Err(Arc::new(error)),
+    }
+}
+
 /// A value as JSON, as far as its limit allowed.
 #[derive(Debug, Default)]
-pub(crate) struct Encoded {
+pub(crate) struct Limited {
     /// The whole, or nothing of it if that is more than the limit.
     pub(crate) kept: Vec<u8>,
     /// How many bytes the whole has.
@@ -27,20 +41,20 @@ pub(crate) struct Encoded {
 pub(crate) fn to_vec_within<T: Serialize + ?Sized>(
     value: &T,
     limit: usize,
-) -> serde_json::Result<Encoded> {
-    let mut encoded = Encoded { limit, ..Encoded::default() };
+) -> serde_json::Result<Limited> {
+    let mut encoded = Limited { limit, ..Limited::default() };
     value.serialize(&mut Serializer::with_formatter(&mut encoded, Shallow::default()))?;
     Ok(encoded)
 }
 
-impl Encoded {
+impl Limited {
     /// Whether it has more bytes than it may.
     pub(crate) fn is_too_large(&self) -> bool {
         self.bytes > self.limit
     }
 }
 
-impl Write for Encoded {
+impl Write for Limited {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.bytes = self.bytes.saturating_add(bytes.len());
         if self.is_too_large() {

@@ -8,11 +8,10 @@ use super::Workload;
 use crate::{
     model::{
         ids::{Name, StartKey},
-        json,
+        json::{Encoded, encode},
         labels::{Labels, MAX_NESTING, Metadata, is_too_deep},
     },
     policy::Policy,
-    store::BoxError,
 };
 
 /// What becomes of the inputs that a session has not worked off when it is rolled over. The one in hand is among them,
@@ -46,14 +45,6 @@ pub struct Rollover<W> {
     pub(crate) key: Option<StartKey>,
     pub(crate) within: Option<Duration>,
     typed: PhantomData<fn() -> W>,
-}
-
-/// A value as JSON, or why it has none.
-type Encoded = Result<Arc<[u8]>, Arc<dyn std::error::Error + Send + Sync>>;
-
-fn encode<T: Serialize>(value: &T) -> Encoded {
-    let encoded = json::to_vec(value).map_err(|error| Arc::from(BoxError::from(error)));
-    encoded.map(Into::into)
 }
 
 impl<W: Workload> Rollover<W> {
@@ -141,8 +132,8 @@ impl<W> Rollover<W> {
             return Err(NotEncoded::MetadataTooDeep);
         }
         Ok(Next {
-            state: self.state.map_err(NotEncoded::State)?,
-            input: self.input.transpose().map_err(NotEncoded::Input)?,
+            state: self.state.map_err(NotEncoded::State)?.into(),
+            input: self.input.transpose().map_err(NotEncoded::Input)?.map(Into::into),
             state_version,
             name: self.name,
             labels: self.labels,

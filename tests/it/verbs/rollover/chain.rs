@@ -85,6 +85,23 @@ async fn a_rollover_that_is_repeated_under_its_key_is_the_same() {
     sound(worker).await;
 }
 
+/// Nobody is told that a successor is there which was deleted.
+#[tokio::test(start_paused = true)]
+async fn a_rollover_whose_successor_was_deleted_is_not_the_same_again() {
+    let worker = Worker::start().await;
+    let session = worker.session().await;
+    let asked = || fresh(5).key(key("clear"));
+    let next = soon(session.rollover(asked())).await.unwrap();
+    next.delete(Delete::StopFirst).await.unwrap();
+    let again = soon(session.rollover(asked())).await.unwrap_err();
+    match again {
+        RolloverError::Start(StartError::Deleted { session }) => assert_eq!(session, next.id()),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(count(&worker).await, 1);
+    sound(worker).await;
+}
+
 /// Whoever knows only the first of a chain reaches the last.
 #[tokio::test(start_paused = true)]
 async fn inputs_go_along_by_choice() {

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use sessionkeeper::{
-    Activity, Cause, Fact, Lifecycle, Links, Origin, Rollover, RolloverError, RunEnd, SendError,
-    SessionError, SessionHandle, SessionId, StartError, State, Unread, Usage,
+    Activity, Cause, Delete, Fact, Lifecycle, Links, Origin, Rollover, RolloverError, RunEnd,
+    SendError, SessionError, SessionHandle, SessionId, StartError, State, Unread, Usage,
     store::{Key, Query},
     testing::{Harness, audit},
 };

@@ -74,23 +74,9 @@ fn named(kept: &[u64]) -> String {
 
 impl From<StartError> for ForkError {
     fn from(error: StartError) -> Self {
-        match error {
-            StartError::Session(error) | StartError::Input(SendError::Session(error)) => {
-                Self::Session(error)
-            }
-            StartError::Exists { .. }
-            | StartError::Deleted { .. }
-            | StartError::KeyReused { .. }
-            | StartError::NameTaken { .. }
-            | StartError::NoWorkload { .. }
-            | StartError::WrongKind { .. }
-            | StartError::Invalid { .. }
-            | StartError::SnapshotTooLarge { .. }
-            | StartError::ParentEnded { .. }
-            | StartError::ParentFenced { .. }
-            | StartError::TooManyChildren { .. }
-            | StartError::TooDeep { .. }
-            | StartError::Input(_) => Self::Start(error),
+        match error.into_session() {
+            Ok(error) => Self::Session(error),
+            Err(error) => Self::Start(error),
         }
     }
 }

@@ -6,6 +6,7 @@ use std::{
     sync::{Arc, Mutex, OnceLock, PoisonError, Weak},
 };
 
+use futures::future::OptionFuture;
 use ractor::ActorRef;
 use tokio::{
     sync::{Notify, Semaphore, watch},
@@ -229,6 +230,13 @@ impl Core {
         let hooks = self.hooks.as_deref().map(Hooks::reader);
         let statistician = self.statistician.as_deref().map(Statistician::reader);
         self.sinks.readers().chain(hooks).chain(statistician)
+    }
+
+    /// Lets them come to their end: they do what can be done at once. Cancel safe.
+    pub(crate) async fn finish_readers(&self) {
+        let hooks = OptionFuture::from(self.hooks.as_deref().map(Hooks::finish));
+        let statistics = OptionFuture::from(self.statistician.as_deref().map(Statistician::finish));
+        tokio::join!(self.sinks.finish(), hooks, statistics);
     }
 
     /// Now, for a draft.

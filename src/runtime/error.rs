@@ -387,6 +387,28 @@ pub enum StartError {
     Session(#[from] SessionError),
 }
 
+impl StartError {
+    /// What any verb can meet, if that is all it is; itself otherwise.
+    pub(crate) fn into_session(self) -> Result<SessionError, Self> {
+        match self {
+            Self::Session(error) | Self::Input(SendError::Session(error)) => Ok(error),
+            Self::Exists { .. }
+            | Self::Deleted { .. }
+            | Self::KeyReused { .. }
+            | Self::NameTaken { .. }
+            | Self::NoWorkload { .. }
+            | Self::WrongKind { .. }
+            | Self::Invalid { .. }
+            | Self::SnapshotTooLarge { .. }
+            | Self::ParentEnded { .. }
+            | Self::ParentFenced { .. }
+            | Self::TooManyChildren { .. }
+            | Self::TooDeep { .. }
+            | Self::Input(_) => Err(self),
+        }
+    }
+}
+
 /// Why the end of a child cannot be waited for.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
@@ -429,23 +451,9 @@ pub enum RolloverError {
 
 impl From<StartError> for RolloverError {
     fn from(error: StartError) -> Self {
-        match error {
-            StartError::Session(error) | StartError::Input(SendError::Session(error)) => {
-                Self::Session(error)
-            }
-            StartError::Exists { .. }
-            | StartError::Deleted { .. }
-            | StartError::KeyReused { .. }
-            | StartError::NameTaken { .. }
-            | StartError::NoWorkload { .. }
-            | StartError::WrongKind { .. }
-            | StartError::Invalid { .. }
-            | StartError::SnapshotTooLarge { .. }
-            | StartError::ParentEnded { .. }
-            | StartError::ParentFenced { .. }
-            | StartError::TooManyChildren { .. }
-            | StartError::TooDeep { .. }
-            | StartError::Input(_) => Self::Start(error),
+        match error.into_session() {
+            Ok(error) => Self::Session(error),
+            Err(error) => Self::Start(error),
         }
     }
 }

@@ -7,7 +7,6 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError, Weak},
-    time::Duration,
 };
 
 use futures::{
@@ -23,6 +22,7 @@ use super::{
     core::{Core, Life},
     error::SessionError,
     op::{Asker, Op, Reply, Rested, StopAccepted},
+    reader::{self, RETRY},
 };
 use crate::{
     model::{
@@ -31,7 +31,7 @@ use crate::{
         record::{Lane, SessionRecord},
         state::State,
     },
-    store::{Cursor, Query, Related, StoreError},
+    store::{Cursor, Query, Related},
     telemetry::{self, Stamp},
 };
 
@@ -41,8 +41,6 @@ const AT_ONCE: usize = 64;
 const MOST: usize = 1024;
 /// How many children are read at once.
 const PAGE: usize = 128;
-/// How long what failed is left alone.
-const RETRY: Duration = Duration::from_millis(500);
 
 /// Who starts children just now: one at a time for each parent.
 #[derive(Default)]
@@ -115,7 +113,8 @@ pub(crate) async fn serve(core: Arc<Core>) {
             continue;
         }
         for session in owing(&core, taken.len() + AT_ONCE).await {
-            let Some(record) = load(&core, session).await else { continue };
+            let loaded = reader::load_patiently(&core, session).await;
+            let Some(record) = loaded.unwrap_or_default() else { continue };
             let all = record.family.as_ref().map(|family| family.owed.clone()).unwrap_or_default();
             for owed in all {
                 if taken.get(&session).is_some_and(|taken| taken.contains(&owed)) {
@@ -139,20 +138,6 @@ async fn owing(core: &Core, limit: usize) -> Vec<SessionId> {
         match store.due(Lane::Family, core.clock.now_in(Lane::Family), limit).await {
             Ok(due) => return due.into_iter().map(|due| due.session).collect(),
             Err(_) => tokio::time::sleep(RETRY).await,
-        }
-    }
-}
-
-/// The record of a session, once the store can be read; none where it is gone or damaged.
-async fn load(core: &Core, session: SessionId) -> Option<SessionRecord> {
-    loop {
-        match core.store() {
-            Ok(store) => match store.load(session).await {
-                Ok(record) => return record,
-                Err(StoreError::Damaged { .. } | StoreError::Closed) => return None,
-                Err(_) => tokio::time::sleep(RETRY).await,
-            },
-            Err(_) => return None,
         }
     }
 }
@@ -246,11 +231,14 @@ async fn heed(core: &Arc<Core>, child: &SessionRecord) -> BoxFuture<'static, Don
     let links = child.links();
     let duty = match links.parent {
         None => None,
-        Some(parent) => match load(core, parent).await.filter(|parent| !parent.is_deleted()) {
-            Some(parent) => family::to_heed(&parent.phase),
-            // It was deleted, which is an end.
-            None => Some(Duty::End),
-        },
+        Some(parent) => {
+            let loaded = reader::load_patiently(core, parent).await.unwrap_or_default();
+            match loaded.filter(|parent| !parent.is_deleted()) {
+                Some(parent) => family::to_heed(&parent.phase),
+                // It was deleted, which is an end.
+                None => Some(Duty::End),
+            }
+        }
     };
     match duty.and_then(|duty| links.on_parent.answer(duty)) {
         Some(answer) => ask(core, child.id, answer).boxed(),

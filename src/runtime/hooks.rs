@@ -11,11 +11,11 @@ use std::{
 };
 
 use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
-use tokio::{sync::watch, time::Instant};
+use tokio::time::Instant;
 
 use super::{
     core::Core,
-    reader::{self, Call, Called, Reader},
+    reader::{self, Call, Called, Finish, Reader},
     tail::{Follower, Newer},
 };
 use crate::{
@@ -25,7 +25,6 @@ use crate::{
         event::{EventRecord, Fact, Lifecycle},
         ids::{ReaderName, SessionId},
         log_cursor::LogCursor,
-        record::SessionRecord,
     },
     policy::Backoff,
     store::{LogItem, Logged, StoreError},
@@ -36,8 +35,6 @@ use crate::{
 const MOST: usize = 1024;
 /// How long what was done may be unknown to the store.
 const KEPT_WITHIN: Duration = Duration::from_millis(100);
-/// How long a failing store is left alone.
-const RETRY: Duration = Duration::from_millis(500);
 /// Under which name its place is kept.
 const READER: &str = "hooks";
 
@@ -49,9 +46,7 @@ pub(crate) struct Hooks {
     /// Who is owed hooks, of what was read; none before that is known.
     owed: Mutex<Option<HashSet<SessionId>>>,
     status: Mutex<HooksStatus>,
-    /// Set when nothing more will happen.
-    finish: watch::Sender<bool>,
-    over: watch::Sender<bool>,
+    finish: Finish,
 }
 
 impl Hooks {
@@ -62,8 +57,7 @@ impl Hooks {
             reader: ReaderName::new(READER).expect("a name"),
             owed: Mutex::default(),
             status: Mutex::default(),
-            finish: watch::Sender::new(false),
-            over: watch::Sender::new(false),
+            finish: Finish::default(),
         }
     }
 
@@ -85,9 +79,7 @@ impl Hooks {
 
     /// Calls what is owed, but for what fails. Cancel safe.
     pub(crate) async fn finish(&self) {
-        self.finish.send_replace(true);
-        // Its sender lives as long as this.
-        let _ = self.over.subscribe().wait_for(|over| *over).await;
+        self.finish.finish().await;
     }
 
     /// Under which name their place is kept.
@@ -148,14 +140,14 @@ impl Task {
     async fn run(mut self) {
         // It ends early where the store is closed, and then nothing can be done any more.
         let _ = self.serve().await;
-        self.hooks.over.send_replace(true);
+        self.hooks.finish.is_over();
     }
 
     /// Works until it is to finish, or the store is closed.
     async fn serve(&mut self) -> Result<(), StoreError> {
         let core = Arc::clone(&self.reader.core);
         let follower = Follower::begin(&core, self.place.position());
-        let mut finish = self.hooks.finish.subscribe();
+        let mut finish = self.hooks.finish.asked();
         let mut calls = FuturesUnordered::<BoxFuture<'static, Done>>::new();
         let mut keep_at = Instant::now();
         loop {
@@ -174,7 +166,7 @@ impl Task {
                 biased;
                 () = tokio::time::sleep_until(keep_at), if !self.is_kept => {
                     while let Err(error) = self.keep().await {
-                        self.wait_for_store(error).await?;
+                        reader::wait_for_store(error).await?;
                     }
                     keep_at = Instant::now() + KEPT_WITHIN;
                 }
@@ -192,15 +184,6 @@ impl Task {
                 }
             }
         }
-    }
-
-    /// Leaves a failing store alone for a while.
-    async fn wait_for_store(&self, error: StoreError) -> Result<(), StoreError> {
-        if matches!(error, StoreError::Closed) {
-            return Err(error);
-        }
-        tokio::time::sleep(RETRY).await;
-        Ok(())
     }
 
     /// Takes up what the worker before was to call. New hooks begin with what comes next.
@@ -228,12 +211,7 @@ impl Task {
 
     /// Reads on, and says whether that was all.
     async fn read(&mut self) -> Result<bool, StoreError> {
-        let page = loop {
-            match self.reader.after(self.place).await {
-                Ok(page) => break page,
-                Err(error) => self.wait_for_store(error).await?,
-            }
-        };
+        let page = self.reader.after_patiently(self.place).await?;
         let is_all = page.next > page.end.last;
         let mut items = page.items;
         // What ended a session is in the same commit as the end of its run, and may be on the next page.
@@ -367,32 +345,17 @@ async fn call(
     if failures > 0 {
         tokio::time::sleep(Backoff::default().wait(failures, core.random())).await;
     }
-    if before.as_ref().is_some_and(|before| !before.is_over()) {
-        let what = "it has not come back from an earlier call, which took too long".to_owned();
-        return Err((what, before));
-    }
+    // Of a worker that is over no more is to be known.
+    let record = reader::load_patiently(core, session).await.unwrap_or_default();
     let call = HookCall {
         hook: owed.hook,
         session,
         event: owed.event,
-        record: record(core, session).await.map(Arc::new),
+        record: record.map(Arc::new),
         attempt: failures + 1,
     };
-    reader::call(core, hooks.options.timeout, Arc::clone(&hooks.hooks).call(call)).await
-}
-
-/// The record of a session, once the store can be read.
-async fn record(core: &Core, session: SessionId) -> Option<SessionRecord> {
-    loop {
-        match core.store() {
-            Ok(store) => match store.load(session).await {
-                Ok(record) => return record,
-                Err(StoreError::Damaged { .. } | StoreError::Closed) => return None,
-                Err(_) => tokio::time::sleep(RETRY).await,
-            },
-            Err(_) => return None,
-        }
-    }
+    let work = Arc::clone(&hooks.hooks).call(call);
+    reader::call(core, hooks.options.timeout, before, work).await
 }
 
 /// Which hooks an event calls for, in the order in which they are called.

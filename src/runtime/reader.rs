@@ -2,15 +2,25 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::{sync::oneshot, task::JoinHandle};
+use tokio::{
+    sync::{oneshot, watch},
+    task::JoinHandle,
+};
 
 use super::{core::Core, tail::PAGE};
 use crate::{
-    model::{ids::ReaderName, log_cursor::LogCursor},
-    store::{Batch, Bookmark, BoxError, LogPage, LogQuery, Order, StoreError},
+    model::{
+        ids::{ReaderName, SessionId},
+        log_cursor::LogCursor,
+        record::SessionRecord,
+    },
+    store::{Batch, Bookmark, BoxError, LogPage, LogQuery, Order, StoreError, with_sources},
     telemetry,
     workload::panics,
 };
+
+/// How long a failing store is left alone.
+pub(super) const RETRY: Duration = Duration::from_millis(500);
 
 /// Who reads, and the place that the store knows.
 pub(super) struct Reader {
@@ -82,17 +92,73 @@ impl Reader {
             LogQuery { from, order: Order::OldestFirst, limit: PAGE, ..LogQuery::default() };
         self.core.store()?.log(query).await
     }
+
+    /// What follows a place, once the store can be read. It fails when that is closed.
+    pub(super) async fn after_patiently(&self, place: LogCursor) -> Result<LogPage, StoreError> {
+        loop {
+            match self.after(place).await {
+                Ok(page) => return Ok(page),
+                Err(error) => wait_for_store(error).await?,
+            }
+        }
+    }
+}
+
+/// Leaves a failing store alone for a while. It fails when that is closed.
+pub(super) async fn wait_for_store(error: StoreError) -> Result<(), StoreError> {
+    if matches!(error, StoreError::Closed) {
+        return Err(error);
+    }
+    tokio::time::sleep(RETRY).await;
+    Ok(())
+}
+
+/// The record of a session, once the store can be read: also that of a deleted one, none of a damaged one. It fails when
+/// the store is closed.
+pub(super) async fn load_patiently(
+    core: &Core,
+    session: SessionId,
+) -> Result<Option<SessionRecord>, StoreError> {
+    loop {
+        let error = match core.store()?.load(session).await {
+            Ok(record) => return Ok(record),
+            Err(error) => error,
+        };
+        if matches!(error, StoreError::Damaged { .. }) {
+            return Ok(None);
+        }
+        wait_for_store(error).await?;
+    }
+}
+
+/// How a task that reads to the end of its worker is asked to come to its end, and waited for.
+#[derive(Default)]
+pub(super) struct Finish {
+    asked: watch::Sender<bool>,
+    over: watch::Sender<bool>,
+}
+
+impl Finish {
+    /// Asks the task to do what it can do at once, and waits until it has. Cancel safe.
+    pub(super) async fn finish(&self) {
+        self.asked.send_replace(true);
+        // Its sender lives as long as this.
+        let _ = self.over.subscribe().wait_for(|over| *over).await;
+    }
+
+    /// For the task: whether it is asked to finish.
+    pub(super) fn asked(&self) -> watch::Receiver<bool> {
+        self.asked.subscribe()
+    }
+
+    /// For the task: nothing more will happen.
+    pub(super) fn is_over(&self) {
+        self.over.send_replace(true);
+    }
 }
 
 /// A call of the code of a user's. It ends when this is dropped, unless it blocks its thread.
 pub(super) struct Call(JoinHandle<()>);
-
-impl Call {
-    /// Whether it is over.
-    pub(super) fn is_over(&self) -> bool {
-        self.0.is_finished()
-    }
-}
 
 impl Drop for Call {
     fn drop(&mut self) {
@@ -103,12 +169,17 @@ impl Drop for Call {
 /// What came of a call: its answer, or in words what went wrong; and the call itself, if it is not over then.
 pub(super) type Called<T> = Result<T, (String, Option<Call>)>;
 
-/// Makes a call, which may take so long.
+/// Makes a call, which may take so long; unless the one before it took too long and has not come back yet.
 pub(super) async fn call<T: Send + 'static>(
     core: &Core,
     timeout: Duration,
+    before: Option<Call>,
     work: impl Future<Output = Result<T, BoxError>> + Send + 'static,
 ) -> Called<T> {
+    if before.as_ref().is_some_and(|before| !before.0.is_finished()) {
+        let what = "it has not come back from an earlier call, which took too long".to_owned();
+        return Err((what, before));
+    }
     let (answer, answered) = oneshot::channel();
     let call = Call(core.workloads.spawn(async move {
         // Whoever asked may have given up.
@@ -116,7 +187,7 @@ pub(super) async fn call<T: Send + 'static>(
     }));
     match tokio::time::timeout(timeout, answered).await {
         Ok(Ok(Ok(Ok(answer)))) => Ok(answer),
-        Ok(Ok(Ok(Err(error)))) => Err((chain(&error), None)),
+        Ok(Ok(Ok(Err(error)))) => Err((with_sources(error.to_string(), &*error), None)),
         Ok(Ok(Err(panic))) => Err((format!("it panicked: {panic}"), None)),
         Ok(Err(_)) => Err(("its runtime is shutting down".to_owned(), None)),
         Err(_) => {
@@ -125,16 +196,4 @@ pub(super) async fn call<T: Send + 'static>(
             Err((format!("it did not answer within {limit}"), Some(call)))
         }
     }
-}
-
-/// An error with its sources, in one line.
-fn chain(error: &BoxError) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        source = error.source();
-    }
-    text
 }

@@ -92,20 +92,7 @@ pub(crate) async fn shut_down(core: Arc<Core>, budget: Duration) -> Vec<Drained>
         // Whoever follows the log can see how it ended.
         core.read_log().await;
         // They may take what is left of the budget, but for what it takes to close.
-        let finish = async {
-            let hooks = async {
-                if let Some(hooks) = &core.hooks {
-                    hooks.finish().await;
-                }
-            };
-            let statistics = async {
-                if let Some(statistician) = &core.statistician {
-                    statistician.finish().await;
-                }
-            };
-            tokio::join!(core.sinks.finish(), hooks, statistics)
-        };
-        let _ = tokio::time::timeout_at(schedule.close, finish).await;
+        let _ = tokio::time::timeout_at(schedule.close, core.finish_readers()).await;
         if let Some(store) = core.release_store() {
             // Everything acknowledged is durable already; the next open shows any trouble.
             let _ = store.close().await;

@@ -6,11 +6,11 @@ use std::{
 };
 
 use futures::future::join_all;
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 
 use super::{
     core::Core,
-    reader::{self, Call, Reader},
+    reader::{self, Call, Finish, Reader},
 };
 use crate::{
     faults::{self, Bug},
@@ -37,8 +37,6 @@ pub(crate) struct NamedSink {
 /// The sinks of a worker.
 pub(crate) struct Sinks {
     all: Vec<Arc<Feed>>,
-    /// Set when nothing more will happen.
-    finish: watch::Sender<bool>,
 }
 
 /// What is known of one sink outside of its task.
@@ -47,7 +45,7 @@ struct Feed {
     /// A session has ended.
     ended: Notify,
     progress: Mutex<Progress>,
-    over: watch::Sender<bool>,
+    finish: Finish,
 }
 
 #[derive(Clone)]
@@ -70,10 +68,10 @@ impl Sinks {
                     failures: 0,
                     trouble: None,
                 }),
-                over: watch::Sender::new(false),
+                finish: Finish::default(),
             })
         };
-        Self { all: sinks.into_iter().map(feed).collect(), finish: watch::Sender::new(false) }
+        Self { all: sinks.into_iter().map(feed).collect() }
     }
 
     /// Begins to call them. On return it is durable from where on, so that nothing is missed that happens from now on.
@@ -105,12 +103,7 @@ impl Sinks {
 
     /// Calls each until it has everything, or fails once more. Cancel safe.
     pub(crate) async fn finish(&self) {
-        self.finish.send_replace(true);
-        join_all(self.all.iter().map(|feed| async {
-            // Its sender lives as long as this.
-            let _ = feed.over.subscribe().wait_for(|over| *over).await;
-        }))
-        .await;
+        join_all(self.all.iter().map(|feed| feed.finish.finish())).await;
     }
 
     /// Under which names their places are kept.
@@ -169,7 +162,7 @@ impl From<StoreError> for Trouble {
 
 impl Task {
     async fn run(mut self) {
-        let mut finish = self.reader.core.sinks.finish.subscribe();
+        let mut finish = self.feed.finish.asked();
         loop {
             let is_last = *finish.borrow_and_update();
             let done = self.deliver_all().await;
@@ -189,7 +182,7 @@ impl Task {
                 () = self.feed.ended.notified(), if is_well => {}
             }
         }
-        self.feed.over.send_replace(true);
+        self.feed.finish.is_over();
     }
 
     fn well(&self) -> std::time::Duration {
@@ -279,14 +272,11 @@ impl Task {
 
     /// Calls the sink, and says how much it took or what went wrong.
     async fn call(&mut self, batch: SinkBatch) -> Result<usize, String> {
-        if self.call.as_ref().is_some_and(|call| !call.is_over()) {
-            return Err("it has not come back from an earlier call, which took too long".to_owned());
-        }
         let count = batch.items().len();
         let NamedSink { sink, options, .. } = &self.feed.named;
         let sink = Arc::clone(sink);
         let work = async move { sink.deliver(batch).await };
-        match reader::call(&self.reader.core, options.timeout, work).await {
+        match reader::call(&self.reader.core, options.timeout, self.call.take(), work).await {
             Ok(0) => Err(format!("it took nothing of {count} items")),
             Ok(taken) if taken > count => {
                 Err(format!("it says that it took {taken} items of {count}"))

@@ -7,11 +7,11 @@ use std::{
     time::Duration,
 };
 
-use tokio::{sync::watch, time::Instant};
+use tokio::time::Instant;
 
 use super::{
     core::Core,
-    reader::Reader,
+    reader::{self, Finish, Reader},
     tail::{Follower, Newer, last_of},
 };
 use crate::{
@@ -34,8 +34,6 @@ const READER: &str = "statistics";
 /// How long what was counted may be unknown to the store, for each part of this size that it takes there.
 const KEPT_WITHIN: Duration = Duration::from_secs(10);
 const PART: usize = 256 << 10;
-/// How long a failing store is left alone.
-const RETRY: Duration = Duration::from_millis(500);
 /// Of how many sessions it is known whose their events are.
 const KNOWN: usize = 4096;
 
@@ -44,9 +42,7 @@ pub(crate) struct Statistician {
     reader: ReaderName,
     labels: Vec<String>,
     counted: Mutex<Counted>,
-    /// Set when nothing more will happen.
-    finish: watch::Sender<bool>,
-    over: watch::Sender<bool>,
+    finish: Finish,
 }
 
 #[derive(Default)]
@@ -62,8 +58,7 @@ impl Statistician {
             reader: ReaderName::new(READER).expect("a name"),
             labels,
             counted: Mutex::default(),
-            finish: watch::Sender::new(false),
-            over: watch::Sender::new(false),
+            finish: Finish::default(),
         }
     }
 
@@ -83,9 +78,7 @@ impl Statistician {
 
     /// Counts everything, and keeps that. Cancel safe.
     pub(crate) async fn finish(&self) {
-        self.finish.send_replace(true);
-        // Its sender lives as long as this.
-        let _ = self.over.subscribe().wait_for(|over| *over).await;
+        self.finish.finish().await;
     }
 
     /// Under which name its place is kept.
@@ -132,17 +125,17 @@ impl Task {
     async fn run(mut self) {
         // It ends early where the store is closed, and then nothing can be done any more.
         let _ = self.serve().await;
-        self.statistician.over.send_replace(true);
+        self.statistician.finish.is_over();
     }
 
     /// Works until it is to finish, or the store is closed.
     async fn serve(&mut self) -> Result<(), StoreError> {
         while let Err(error) = self.begin().await {
-            wait_for_store(error).await?;
+            reader::wait_for_store(error).await?;
         }
         let core = Arc::clone(&self.reader.core);
         let follower = Follower::begin(&core, self.place.position());
-        let mut finish = self.statistician.finish.subscribe();
+        let mut finish = self.statistician.finish.asked();
         let mut keep_at = Instant::now();
         loop {
             let is_last = *finish.borrow_and_update();
@@ -154,7 +147,7 @@ impl Task {
                 biased;
                 () = tokio::time::sleep_until(keep_at), if !self.is_kept => {
                     while let Err(error) = self.keep().await {
-                        wait_for_store(error).await?;
+                        reader::wait_for_store(error).await?;
                     }
                     let parts = u32::try_from(self.size / PART + 1).unwrap_or(u32::MAX);
                     keep_at = Instant::now() + KEPT_WITHIN.saturating_mul(parts);
@@ -186,12 +179,7 @@ impl Task {
 
     /// Reads on, and says whether that was all.
     async fn read(&mut self) -> Result<bool, StoreError> {
-        let page = loop {
-            match self.reader.after(self.place).await {
-                Ok(page) => break page,
-                Err(error) => wait_for_store(error).await?,
-            }
-        };
+        let page = self.reader.after_patiently(self.place).await?;
         for item in &page.items {
             let whose = match item {
                 LogItem::Event(Logged { session, event, .. }) => {
@@ -225,13 +213,7 @@ impl Task {
         if let Some(whose) = self.known.get(&session).filter(|_| !moves) {
             return Ok(whose.clone());
         }
-        let record = loop {
-            match self.reader.core.store()?.load(session).await {
-                Ok(record) => break record,
-                Err(StoreError::Damaged { .. }) => break None,
-                Err(error) => wait_for_store(error).await?,
-            }
-        };
+        let record = reader::load_patiently(&self.reader.core, session).await?;
         let known = self.known.get(&session).cloned().flatten();
         let whose = match record {
             // A tombstone has no labels any more.
@@ -261,13 +243,4 @@ impl Task {
         self.is_kept = true;
         Ok(())
     }
-}
-
-/// Leaves a failing store alone for a while.
-async fn wait_for_store(error: StoreError) -> Result<(), StoreError> {
-    if matches!(error, StoreError::Closed) {
-        return Err(error);
-    }
-    tokio::time::sleep(RETRY).await;
-    Ok(())
 }

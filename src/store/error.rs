@@ -58,6 +58,15 @@ pub enum Refusal {
 /// A boxed source of an error.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
+/// What is said of an error, and its sources, in one line.
+pub(crate) fn with_sources(mut said: String, error: &(dyn std::error::Error + 'static)) -> String {
+    for source in std::iter::successors(error.source(), |error| error.source()) {
+        said.push_str(": ");
+        said.push_str(&source.to_string());
+    }
+    said
+}
+
 /// A store that does not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

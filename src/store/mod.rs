@@ -94,6 +94,7 @@ use self::sled::{rebuild, salvage};
 #[cfg(feature = "sled")]
 pub use self::archive::{ArchiveError, Salvaged, export, import, repair};
 pub use self::bookmark::Bookmark;
+pub(crate) use self::error::with_sources;
 pub use self::error::{BoxError, Refusal, StoreError};
 pub(crate) use self::guarded::Guarded;
 pub use self::journal::{LogEnd, LogItem, LogPage, LogQuery, Logged, Order};

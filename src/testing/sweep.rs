@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     Builder,
-    store::{BoxError, MemoryStore},
+    store::{BoxError, MemoryStore, with_sources},
 };
 
 /// Runs a scenario again and again on a new store in memory, and loses the worker at its first
@@ -204,14 +204,7 @@ fn crash_once<P: Place, T: Default>(
 }
 
 fn wrong(what: &str, error: &BoxError) -> ! {
-    let mut chain = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        chain.push_str(": ");
-        chain.push_str(&error.to_string());
-        source = error.source();
-    }
-    panic!("{what} failed: {chain}")
+    panic!("{what} failed: {}", with_sources(error.to_string(), &**error))
 }
 
 /// Says at which crash it panicked.

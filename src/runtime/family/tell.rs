@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Done, load, refused};
+use super::{Done, refused};
 use crate::{
     faults::{self, Bug},
     model::{
@@ -30,7 +30,7 @@ pub(super) async fn tell(core: Arc<Core>, child: SessionRecord, owed: Owed) -> D
     };
     let mut parent = child.links().parent;
     while let Some(id) = parent {
-        let found = load(&core, id).await;
+        let found = reader::load_patiently(&core, id).await.unwrap_or_default();
         let Some(record) = found.filter(|record| !record.is_deleted()) else {
             return Done::Yes;
         };
@@ -61,7 +61,7 @@ async fn tell_parent(core: &Arc<Core>, parent: &SessionRecord, end: &ChildEnd, o
     let state_version = workload.state_version();
     let said = {
         let (workload, end) = (Arc::clone(workload), end.clone());
-        reader::call(core, SAY_WITHIN, async move { workload.on_child_end(&end) }).await
+        reader::call(core, SAY_WITHIN, None, async move { workload.on_child_end(&end) }).await
     };
     let payload = match said {
         Ok(Some(payload)) => payload,

@@ -29,7 +29,7 @@ use crate::{
     clock,
     faults::{self, Bug, Point},
     model::ids::WorkerGeneration,
-    store::{self, Purge, Purged, Refusal, StoreError},
+    store::{self, Purge, Purged, Refusal, StoreError, with_sources},
 };
 
 /// How much one transaction may write, unless a single commit is larger. Sled needs several times
@@ -450,7 +450,7 @@ impl Writer {
 
 /// An error with its sources, in one line: it is given to many.
 fn chain(error: &StoreError) -> String {
-    let mut text = match error {
+    let said = match error {
         StoreError::Unavailable { what, .. } => what.clone(),
         StoreError::InUse { .. }
         | StoreError::Open { .. }
@@ -458,11 +458,5 @@ fn chain(error: &StoreError) -> String {
         | StoreError::Damaged { .. }
         | StoreError::Closed => error.to_string(),
     };
-    let mut source = std::error::Error::source(error);
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        source = error.source();
-    }
-    text
+    with_sources(said, error)
 }

@@ -26,6 +26,10 @@ use crate::{
     RunEnd, Workload, WorkloadError, YieldReason, YieldRequest,
 };
 
+/// How long it may take until a program runs: what the last one left is ended before, and a busy machine takes its time.
+const START_WITHIN: Duration = Duration::from_secs(60);
+/// How long it may take, beside its grace, until a program is frozen or nothing of it is alive, and everything of it is recorded.
+const LEAVE_WITHIN: Duration = Duration::from_secs(60);
 /// How much of the time that a run has for yielding its program may take for ending.
 const SHARE_OF_GRACE: f64 = 0.8;
 
@@ -129,13 +133,15 @@ impl<M: MapJson> Workload for ProcessWorkload<M> {
     type Input = ProcessInput;
 
     async fn run(&self, cx: &mut Context<Self>) -> Result<Outcome, WorkloadError> {
+        let run = cx.run().clone();
+        let starting = run.busy_guard(START_WITHIN);
         let held = cx.take_held::<Job<M>>();
         let is_ours = |job: &Held<Job<M>>| {
             cx.state().launch.as_ref().is_some_and(|launch| launch.is_of(&job.child))
         };
         let job = match held {
             Some(job) if is_ours(&job) => {
-                job.hand_to(cx.run()).await;
+                job.hand_to(&run).await;
                 job
             }
             // The session before this one, which was rolled over, has left a program that is not wanted.
@@ -148,8 +154,12 @@ impl<M: MapJson> Workload for ProcessWorkload<M> {
             }
             None => self.launch(cx).await?,
         };
-        let mut reading = Reading::begin(cx.run(), &job);
-        let grace = match self.attend(cx, &job, &mut reading).await? {
+        let mut reading = Reading::begin(&run, &job);
+        drop(starting);
+        let left = self.attend(cx, &job, &mut reading).await?;
+        // That it prints nothing means nothing from here on.
+        let _leaving = run.busy_guard(cx.state().spec.stop_grace().saturating_add(LEAVE_WITHIN));
+        let grace = match left {
             Left::Asked(request) if self.freezes(cx, request) => {
                 job.child.freeze().await;
                 reading.abort().await;

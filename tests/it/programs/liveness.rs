@@ -7,7 +7,7 @@ use sessionkeeper::{
     process::{ProcessState, Silence},
 };
 
-use super::kit::{Handle, Programs, Worker, alive, once, settled, trial, until};
+use super::kit::{Handle, Programs, Worker, alive, gone, once, settled, trial, until};
 
 /// A session whose program may be silent for so long.
 async fn silent_for(timeout: Duration, worker: &Worker, args: &[&str], silence: Silence) -> Handle {
@@ -40,6 +40,18 @@ async fn output_is_a_sign_of_life() {
     for session in [ticks, dots] {
         assert_eq!(session.status().await.unwrap().state(), State::Active);
         session.stop().await.unwrap().ended().await.unwrap();
+    }
+}
+
+/// Neither is the time that it takes to end what a program has left.
+#[tokio::test]
+async fn what_is_left_of_a_program_is_ended_in_time_of_its_own() {
+    let worker = Worker::start().await;
+    for silence in [Silence::Ok, Silence::Counts] {
+        let session = silent_for(SHORT, &worker, &["leave"], silence).await;
+        let settled = settled(&session).await;
+        assert!(matches!(settled, Settled::Completed(_)), "{silence:?}: {settled:?}");
+        gone(session.id());
     }
 }
 

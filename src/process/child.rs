@@ -190,6 +190,14 @@ impl Child {
         }
     }
 
+    /// Sends SIGINT to its process group, as Ctrl-C does on a terminal. What does not catch it ends.
+    pub async fn interrupt(&self) {
+        let stage = self.inner.stage.lock().await;
+        if let (Stage::Started(_), Some(running)) = (&*stage, self.inner.running.get()) {
+            running.signal_group(Signal::INT);
+        }
+    }
+
     /// Freezes it with all that it has started: nothing of it runs on return.
     pub async fn freeze(&self) {
         let stage = self.inner.stage.lock().await;

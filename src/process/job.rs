@@ -1,6 +1,7 @@
 //! A program of a session, and what becomes of its output.
 
 use std::{
+    pin::pin,
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -16,6 +17,7 @@ use super::{
     error::ProcessError,
     exit::{ExitCause, ProcessEnd},
     json::MapJson,
+    spec::{InterruptBy, ProcessSpec},
     transcript::{Summary, Transcript},
     workload::{ProcessInput, ProcessState},
 };
@@ -37,6 +39,7 @@ pub(super) struct Job<M> {
     given: Mutex<Option<Given>>,
     /// How many lines are in the state already.
     noted: Mutex<u64>,
+    interrupt_by: InterruptBy,
     codes: Vec<i32>,
 }
 
@@ -85,14 +88,15 @@ struct Given {
 }
 
 impl<M: MapJson> Job<M> {
-    pub(super) fn new(child: Child, transcript: Transcript<M>, codes: &[i32]) -> Self {
+    pub(super) fn new(child: Child, transcript: Transcript<M>, spec: &ProcessSpec) -> Self {
         Self {
             child,
             summary: transcript.summary(),
             transcript: AsyncMutex::new(transcript),
             given: Mutex::default(),
             noted: Mutex::default(),
-            codes: codes.to_vec(),
+            interrupt_by: spec.interrupt_by().clone(),
+            codes: spec.success_codes().to_vec(),
         }
     }
 
@@ -145,9 +149,36 @@ impl<M: MapJson> Job<M> {
                 given
             }
         };
-        if until_done {
-            // The sender lives in the job.
-            drop(summary.wait_for(|now| now.turns > given.turns).await);
+        if !until_done {
+            return;
+        }
+        // The sender lives in the job.
+        let done = async { drop(summary.wait_for(|now| now.turns > given.turns).await) };
+        let mut done = pin!(done);
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut done => break,
+                () = run.interrupted() => self.interrupt(&run).await,
+            }
+        }
+        if run.is_interrupted() {
+            // It may be given again, and is then another turn.
+            *lock(&self.given) = None;
+        }
+    }
+
+    /// Tells the program that its turn is interrupted.
+    async fn interrupt(&self, run: &Run) {
+        match &self.interrupt_by {
+            InterruptBy::Nothing => {}
+            InterruptBy::Signal => self.child.interrupt().await,
+            InterruptBy::Line(line) => {
+                if let Err(error) = self.child.write_line(line).await {
+                    // A fenced run says nothing.
+                    let _ = run.emit(Event::error(error.to_string())).await;
+                }
+            }
         }
     }
 

@@ -77,7 +77,7 @@ pub use self::{
     launcher::{Launcher, become_subreaper},
     output::Chunk,
     spec::{
-        Environment, EnvironmentBase, InvalidSpec, OnPause, OutputFormat, ProcessSpec,
+        Environment, EnvironmentBase, InterruptBy, InvalidSpec, OnPause, OutputFormat, ProcessSpec,
         ProcessSpecBuilder, Silence, Stdin, TerminalSize, Value, WhenBehind,
     },
     template::{InvalidTemplate, Template},

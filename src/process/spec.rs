@@ -4,8 +4,11 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::template::{InvalidTemplate, Template};
+pub use self::invalid::InvalidSpec;
+use super::template::Template;
 use crate::{Limit, policy::duration};
+
+mod invalid;
 
 /// A program to run as a session, as it is written down:
 ///
@@ -60,6 +63,8 @@ struct Fields {
     resume: Vec<Template>,
     #[serde(default)]
     on_pause: OnPause,
+    #[serde(default, skip_serializing_if = "InterruptBy::is_nothing")]
+    interrupt_by: InterruptBy,
     #[serde(default = "ten_seconds", with = "duration")]
     stop_grace: Duration,
     #[serde(default)]
@@ -189,6 +194,26 @@ pub enum OnPause {
     Freeze(Limit),
 }
 
+/// How a program is told that its turn is [interrupted](crate::Session::interrupt). Only one that
+/// [says](super::MapJson::tells_turns) when it is done with an input has turns; that is also how such a turn ends.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum InterruptBy {
+    /// It is not told, and goes on to the end of its turn.
+    #[default]
+    Nothing,
+    /// By SIGINT to its process group, as Ctrl-C does on a terminal. A program that does not catch it ends, and that is a failure.
+    Signal,
+    /// By a line among those that it reads, such as a control message.
+    Line(String),
+}
+
+impl InterruptBy {
+    const fn is_nothing(&self) -> bool {
+        matches!(self, Self::Nothing)
+    }
+}
+
 /// What it means that a program prints nothing.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -215,6 +240,7 @@ impl ProcessSpec {
             success_codes: only_zero(),
             resume: Vec::new(),
             on_pause: OnPause::default(),
+            interrupt_by: InterruptBy::default(),
             stop_grace: ten_seconds(),
             silence: Silence::default(),
         })
@@ -275,6 +301,11 @@ impl ProcessSpec {
         self.0.on_pause
     }
 
+    /// How it is told that its turn is interrupted (default: it is not).
+    pub const fn interrupt_by(&self) -> &InterruptBy {
+        &self.0.interrupt_by
+    }
+
     /// How long it may take to end after SIGTERM, before SIGKILL (default 10 s). The grace of the verb that asks
     /// is a limit to it.
     pub const fn stop_grace(&self) -> Duration {
@@ -310,6 +341,7 @@ impl ProcessSpecBuilder {
         when_behind: WhenBehind,
         success_codes: Vec<i32>,
         on_pause: OnPause,
+        interrupt_by: InterruptBy,
         stop_grace: Duration,
         silence: Silence,
     }
@@ -403,6 +435,14 @@ impl TryFrom<Fields> for ProcessSpec {
         if fields.terminal.is_some_and(|size| size.rows == 0 || size.columns == 0) {
             return Err(InvalidSpec::Empty { setting: "terminal" });
         }
+        if let InterruptBy::Line(line) = &fields.interrupt_by {
+            if fields.stdin != Stdin::Open {
+                return Err(InvalidSpec::UnreadInterrupt);
+            }
+            if line.is_empty() {
+                return Err(InvalidSpec::Empty { setting: "interrupt_by" });
+            }
+        }
         Ok(Self(fields))
     }
 }
@@ -425,45 +465,4 @@ fn check_name(name: &str) -> Result<(), InvalidSpec> {
         return Err(InvalidSpec::ReservedName { name: name.to_owned() });
     }
     Ok(())
-}
-
-/// A spec that cannot be run.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum InvalidSpec {
-    /// Something must be given.
-    #[error("invalid program: {setting} is empty")]
-    Empty {
-        /// What.
-        setting: &'static str,
-    },
-    /// The system takes no text with a NUL in it.
-    #[error("invalid program: {setting} has a NUL character in it")]
-    Nul {
-        /// Where it is.
-        setting: &'static str,
-    },
-    /// It cannot be the name of an environment variable.
-    #[error(
-        "invalid program: {name:?} cannot be an environment variable: it is empty, or has = or NUL in it"
-    )]
-    VariableName {
-        /// The name.
-        name: String,
-    },
-    /// The library marks what it starts with such names.
-    #[error("invalid program: the environment variable {name} is set by the library")]
-    ReservedName {
-        /// The name.
-        name: String,
-    },
-    /// No program exits with it.
-    #[error("invalid program: {code} is no exit code: 0 to 255")]
-    Code {
-        /// The code.
-        code: i32,
-    },
-    /// The resume command asks for something that there is not.
-    #[error("invalid program: the resume command")]
-    Resume(#[from] InvalidTemplate),
 }

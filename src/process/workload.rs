@@ -228,7 +228,7 @@ impl<M: MapJson> ProcessWorkload<M> {
         let (run, spec) = (cx.run(), &cx.state().spec);
         let transcript = Transcript::new(run.clone(), &program, spec, self.mapper.clone());
         let child = Child::new(run, &self.launcher, program);
-        let job = Job::new(child, transcript, spec.success_codes());
+        let job = Job::new(child, transcript, spec);
         match spec.on_pause() {
             OnPause::Stop => run.hold(job),
             OnPause::Freeze(Limit::After(limit)) => run.hold_while_paused(job, limit),

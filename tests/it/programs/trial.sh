@@ -50,6 +50,14 @@ case "$1" in
     many)         i=0; while [ "$i" -lt "$2" ]; do i=$((i + 1)); child multiply & done; wait ;;
     multiply)     trap '' TERM; while :; do sleep 0.05 & wait; done ;;
     terminal)     [ -t 0 ] && [ -t 1 ] && stty size && echo "on a terminal" ;;
+    # Gives up what it does when it is told to, by SIGINT or by a line.
+    patient-agent) trap 'kill $!' INT
+                  while read -r line; do
+                      echo "given $line"
+                      [ "$line" = slow ] && { sleep 600 & wait; line="nothing"; }
+                      [ "$line" = asks ] && { read -r more; line="what $more says"; }
+                      echo "{\"type\":\"result\",\"result\":\"did $line\"}"
+                  done ;;
     agent)        while read -r line; do
                       echo '{"type":"system","session_id":"agent-7"}'
                       echo "{\"type\":\"result\",\"result\":\"did $line\",\"usage\":{\"input_tokens\":3,\"output_tokens\":4}}"

@@ -308,13 +308,36 @@ pub(super) fn read_events(
     body: &[u8],
     wanted: impl Fn(u64) -> bool,
 ) -> Result<Vec<EventRecord>, Unreadable> {
+    read_events_where(first, body, |sequence, _| wanted(sequence))
+}
+
+/// Reads of a chunk of events all that the library has recorded, and does not read the JSON of the others.
+pub(super) fn read_lifecycle(first: u64, body: &[u8]) -> Result<Vec<EventRecord>, Unreadable> {
+    let of_work = |json: &[u8]| {
+        let head = json.get(..EVENT_HEAD).unwrap_or(json);
+        let fact = head.windows(FACT.len()).position(|part| part == FACT);
+        let fact = fact.and_then(|at| head.get(at + FACT.len()..));
+        fact.is_some_and(|fact| !fact.starts_with(b"lifecycle"))
+    };
+    read_events_where(first, body, |_, json| !of_work(json))
+}
+
+/// What stands before the name of a fact in the JSON of an event. It comes last: all that is before it is shorter than the head.
+const FACT: &[u8] = br#""fact":{""#;
+const EVENT_HEAD: usize = 256;
+
+fn read_events_where(
+    first: u64,
+    body: &[u8],
+    wanted: impl Fn(u64, &[u8]) -> bool,
+) -> Result<Vec<EventRecord>, Unreadable> {
     let mut reader = Reader(body);
     let mut events = Vec::new();
     let mut sequence = first;
     while !reader.0.is_empty() {
         let length = usize::try_from(reader.u32()?).map_err(content)?;
         let json = reader.take(length)?;
-        if wanted(sequence) {
+        if wanted(sequence, json) {
             let event: EventRecord = serde_json::from_slice(json).map_err(content)?;
             if event.sequence != sequence {
                 return Err(Unreadable::Misplaced);

@@ -9,10 +9,11 @@ use super::{
     index::{self, Rows},
 };
 use crate::model::{
-    event::{Event, EventRecord, Fact},
+    event::{Event, EventRecord, Fact, Lifecycle},
     ids::{InputId, RunId, SessionId},
     record::StoredInput,
     step::{StepProgress, StoredStep, Turn},
+    usage::Usage,
 };
 
 fn input(id: Option<&str>, payload: &[u8]) -> StoredInput {
@@ -33,6 +34,39 @@ fn event(sequence: u64) -> EventRecord {
         input: Some(4),
         fact: Fact::Work(Event::completion(format!("number {sequence}"))),
     }
+}
+
+/// Whatever stands before and within them.
+#[test]
+fn what_the_library_has_recorded_is_found_among_all_events() {
+    let told = r#"{"fact":{"lifecycle":{}}}"#;
+    let facts = [
+        Fact::Work(Event::completion(told)),
+        Fact::Lifecycle(Lifecycle::Created { kind: "k".parse().expect("a kind") }),
+        Fact::Usage(Usage::tokens(1, 2)),
+        Fact::Work(Event::completion("lifecycle".repeat(100))),
+    ];
+    let mut body = Vec::new();
+    let first = u64::MAX - 8;
+    let longest = EventRecord {
+        at: DateTime::from_timestamp(-1, 999_999_999).expect("a time"),
+        run: Some(RunId::from_uuid(Uuid::max())),
+        input: Some(u64::MAX),
+        ..event(first)
+    };
+    let all: Vec<_> = facts
+        .into_iter()
+        .cycle()
+        .zip(first..u64::MAX)
+        .map(|(fact, sequence)| match sequence % 2 {
+            0 => EventRecord { fact, sequence, ..longest.clone() },
+            _ => EventRecord { fact, ..event(sequence) },
+        })
+        .collect();
+    all.iter().for_each(|event| codec::push_event(&mut body, event));
+    let found = codec::read_lifecycle(first, &body).expect("sound");
+    let of_library = |event: &EventRecord| matches!(event.fact, Fact::Lifecycle(_));
+    assert_eq!(found, all.into_iter().filter(of_library).collect::<Vec<_>>());
 }
 
 #[test]

@@ -130,15 +130,35 @@ pub(super) fn row(
     key: &[u8],
     raw: &[u8],
 ) -> Result<Option<(SessionId, u64, Vec<EventRecord>)>, StoreError> {
-    let Some(session) = Table::Events.session(key) else { return Ok(None) };
-    let first = part_number(session, key).unwrap_or(0);
-    let body = match value::check(engine, Table::Events, key, raw) {
-        Ok(body) => body,
-        Err(StoreError::Damaged { .. }) => return Ok(None),
-        Err(error) => return Err(error),
-    };
+    let Some((session, first, body)) = body(engine, key, raw)? else { return Ok(None) };
     let events = codec::read_events(first, &body, |_| true).ok();
     Ok(events.map(|events| (session, first, events)))
+}
+
+/// Of the events of a row all that the library has recorded, with their session; none where they cannot be read.
+pub(super) fn lifecycle(
+    engine: &Engine,
+    key: &[u8],
+    raw: &[u8],
+) -> Result<Option<(SessionId, Vec<EventRecord>)>, StoreError> {
+    let Some((session, first, body)) = body(engine, key, raw)? else { return Ok(None) };
+    let events = codec::read_lifecycle(first, &body).ok();
+    Ok(events.map(|events| (session, events)))
+}
+
+/// The body of a row, with its session and the number of its first event; none where it cannot be read.
+fn body(
+    engine: &Engine,
+    key: &[u8],
+    raw: &[u8],
+) -> Result<Option<(SessionId, u64, Vec<u8>)>, StoreError> {
+    let Some(session) = Table::Events.session(key) else { return Ok(None) };
+    let first = part_number(session, key).unwrap_or(0);
+    match value::check(engine, Table::Events, key, raw) {
+        Ok(body) => Ok(Some((session, first, body))),
+        Err(StoreError::Damaged { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// Reads events in order, those that can be read.

@@ -64,7 +64,7 @@ fn index_runs(engine: &Engine, meta: &mut Meta) -> Result<(), StoreError> {
     let mut plan = Plan::new(engine, meta.commit + 1);
     let mut rows = engine.tree(Table::Events).iter();
     while let Some((key, raw)) = reading(|| rows.next().transpose())? {
-        let Some((session, _, events)) = events::row(engine, &key, &raw)? else { continue };
+        let Some((session, events)) = events::lifecycle(engine, &key, &raw)? else { continue };
         plan.change_index(runs::rows(session, &events));
         if plan.bytes() >= TRANSACTION {
             meta.commit = plan.number;

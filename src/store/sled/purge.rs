@@ -99,8 +99,8 @@ impl Plan<'_> {
                 return Ok(false);
             }
             *left -= 1;
-            let events = events::row(self.engine, &key, &raw)?;
-            if let Some((_, _, events)) = events {
+            let events = events::lifecycle(self.engine, &key, &raw)?;
+            if let Some((_, events)) = events {
                 self.change_index(runs::forgotten(&events));
                 self.remove_pieces(Table::Events, &key)?;
             }

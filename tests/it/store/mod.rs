@@ -14,6 +14,8 @@ pub(crate) mod fixture;
 mod formats;
 #[cfg(feature = "sled")]
 mod guards;
+#[cfg(feature = "sled")]
+mod left;
 mod memory;
 #[cfg(feature = "sled")]
 mod salvage;

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use sessionkeeper::{Cause, Fact, Lifecycle, SessionId, State};
 
 use super::{
-    Found, FoundSession,
+    Found, FoundSession, chains,
     ledger::{Answer, Entry, Ledger, Verb},
 };
 
@@ -41,7 +41,9 @@ impl<'a> Call<'a> {
                     let call = calls.get_mut(call).expect("what is answered was asked");
                     call.answered = Some(index);
                     call.answer = Some(answer);
-                    if let Answer::Started { session, .. } = answer {
+                    if let Answer::Started { session, .. } | Answer::Accepted { by: session, .. } =
+                        answer
+                    {
                         call.session = Some(*session);
                     }
                 }
@@ -61,7 +63,12 @@ impl<'a> Call<'a> {
 
     pub(super) fn is_done(&self) -> bool {
         match self.answer {
-            Some(Answer::Done | Answer::Started { .. } | Answer::Accepted { .. }) => true,
+            Some(
+                Answer::Done
+                | Answer::Started { .. }
+                | Answer::Accepted { .. }
+                | Answer::RolledOver { .. },
+            ) => true,
             Some(_) | None => false,
         }
     }
@@ -105,11 +112,11 @@ impl Known {
     }
 }
 
-pub(super) fn judge(found: &Found, _: &Ledger, calls: &[Call<'_>], wrong: &mut Vec<String>) {
+pub(super) fn judge(all: &Found, _: &Ledger, calls: &[Call<'_>], wrong: &mut Vec<String>) {
     let known = Known::of(calls);
     for call in calls {
         let Some(session) = call.session else { continue };
-        let Some(found) = found.get(&session) else {
+        let Some(found) = all.get(&session) else {
             if call.is_done() {
                 wrong.push(format!("session {session} is not in the store, and {call:?}"));
             }
@@ -124,10 +131,10 @@ pub(super) fn judge(found: &Found, _: &Ledger, calls: &[Call<'_>], wrong: &mut V
             wrong.push(format!("{call:?} does not fit events {from}..={to}: {during:?}"));
         }
     }
-    for (session, found) in found {
+    for (session, found) in all {
         let ours: Vec<_> = calls.iter().filter(|call| call.session == Some(*session)).collect();
         granted(*session, found, &ours, &known, wrong);
-        annotated(*session, found, &ours, wrong);
+        annotated(*session, found, &ours, &inherited(all, calls, *session), wrong);
     }
 }
 
@@ -147,13 +154,14 @@ fn fits(call: &Call<'_>, during: &[State]) -> bool {
         }
         (Answer::Refused(from), verb) => {
             let may_refuse = match verb {
-                Verb::Pause | Verb::Send { .. } => !from.accepts_input(),
+                Verb::Pause | Verb::Send { .. } | Verb::Rollover { .. } => !from.accepts_input(),
                 Verb::Resume => *from == State::Stopping || ended.contains(from),
                 Verb::Stop => ended.contains(from),
                 Verb::Complete => [State::Stopping, State::Failed, State::Expired].contains(from),
                 Verb::Fail => !from.accepts_input() && *from != State::Failed,
                 Verb::Start { .. }
                 | Verb::Fork { .. }
+                | Verb::Latest
                 | Verb::SetLabels(_)
                 | Verb::SetMetadata(_)
                 | Verb::SetExternalId(_)
@@ -165,6 +173,9 @@ fn fits(call: &Call<'_>, during: &[State]) -> bool {
         }
         // Only a pause that was not reached yet, or a resume that waits for its place.
         (Answer::Superseded, verb) => matches!(verb, Verb::Pause | Verb::Resume),
+        (Answer::RolledOver { repeated: false, .. } | Answer::Moved { .. }, _) => {
+            was(State::Completed)
+        }
         (
             Answer::Done
             | Answer::Started { .. }
@@ -172,6 +183,8 @@ fn fits(call: &Call<'_>, during: &[State]) -> bool {
             | Answer::Seen(_)
             | Answer::Events(_)
             | Answer::Snapshot { .. }
+            | Answer::RolledOver { .. }
+            | Answer::Latest(_)
             | Answer::NotDone(_)
             | Answer::Unknown(_),
             _,
@@ -216,11 +229,19 @@ fn granted(
     }
 }
 
-/// Labels and metadata are what the last who set them was told, or one at the same time.
+/// What may have been set of those that the session is the successor of.
+fn inherited<'a>(all: &Found, calls: &'a [Call<'a>], session: SessionId) -> Vec<&'a Verb> {
+    let before = chains::before(all, session);
+    let theirs = calls.iter().filter(|call| call.session.is_some_and(|of| before.contains(&of)));
+    theirs.filter(|call| call.is_done() || call.is_open()).map(|call| call.verb).collect()
+}
+
+/// Labels and metadata are what the last who set them was told, or one at the same time; where nobody did, what was inherited.
 fn annotated(
     session: SessionId,
     found: &FoundSession,
     calls: &[&Call<'_>],
+    inherited: &[&Verb],
     wrong: &mut Vec<String>,
 ) {
     let label = found.record.labels.get("set").map(ToOwned::to_owned);
@@ -243,7 +264,8 @@ fn annotated(
         let may_be = set.iter().filter(|call| {
             call.is_open() || call.is_done() && !set.iter().any(|other| after(call, other))
         });
-        let untouched = is.is_none() && !set.iter().any(|call| call.is_done());
+        let inherits = is.is_none() || inherited.iter().any(|verb| value(verb) == is.as_ref());
+        let untouched = inherits && !set.iter().any(|call| call.is_done());
         let mut may_be = may_be.map(|call| value(call.verb));
         if !untouched && !may_be.any(|value| value == is.as_ref()) {
             wrong.push(format!("session {session}: its {what} are {is:?}, not what was set last"));

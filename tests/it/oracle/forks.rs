@@ -3,8 +3,6 @@
 //! A workload that can be judged says in its `on_fork` what it began with: the tags of all inputs that had their effect before
 //! the fork are in a list `inherited` of its state, and `applied` begins anew.
 
-use std::collections::BTreeMap;
-
 use sessionkeeper::{Lifecycle, SessionId};
 
 use super::{Found, FoundSession};
@@ -22,14 +20,15 @@ pub(super) fn judge(found: &Found, wrong: &mut Vec<String>) {
     }
 }
 
-/// The sessions that a fork may have inputs of: its parent, and those that it was forked from in turn.
+/// The sessions that a session may have inputs of: its parent or the one that it is the successor of, and so on.
 pub(super) fn sources(found: &Found, session: SessionId) -> Vec<SessionId> {
     let mut sources = Vec::new();
     let mut next = Some(session);
-    while let Some(parent) = next.and_then(|session| found.get(&session)) {
-        next = parent.record.links().forked_from.map(|from| from.session);
+    while let Some(of) = next.and_then(|session| found.get(&session)) {
+        let links = of.record.links();
+        next = links.forked_from.map(|from| from.session).or(links.transitioned_from);
         // Nobody is his own ancestor; that is said elsewhere.
-        next = next.filter(|parent| !sources.contains(parent));
+        next = next.filter(|before| !sources.contains(before));
         sources.extend(next);
     }
     sources
@@ -45,7 +44,7 @@ fn compare(fork: &FoundSession, parent: &FoundSession) -> Vec<String> {
         wrong.push(format!("it began with {inherited:?}, its parent with {before:?}"));
         return wrong;
     };
-    let theirs = tags(parent);
+    let theirs = parent.tags();
     let differs = |tags: &[u64], after: usize| {
         tags.iter().zip(after as u64 + 1..).find_map(|(tag, input)| {
             let known = theirs.get(&input).filter(|known| *known != tag)?;
@@ -57,21 +56,9 @@ fn compare(fork: &FoundSession, parent: &FoundSession) -> Vec<String> {
         Lifecycle::Forked(forked) => Some(forked.inputs),
         _ => None,
     });
-    let mine = tags(fork);
+    let mine = fork.tags();
     let copied: Vec<u64> =
         (1..=copied.unwrap_or(0)).map_while(|input| mine.get(&input).copied()).collect();
     wrong.extend(differs(&copied, own.len()));
     wrong
-}
-
-/// The tags of the inputs, as far as they can be seen in the store.
-fn tags(found: &FoundSession) -> BTreeMap<u64, u64> {
-    let mut tags = BTreeMap::new();
-    for input in &found.inputs {
-        let payload: serde_json::Value = serde_json::from_slice(&input.payload).unwrap_or_default();
-        let tag = payload.get("tag").and_then(serde_json::Value::as_u64);
-        tags.extend(tag.map(|tag| (input.sequence, tag)));
-    }
-    tags.extend(found.applied().unwrap_or_default());
-    tags
 }

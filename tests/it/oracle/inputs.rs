@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sessionkeeper::{Lifecycle, SessionId};
+use sessionkeeper::SessionId;
 
 use super::{
     Found, FoundSession,
@@ -20,9 +20,7 @@ pub(super) fn judge(all: &Found, ledger: &Ledger, calls: &[Call<'_>], wrong: &mu
             wrong,
         };
         inputs.take_calls(*session, calls);
-        if found.lifecycle().any(|(_, what)| matches!(what, Lifecycle::Forked(_))) {
-            inputs.take_copied(&forks::sources(all, *session), calls);
-        }
+        inputs.take_from(&forks::sources(all, *session), ledger, calls);
         inputs.take_runs(*session, found, ledger);
         inputs.take_kept(found);
         inputs.judge_effects(found);
@@ -79,19 +77,28 @@ impl Inputs<'_> {
         }
     }
 
-    /// What may have been accepted by those that it was forked from may have been copied.
-    fn take_copied(&mut self, sources: &[SessionId], calls: &[Call<'_>]) {
+    /// What may have been accepted by those that it comes from may have been copied or moved, and what they may have been rolled
+    /// over with is there too.
+    fn take_from(&mut self, sources: &[SessionId], ledger: &Ledger, calls: &[Call<'_>]) {
         for call in calls {
             let is_theirs = call.session.is_some_and(|of| sources.contains(&of));
             match call.verb {
                 Verb::Start { tag: Some(tag), .. }
                 | Verb::Fork { tag: Some(tag), .. }
+                | Verb::Rollover { tag: Some(tag), .. }
                 | Verb::Send { tag, .. }
                     if is_theirs && (call.is_done() || call.is_open()) =>
                 {
                     self.sent.insert(*tag);
                 }
                 _ => {}
+            }
+        }
+        for entry in &ledger.0 {
+            if let Entry::Run { session, did: Did::RollOver { tag: Some(tag), .. }, .. } = entry
+                && sources.contains(session)
+            {
+                self.sent.insert(*tag);
             }
         }
     }

@@ -47,11 +47,20 @@ pub(crate) enum Verb {
         key: Option<String>,
         tag: Option<u64>,
     },
-    /// Every input has a tag of its own. Only a repetition, under the same id, has the same.
+    /// Every input has a tag of its own. Only a repetition, under the same id, has the same. One that goes along is asked of no
+    /// session.
     Send {
         id: Option<String>,
         tag: u64,
     },
+    /// With the tag of the first input of the successor, and whether the inputs that wait are to move there.
+    Rollover {
+        key: Option<String>,
+        tag: Option<u64>,
+        moves: bool,
+    },
+    /// The last of the chain that begins with the session.
+    Latest,
     Pause,
     Resume,
     /// Also with a grace, and `kill`.
@@ -77,6 +86,7 @@ pub(crate) enum Answer {
         repeated: bool,
     },
     Accepted {
+        by: SessionId,
         sequence: u64,
         repeated: bool,
     },
@@ -90,6 +100,17 @@ pub(crate) enum Answer {
     /// The state of the session does not allow it.
     Refused(State),
     Superseded,
+    /// The session has this successor.
+    RolledOver {
+        successor: SessionId,
+        repeated: bool,
+    },
+    /// Nothing was done, since the session was rolled over before: to this one.
+    Moved {
+        successor: SessionId,
+    },
+    /// This is the last of the chain.
+    Latest(SessionId),
     /// Nothing was done.
     NotDone(String),
     /// It may have been done, or may be done yet.
@@ -156,6 +177,11 @@ pub(crate) enum Did {
     Given {
         input: u64,
         step: u64,
+    },
+    /// It rolls its session over, as a caller does.
+    RollOver {
+        tag: Option<u64>,
+        moves: bool,
     },
     End,
     BeginClose,

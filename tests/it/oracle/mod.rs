@@ -14,6 +14,7 @@ use sessionkeeper::{
 };
 
 mod calls;
+mod chains;
 mod forks;
 mod inputs;
 pub(crate) mod ledger;
@@ -69,6 +70,7 @@ fn compare(found: &Found, ledger: &Ledger) -> Vec<String> {
     runs::judge(found, ledger, &mut wrong);
     steps::judge(ledger, &mut wrong);
     forks::judge(found, &mut wrong);
+    chains::judge(found, ledger, &calls, &mut wrong);
     wrong
 }
 
@@ -146,6 +148,19 @@ impl FoundSession {
             Some(inherited) => serde_json::from_value(inherited.clone()).ok(),
             None => self.applied().map(|_| Vec::new()),
         }
+    }
+
+    /// The tags of the inputs by their numbers, as far as they can be seen in the store.
+    fn tags(&self) -> BTreeMap<u64, u64> {
+        let mut tags = BTreeMap::new();
+        for input in &self.inputs {
+            let payload: serde_json::Value =
+                serde_json::from_slice(&input.payload).unwrap_or_default();
+            let tag = payload.get("tag").and_then(serde_json::Value::as_u64);
+            tags.extend(tag.map(|tag| (input.sequence, tag)));
+        }
+        tags.extend(self.applied().unwrap_or_default());
+        tags
     }
 
     /// The inputs that had their effect on the committed state, with their tags.

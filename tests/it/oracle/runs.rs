@@ -49,7 +49,8 @@ fn one_at_a_time(found: &Found, ledger: &Ledger, wrong: &mut Vec<String>) {
                 | Did::Commit { .. }
                 | Did::Call { .. }
                 | Did::CallFailed { .. }
-                | Did::Given { .. } => {}
+                | Did::Given { .. }
+                | Did::RollOver { .. } => {}
             },
             Entry::Lost => {
                 alive.clear();
@@ -104,6 +105,7 @@ impl SeenRun {
                 | Did::Call { .. }
                 | Did::CallFailed { .. }
                 | Did::Given { .. }
+                | Did::RollOver { .. }
                 | Did::End
                 | Did::BeginClose
                 | Did::EndClose => {}

@@ -43,6 +43,7 @@ pub(super) fn judge(ledger: &Ledger, wrong: &mut Vec<String>) {
             | Did::Emit(_)
             | Did::Spend(_)
             | Did::Commit { .. }
+            | Did::RollOver { .. }
             | Did::End
             | Did::BeginClose
             | Did::EndClose => {}

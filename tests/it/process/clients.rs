@@ -2,8 +2,8 @@
 
 use futures::future::{join, join_all};
 use sessionkeeper::{
-    InputId, Labels, Metadata, Name, Origin, SendError, SessionError, SessionHandle, Start,
-    StartError, StartKey, Supervisor,
+    InputId, Labels, Metadata, Name, Origin, Receipt, SendError, SessionError, SessionHandle,
+    Start, StartError, StartKey, Supervisor,
     store::{Key, Query},
 };
 use tokio::time::{sleep, timeout};
@@ -244,13 +244,7 @@ impl Client {
                 let metadata = Metadata::from_iter([("set".to_owned(), value.into())]);
                 session.set_metadata(metadata).await
             }
-            Verb::Start { .. }
-            | Verb::Fork { .. }
-            | Verb::Send { .. }
-            | Verb::SetExternalId(_)
-            | Verb::Look
-            | Verb::ReadEvents
-            | Verb::ReadSnapshot => unreachable!("it is asked for elsewhere"),
+            verb => unreachable!("{verb:?} is asked for elsewhere"),
         };
         answer(call, done.map_or_else(|error| not_done(&error), |()| Answer::Done));
     }
@@ -272,7 +266,8 @@ async fn send_one(calls: &Calls, session: &SessionHandle<Teller>, id: Option<Inp
         call,
         match sent {
             Ok(receipt) => {
-                Answer::Accepted { sequence: receipt.sequence, repeated: receipt.repeated }
+                let Receipt { session: by, sequence, repeated, .. } = receipt;
+                Answer::Accepted { by, sequence, repeated }
             }
             Err(SendError::NotAccepting { state, .. }) => Answer::Refused(state),
             Err(SendError::Session(error)) => not_done(&error),

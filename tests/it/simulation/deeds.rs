@@ -8,22 +8,24 @@ use std::{
 
 use chrono::TimeDelta;
 use sessionkeeper::{
-    ExternalId, InputId, Labels, Metadata, SendError, SessionError, SessionHandle, SessionId,
-    State, Supervisor, store::MemoryStore, testing::WallClock,
+    ExternalId, InputId, Labels, Metadata, Receipt, SendError, SessionError, SessionHandle,
+    SessionId, StartKey, State, Supervisor, store::MemoryStore, testing::WallClock,
 };
 
 use super::{
-    player::{Cue, Player, a_play},
+    cues::{Cue, a_play},
+    player::Player,
     tables::{Table, table},
     weighted,
 };
 use crate::oracle::ledger::{Answer, Book, Sight, Verb};
 
+mod chains;
 mod forks;
 mod looks;
 mod starts;
 
-use self::{forks::Forked, starts::Started};
+use self::{chains::RolledOver, forks::Forked, starts::Started};
 
 pub(super) const SECOND: Duration = Duration::from_secs(1);
 /// Far beyond everything that a caller may have to wait for, a freeze or two included.
@@ -67,6 +69,10 @@ table! {
     Outage: 2,
     Fork: 6,
     ForkAgain: 2,
+    Rollover: 6,
+    RolloverAgain: 2,
+    Latest: 3,
+    SendAlong: 5,
     }
 }
 
@@ -76,6 +82,8 @@ pub(super) struct Known {
     pub(super) id: SessionId,
     /// Whether its start was acknowledged: it must be there.
     pub(super) acknowledged: bool,
+    /// What it was started with, if with any.
+    key: Option<StartKey>,
     /// The ids of its inputs, with what they were.
     sent: Vec<(InputId, Cue)>,
 }
@@ -86,10 +94,24 @@ pub(super) struct Shared {
     pub(super) known: Vec<Known>,
     starts: Vec<Started>,
     forks: Vec<Forked>,
+    rollovers: Vec<RolledOver>,
     tags: u64,
     /// How long the process was frozen, all in all.
     pub(super) frozen: Duration,
     pub(super) wrong: Vec<String>,
+}
+
+impl Shared {
+    /// A session that was seen must be there.
+    fn learn(&mut self, id: SessionId, key: Option<StartKey>) {
+        match self.known.iter_mut().find(|known| known.id == id) {
+            Some(known) => {
+                known.acknowledged = true;
+                known.key = known.key.take().or(key);
+            }
+            None => self.known.push(Known { id, acknowledged: true, key, sent: Vec::new() }),
+        }
+    }
 }
 
 /// What one caller has at hand.
@@ -165,6 +187,7 @@ impl<const V: u32> Caller<V> {
             Deed::StartAgain => return self.start_again().await,
             Deed::Fork => return self.fork().await,
             Deed::ForkAgain => return self.fork_again().await,
+            Deed::RolloverAgain => return self.roll_over_again().await,
             Deed::List => return self.list().await,
             Deed::Find => return self.find().await,
             Deed::LookUnknown => return self.look_unknown().await,
@@ -191,6 +214,9 @@ impl<const V: u32> Caller<V> {
         let Some(session) = self.session(&known).await else { return };
         match deed {
             Deed::Send => self.send(&session, None).await,
+            Deed::SendAlong => self.send_along(&session, &known).await,
+            Deed::Rollover => self.roll_over(&session).await,
+            Deed::Latest => self.latest(&session).await,
             Deed::SendWithId => {
                 let cue = self.cue();
                 let input_id = InputId::new(format!("input {}", cue.tag)).unwrap();
@@ -318,8 +344,19 @@ impl<const V: u32> Caller<V> {
             Some((id, cue)) => (Some(id), cue),
             None => (None, self.cue()),
         };
+        self.send_to(Some(session.id()), session, id, cue).await;
+    }
+
+    /// Sends an input, to a session or to whoever has its place.
+    async fn send_to(
+        &mut self,
+        to: Option<SessionId>,
+        session: &Handle<V>,
+        id: Option<InputId>,
+        cue: Cue,
+    ) {
         let name = id.as_ref().map(ToString::to_string);
-        let call = self.book.ask(Some(session.id()), Verb::Send { id: name, tag: cue.tag });
+        let call = self.book.ask(to, Verb::Send { id: name, tag: cue.tag });
         self.book.note(|| format!("{cue:?}"));
         let sent = match id {
             Some(id) => session.send_with_id(id, cue).await,
@@ -327,7 +364,14 @@ impl<const V: u32> Caller<V> {
         };
         let answer = match sent {
             Ok(receipt) => {
-                Answer::Accepted { sequence: receipt.sequence, repeated: receipt.repeated }
+                let Receipt { session: by, sequence, repeated, .. } = receipt;
+                if to.is_some_and(|to| to != by) {
+                    self.wrong(format!("an input for {to:?} was taken by {by}"));
+                }
+                Answer::Accepted { by, sequence, repeated }
+            }
+            Err(SendError::RolledOver { successor, .. }) if to.is_some() => {
+                Answer::Moved { successor }
             }
             Err(SendError::Session(error)) => not_done(&error),
             Err(SendError::NotAccepting { state, .. }) => Answer::Refused(state),
@@ -346,6 +390,7 @@ pub(crate) fn not_done(error: &SessionError) -> Answer {
     match error {
         SessionError::Refused(refused) => Answer::Refused(refused.from),
         SessionError::Superseded { .. } => Answer::Superseded,
+        SessionError::RolledOver { successor, .. } => Answer::Moved { successor: *successor },
         SessionError::OutcomeUnknown { .. } | SessionError::Store { under_way: true, .. } => {
             Answer::Unknown(error.to_string())
         }

@@ -1,6 +1,8 @@
 //! The last life of a world: whatever was accepted is worked off.
 
-use sessionkeeper::{PauseCause, SessionError, State, Status, Supervisor};
+use std::collections::BTreeSet;
+
+use sessionkeeper::{PauseCause, Session, SessionError, State, Status, Supervisor, store::Query};
 
 use super::{
     deeds::{SECOND, not_done},
@@ -20,55 +22,68 @@ impl World {
         }
         let known = self.shared.lock().unwrap().known.clone();
         for known in known {
-            let session = match supervisor.session(known.id).await {
-                Ok(session) => session,
-                Err(SessionError::NotFound { .. }) if !known.acknowledged => continue,
-                Err(error) => {
-                    self.wrong(format!("at the end: {error}"));
+            match supervisor.session(known.id).await {
+                Ok(_) => {}
+                Err(SessionError::NotFound { .. }) if !known.acknowledged => {}
+                Err(error) => self.wrong(format!("at the end: {error}")),
+            }
+        }
+        // What is worked off may begin others.
+        let mut drained = BTreeSet::new();
+        loop {
+            let all = supervisor.list(Query::default()).await.unwrap().records;
+            let mut new = all.iter().rev().filter(|record| drained.insert(record.id)).peekable();
+            if new.peek().is_none() {
+                return;
+            }
+            for record in new {
+                self.work_off(supervisor.session(record.id).await.unwrap()).await;
+            }
+        }
+    }
+
+    async fn work_off(&self, session: Session) {
+        let id = session.id();
+        let mut patience = 0;
+        while session.status().await.is_ok_and(|status| goes_on_by_itself(&status)) {
+            tokio::time::sleep(SECOND).await;
+            patience += 1;
+            if patience > 1000 {
+                let status = session.status().await;
+                self.wrong(format!("session {id} does not go on: {status:?}"));
+                break;
+            }
+        }
+        let work_off = async {
+            let mut resumed = false;
+            for _ in 0..RESUMES {
+                let status = session.status().await.unwrap();
+                let drained = status.record().inbox.waiting() == 0 && resumed;
+                if status.state().is_terminal() || drained {
+                    return true;
+                }
+                if status.state() == State::Stopping {
+                    tokio::time::sleep(SECOND).await;
                     continue;
                 }
-            };
-            let mut patience = 0;
-            while session.status().await.is_ok_and(|status| goes_on_by_itself(&status)) {
+                let call = self.book.ask(Some(id), Verb::Resume);
+                let answer = match session.resume().await {
+                    Ok(()) => {
+                        resumed = true;
+                        Answer::Done
+                    }
+                    Err(error) => not_done(&error),
+                };
+                self.book.note(|| format!("resumed: {answer:?}, {status:?}"));
+                self.book.answer(call, answer);
                 tokio::time::sleep(SECOND).await;
-                patience += 1;
-                if patience > 1000 {
-                    let status = session.status().await;
-                    self.wrong(format!("session {} does not go on: {status:?}", known.id));
-                    break;
-                }
             }
-            let work_off = async {
-                let mut resumed = false;
-                for _ in 0..RESUMES {
-                    let status = session.status().await.unwrap();
-                    let drained = status.record().inbox.waiting() == 0 && resumed;
-                    if status.state().is_terminal() || drained {
-                        return true;
-                    }
-                    if status.state() == State::Stopping {
-                        tokio::time::sleep(SECOND).await;
-                        continue;
-                    }
-                    let call = self.book.ask(Some(known.id), Verb::Resume);
-                    let answer = match session.resume().await {
-                        Ok(()) => {
-                            resumed = true;
-                            Answer::Done
-                        }
-                        Err(error) => not_done(&error),
-                    };
-                    self.book.note(|| format!("resumed: {answer:?}, {status:?}"));
-                    self.book.answer(call, answer);
-                    tokio::time::sleep(SECOND).await;
-                }
-                false
-            };
-            let worked_off = tokio::time::timeout(SETTLED, work_off).await;
-            if worked_off != Ok(true) {
-                let status = session.status().await;
-                self.wrong(format!("session {} is never worked off: {status:?}", known.id));
-            }
+            false
+        };
+        let worked_off = tokio::time::timeout(SETTLED, work_off).await;
+        if worked_off != Ok(true) {
+            let status = session.status().await;
+            self.wrong(format!("session {id} is never worked off: {status:?}"));
         }
     }
 }

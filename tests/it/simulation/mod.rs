@@ -19,6 +19,7 @@ use std::{
     time::Duration,
 };
 
+mod cues;
 pub(crate) mod deeds;
 mod drain;
 pub(crate) mod faults;

@@ -4,12 +4,15 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 use sessionkeeper::{
-    Context, Event, ExternalId, Outcome, Resource, Run, RunEnd, RunId, SessionId, Usage, Workload,
-    WorkloadError,
+    Context, Event, ExternalId, Outcome, Resource, Rollover, Run, RunEnd, RunId, SessionId, Usage,
+    Workload, WorkloadError,
 };
 
-use super::faults::{self, Fault, panic_as_planned, strikes};
-use super::steps;
+use super::{
+    cues::{Cue, Play, unread},
+    faults::{self, Fault, panic_as_planned, strikes},
+    steps,
+};
 use crate::oracle::ledger::{Book, Did};
 
 const MS: Duration = Duration::from_millis(1);
@@ -55,115 +58,6 @@ impl<'de> Deserialize<'de> for Played {
         }
         Fields::deserialize(deserializer).map(Self)
     }
-}
-
-/// An input.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Cue {
-    pub(super) tag: u64,
-    pub(super) play: Play,
-}
-
-/// What is stored of an input.
-#[derive(Serialize, Deserialize)]
-struct Written {
-    tag: u64,
-    play: Play,
-}
-
-impl Serialize for Cue {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if strikes(Fault::InputEncodeFails) {
-            return Err(ser::Error::custom("told to fail"));
-        }
-        Written { tag: self.tag, play: self.play }.serialize(serializer)
-    }
-}
-
-impl<'de> Deserialize<'de> for Cue {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        if strikes(Fault::InputDecodePanics) {
-            panic_as_planned();
-        }
-        if strikes(Fault::InputDecodeFails) {
-            return Err(de::Error::custom("told to fail"));
-        }
-        let Written { tag, play } = Written::deserialize(deserializer)?;
-        Ok(Self { tag, play })
-    }
-}
-
-/// What a session is to do. Everything ends by itself, and what fails does so only a few times.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub(super) enum Play {
-    Add,
-    FailTimes(u32),
-    PanicTimes(u32),
-    FailForGood,
-    RetryAfter,
-    Complete,
-    CompleteLate,
-    YieldTimes(u32),
-    /// Give no sign for so many milliseconds.
-    Silent(u64),
-    Busy {
-        limit: u64,
-        takes: u64,
-    },
-    Await(u64),
-    /// Ignore every request for so many seconds, with signs of life.
-    Deaf(u64),
-    /// Save progress, then fail, once.
-    SaveThenFail,
-    /// Checkpoint, then go on, then fail, once.
-    CommitThenFail,
-    Emit(u64),
-    Spend(u64),
-    Grow(usize),
-    Hold,
-    HoldWhilePaused,
-    TakeHeld,
-    /// A task beside the run, which emits nothing and outlasts it if it can.
-    Spawn,
-    ExternalId,
-    /// Ask for the next input, and drop the question a few times.
-    AskTwice,
-    /// Take so many pairs of steps, then fail, once.
-    Steps(u64),
-}
-
-/// All of them, and how often each is chosen.
-pub(super) fn a_play(dice: &mut fastrand::Rng, may_end: bool) -> Play {
-    let few = dice.u32(1..3);
-    let span = dice.u64(1..4000);
-    let table = [
-        (24, Play::Add),
-        (4, Play::FailTimes(few)),
-        (3, Play::PanicTimes(few)),
-        (u32::from(may_end), Play::FailForGood),
-        (2, Play::RetryAfter),
-        (u32::from(may_end), Play::Complete),
-        (u32::from(may_end), Play::CompleteLate),
-        (2, Play::YieldTimes(few)),
-        (3, Play::Silent(span)),
-        (2, Play::Busy { limit: dice.u64(1..2000), takes: dice.u64(1..3000) }),
-        (2, Play::Await(span)),
-        (3, Play::Deaf(dice.u64(1..5))),
-        (7, Play::SaveThenFail),
-        (7, Play::CommitThenFail),
-        (5, Play::Emit(dice.u64(1..4))),
-        (4, Play::Spend(dice.u64(1..100))),
-        // Far below what a policy allows, or far above.
-        (2, Play::Grow([100, 3000, 7000][dice.usize(0..3)])),
-        (3, Play::Hold),
-        (3, Play::HoldWhilePaused),
-        (3, Play::TakeHeld),
-        (2, Play::Spawn),
-        (2, Play::ExternalId),
-        (4, Play::AskTwice),
-        (5, Play::Steps(dice.u64(1..4))),
-    ];
-    super::weighted(dice, &table)
 }
 
 /// The workload, in a version of its states.
@@ -384,8 +278,29 @@ impl<const VERSION: u32> Player<VERSION> {
                 steps::take(&self.0, cx.run(), (input, attempt), count).await?;
             }
             Play::AskTwice => return self.ask_twice(cx, acted).await,
+            Play::RollOver { moves, with_input } => {
+                return Ok(Some(self.roll_over(cx, tag, moves, with_input)));
+            }
         }
         Ok(None)
+    }
+
+    /// Rolls its session over from within.
+    fn roll_over(
+        &self,
+        cx: &mut Context<Self>,
+        tag: u64,
+        moves: bool,
+        with_input: bool,
+    ) -> Outcome {
+        let first = with_input.then(|| Cue::after_rollover(tag));
+        let tag = first.as_ref().map(|cue| cue.tag);
+        self.tell(cx, Did::RollOver { tag, moves });
+        let mut next = Rollover::new(Played::default()).unread(unread(moves));
+        if let Some(first) = first {
+            next = next.input(first);
+        }
+        cx.rollover(next)
     }
 
     /// Drops the question for the next input, and asks again.

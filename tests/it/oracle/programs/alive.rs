@@ -111,10 +111,11 @@ fn spans(ledger: &Ledger, calls: &[Call<'_>]) -> Vec<Span> {
 fn disturbs(rest: Rest, verb: &Verb) -> bool {
     match verb {
         Verb::Resume => true,
-        Verb::Stop | Verb::Complete | Verb::Fail => rest == Rest::Frozen,
+        Verb::Stop | Verb::Complete | Verb::Fail | Verb::Rollover { .. } => rest == Rest::Frozen,
         Verb::Start { .. }
         | Verb::Fork { .. }
         | Verb::Send { .. }
+        | Verb::Latest
         | Verb::Pause
         | Verb::SetLabels(_)
         | Verb::SetMetadata(_)

@@ -103,10 +103,16 @@ impl Befell {
 fn ends_a_run(verb: &Verb) -> bool {
     match verb {
         // A resume that comes too late for a run takes it back.
-        Verb::Pause | Verb::Resume | Verb::Stop | Verb::Complete | Verb::Fail => true,
+        Verb::Pause
+        | Verb::Resume
+        | Verb::Stop
+        | Verb::Complete
+        | Verb::Fail
+        | Verb::Rollover { .. } => true,
         Verb::Start { .. }
         | Verb::Fork { .. }
         | Verb::Send { .. }
+        | Verb::Latest
         | Verb::SetLabels(_)
         | Verb::SetMetadata(_)
         | Verb::SetExternalId(_)

@@ -9,7 +9,7 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 use sessionkeeper::{
-    Limit, RunEnd, SendError, SessionError, SessionId, Start, State, Supervisor,
+    Limit, Receipt, RunEnd, SendError, SessionError, SessionId, Start, State, Supervisor,
     process::{OnPause, ProcessInput, ProcessState},
 };
 
@@ -312,7 +312,8 @@ impl Caller {
         let call = self.book.ask(Some(session.id()), Verb::Send { id: None, tag });
         let answer = match session.send(input).await {
             Ok(receipt) => {
-                Answer::Accepted { sequence: receipt.sequence, repeated: receipt.repeated }
+                let Receipt { session: by, sequence, repeated, .. } = receipt;
+                Answer::Accepted { by, sequence, repeated }
             }
             Err(SendError::Session(error)) => not_done(&error),
             Err(SendError::NotAccepting { state, .. }) => Answer::Refused(state),

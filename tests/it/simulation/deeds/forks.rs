@@ -5,7 +5,7 @@ use sessionkeeper::{
 };
 
 use super::{
-    super::player::{Cue, Player},
+    super::{cues::Cue, player::Player},
     Caller, Known, SECOND, not_done, nothing,
 };
 use crate::oracle::ledger::{Answer, Verb};
@@ -45,7 +45,8 @@ impl<const V: u32> Caller<V> {
         };
         {
             let mut shared = self.shared.lock().unwrap();
-            shared.known.push(Known { id, acknowledged: false, sent: Vec::new() });
+            let key = Some(forked.key.clone());
+            shared.known.push(Known { id, acknowledged: false, key, sent: Vec::new() });
             shared.forks.push(forked.clone());
         }
         self.fork_as(forked).await;
@@ -89,8 +90,7 @@ impl<const V: u32> Caller<V> {
         let answer = match self.supervisor.fork(parent, fork).await {
             Ok(session) => {
                 let mut shared = self.shared.lock().unwrap();
-                let known = shared.known.iter_mut().find(|known| known.id == id).unwrap();
-                known.acknowledged = true;
+                shared.learn(id, None);
                 if session.id() != id {
                     shared.wrong.push(format!("{id} was forked as {}", session.id()));
                 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use sessionkeeper::{
-    Kind, SessionId, StartKey,
+    Kind, SessionId,
     store::{Fault as StoreFault, Key, MemoryStore, Query},
 };
 
@@ -51,7 +51,7 @@ impl<const V: u32> Caller<V> {
 
     pub(super) async fn find(&mut self) {
         let Some((_, known)) = self.pick() else { return };
-        let key = StartKey::new(format!("key {}", known.id)).unwrap();
+        let Some(key) = known.key else { return };
         match self.supervisor.find(Key::Start(key)).await {
             Ok(Some(session)) if session.id() != known.id => {
                 self.wrong(format!("the key of {} finds {}", known.id, session.id()));

@@ -4,7 +4,8 @@ use sessionkeeper::{Name, Origin, SendError, SessionId, Start, StartError, Start
 
 use super::{
     super::{
-        player::{Cue, Played, Player},
+        cues::Cue,
+        player::{Played, Player},
         policies,
     },
     Caller, Known, SECOND, not_done, nothing,
@@ -35,7 +36,8 @@ impl<const V: u32> Caller<V> {
         let started = Started { id, key, name, cue };
         {
             let mut shared = self.shared.lock().unwrap();
-            shared.known.push(Known { id, acknowledged: false, sent: Vec::new() });
+            let key = Some(started.key.clone());
+            shared.known.push(Known { id, acknowledged: false, key, sent: Vec::new() });
             shared.starts.push(started.clone());
         }
         self.start_as(started, in_slot).await;
@@ -74,8 +76,7 @@ impl<const V: u32> Caller<V> {
         let answer = match self.supervisor.start(start).await {
             Ok(session) => {
                 let mut shared = self.shared.lock().unwrap();
-                let known = shared.known.iter_mut().find(|known| known.id == id).unwrap();
-                known.acknowledged = true;
+                shared.learn(id, None);
                 if session.id() != id {
                     shared.wrong.push(format!("{id} was started as {}", session.id()));
                 }

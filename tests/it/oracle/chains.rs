@@ -1,0 +1,151 @@
+//! A session that was rolled over has the successor that its caller was told, and what it had not worked off goes on there.
+
+use std::collections::BTreeMap;
+
+use sessionkeeper::{Lifecycle, SessionId};
+
+use super::{
+    Found, FoundSession,
+    calls::Call,
+    ledger::{Answer, Did, Entry, Ledger, Verb},
+};
+
+pub(super) fn judge(found: &Found, ledger: &Ledger, calls: &[Call<'_>], wrong: &mut Vec<String>) {
+    for call in calls {
+        if let Some(what) = contradicts(call, found) {
+            wrong.push(format!("{call:?}: {what}"));
+        }
+    }
+    for (session, before) in found {
+        let Some(next) = before.record.links().transitioned_to else { continue };
+        let Some(after) = found.get(&next) else {
+            wrong.push(format!("session {session}: its successor {next} is not in the store"));
+            continue;
+        };
+        let asked = Asked::of(*session, next, ledger, calls);
+        for what in compare(before, after, &asked) {
+            wrong.push(format!("session {session}, rolled over to {next}: {what}"));
+        }
+    }
+    once(found, wrong);
+}
+
+/// The sessions that one is the successor of, the nearest first.
+pub(super) fn before(found: &Found, session: SessionId) -> Vec<SessionId> {
+    let before = |of: SessionId| found.get(&of)?.record.links().transitioned_from;
+    std::iter::successors(before(session), |last| before(*last)).take(found.len()).collect()
+}
+
+/// Those that follow a session, itself included, the nearest first.
+fn chain(found: &Found, session: SessionId) -> impl Iterator<Item = (SessionId, &FoundSession)> {
+    let with = |id: SessionId| Some((id, found.get(&id)?));
+    let next = move |(_, last): &(SessionId, &FoundSession)| {
+        last.record.links().transitioned_to.and_then(|next| found.get(&next).map(|of| (next, of)))
+    };
+    std::iter::successors(with(session), next).take(found.len())
+}
+
+/// What of an answer is not so.
+fn contradicts(call: &Call<'_>, found: &Found) -> Option<String> {
+    let session = call.session?;
+    let of = found.get(&session)?;
+    let is = of.record.links().transitioned_to;
+    match call.answer? {
+        Answer::RolledOver { successor, .. } | Answer::Moved { successor } => {
+            (is != Some(*successor)).then(|| format!("its successor is {is:?}"))
+        }
+        Answer::Latest(latest) => {
+            let follows = chain(found, session).any(|(id, _)| id == *latest);
+            (!follows).then(|| "that is not in its chain".to_owned())
+        }
+        Answer::Done
+        | Answer::Started { .. }
+        | Answer::Accepted { .. }
+        | Answer::Seen(_)
+        | Answer::Events(_)
+        | Answer::Snapshot { .. }
+        | Answer::Refused(_)
+        | Answer::Superseded
+        | Answer::NotDone(_)
+        | Answer::Unknown(_) => None,
+    }
+}
+
+/// Whether the inputs of a session were to move, by each who may have rolled it over.
+struct Asked {
+    moves: Vec<bool>,
+}
+
+impl Asked {
+    fn of(session: SessionId, next: SessionId, ledger: &Ledger, calls: &[Call<'_>]) -> Self {
+        let of_calls = calls.iter().filter(|call| call.session == Some(session));
+        let granted = |call: &&Call<'_>| match call.answer {
+            Some(Answer::RolledOver { successor, .. }) => *successor == next,
+            Some(_) | None => call.is_open(),
+        };
+        let verbs = of_calls.filter(granted).filter_map(|call| match call.verb {
+            Verb::Rollover { moves, .. } => Some(*moves),
+            _ => None,
+        });
+        let runs = ledger.0.iter().filter_map(|entry| match entry {
+            Entry::Run { session: of, did: Did::RollOver { moves, .. }, .. } if *of == session => {
+                Some(*moves)
+            }
+            _ => None,
+        });
+        // Who was told that it is new has asked for this one.
+        let is_new = |call: &&Call<'_>| {
+            let made = Answer::RolledOver { successor: next, repeated: false };
+            call.session == Some(session) && call.answer == Some(&made)
+        };
+        let told = calls.iter().find(is_new).and_then(|call| match call.verb {
+            Verb::Rollover { moves, .. } => Some(*moves),
+            _ => None,
+        });
+        Self { moves: told.map_or_else(|| verbs.chain(runs).collect(), |moves| vec![moves]) }
+    }
+}
+
+/// What is wrong between a session and its successor.
+fn compare(before: &FoundSession, after: &FoundSession, asked: &Asked) -> Vec<String> {
+    let mut wrong = Vec::new();
+    if asked.moves.is_empty() {
+        wrong.push("nobody asked for that".to_owned());
+    }
+    let moved = after.lifecycle().find_map(|(_, what)| match what {
+        Lifecycle::TransitionedFrom { inputs, .. } => Some(*inputs),
+        _ => None,
+    });
+    let tags = before.tags();
+    let inbox = &before.record.inbox;
+    let waiting: Vec<u64> = (1..=inbox.accepted)
+        .filter(|input| inbox.is_waiting(*input))
+        .map(|input| tags.get(&input).copied().unwrap_or_default())
+        .collect();
+    let mine = after.tags();
+    let moved = (1..=moved.unwrap_or(0)).map_while(|input| mine.get(&input).copied());
+    let moved: Vec<u64> = moved.collect();
+    let as_asked =
+        asked.moves.iter().any(|moves| if *moves { moved == waiting } else { moved.is_empty() });
+    if !as_asked && !asked.moves.is_empty() {
+        wrong.push(format!("{waiting:?} waited, {moved:?} moved, and {:?} was asked", asked.moves));
+    }
+    wrong
+}
+
+/// What had its effect in a session of a chain has none in another one.
+fn once(found: &Found, wrong: &mut Vec<String>) {
+    let first = |of: &FoundSession| {
+        of.record.links().transitioned_from.is_none_or(|before| !found.contains_key(&before))
+    };
+    for (session, _) in found.iter().filter(|(_, of)| first(of)) {
+        let mut had = BTreeMap::new();
+        for (id, of) in chain(found, *session) {
+            for (_, tag) in of.applied().unwrap_or_default() {
+                if let Some(before) = had.insert(tag, id) {
+                    wrong.push(format!("tag {tag} had its effect in session {before} and in {id}"));
+                }
+            }
+        }
+    }
+}

@@ -171,3 +171,16 @@ async fn what_is_sent_while_a_chain_grows_takes_effect_once() {
     assert_eq!(sum, 50);
     sound(worker).await;
 }
+
+/// Who follows may be deleted as any other: what is left of the chain is sound.
+#[tokio::test(start_paused = true)]
+async fn a_chain_goes_on_without_a_successor_that_was_deleted() {
+    let worker = Worker::start().await;
+    let first = worker.session().await;
+    let next = roll(&first, 0).await;
+    soon(next.delete(Delete::StopFirst)).await.unwrap();
+    assert_eq!(links(&first).await.transitioned_to, Some(next.id()), "it is named all the same");
+    let gone = first.latest().await.unwrap_err();
+    assert!(matches!(gone, SessionError::NotFound { session } if session == next.id()), "{gone:?}");
+    sound(worker).await;
+}

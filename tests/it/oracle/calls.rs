@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use sessionkeeper::{Cause, Fact, Lifecycle, SessionId, State};
 
 use super::{
-    Found, FoundSession, chains,
+    Found, FoundSession, Story, chains,
     ledger::{Answer, Entry, Ledger, Verb},
 };
 
@@ -116,25 +116,27 @@ pub(super) fn judge(all: &Found, _: &Ledger, calls: &[Call<'_>], wrong: &mut Vec
     let known = Known::of(calls);
     for call in calls {
         let Some(session) = call.session else { continue };
-        let Some(found) = all.get(&session) else {
+        let Some(story) = all.story(session) else {
             if call.is_done() {
                 wrong.push(format!("session {session} is not in the store, and {call:?}"));
             }
             continue;
         };
-        let last = found.record.last_event;
+        let last = story.log.len() as u64;
         let (from, to) = known.during(session, call, last);
         // The state before the first event that may have happened is one that it may have met.
         let index = |event: u64| usize::try_from(event.max(1)).unwrap() - 1;
-        let during = found.states.get(index(from)..=index(to)).unwrap_or_default();
+        let during = story.states.get(index(from)..=index(to)).unwrap_or_default();
         if !fits(call, during) {
             wrong.push(format!("{call:?} does not fit events {from}..={to}: {during:?}"));
         }
     }
-    for (session, found) in all {
-        let ours: Vec<_> = calls.iter().filter(|call| call.session == Some(*session)).collect();
-        granted(*session, found, &ours, &known, wrong);
-        annotated(*session, found, &ours, &inherited(all, calls, *session), wrong);
+    for (session, story) in all.stories() {
+        let ours: Vec<_> = calls.iter().filter(|call| call.session == Some(session)).collect();
+        granted(session, story, &ours, &known, wrong);
+        if let Some(found) = all.get(&session) {
+            annotated(session, found, &ours, &inherited(all, calls, session), wrong);
+        }
     }
 }
 
@@ -159,9 +161,11 @@ fn fits(call: &Call<'_>, during: &[State]) -> bool {
                 Verb::Stop => ended.contains(from),
                 Verb::Complete => [State::Stopping, State::Failed, State::Expired].contains(from),
                 Verb::Fail => !from.accepts_input() && *from != State::Failed,
+                Verb::Delete { .. } => !from.has_ended(),
                 Verb::Start { .. }
                 | Verb::Fork { .. }
                 | Verb::Latest
+                | Verb::Find
                 | Verb::SetLabels(_)
                 | Verb::SetMetadata(_)
                 | Verb::SetExternalId(_)
@@ -185,6 +189,8 @@ fn fits(call: &Call<'_>, during: &[State]) -> bool {
             | Answer::Snapshot { .. }
             | Answer::RolledOver { .. }
             | Answer::Latest(_)
+            | Answer::NotFound(_)
+            | Answer::Deleted(_)
             | Answer::NotDone(_)
             | Answer::Unknown(_),
             _,
@@ -195,13 +201,13 @@ fn fits(call: &Call<'_>, during: &[State]) -> bool {
 /// What a caller was told has not been done did not happen after all.
 fn granted(
     session: SessionId,
-    found: &FoundSession,
+    story: &Story,
     calls: &[&Call<'_>],
     known: &Known,
     wrong: &mut Vec<String>,
 ) {
-    let last = found.record.last_event;
-    for event in &found.log {
+    let last = story.log.len() as u64;
+    for event in &story.log {
         let Fact::Lifecycle(Lifecycle::StateChanged { from, to, cause: Cause::Asked, .. }) =
             &event.fact
         else {
@@ -213,7 +219,9 @@ fn granted(
             (_, State::Active) => |verb| *verb == Verb::Resume,
             // A resume that came too late for its run quarantines the session.
             (_, State::Paused) => |verb| matches!(verb, Verb::Pause | Verb::Resume),
-            (_, State::Stopping | State::Stopped) => |verb| *verb == Verb::Stop,
+            (_, State::Stopping | State::Stopped) => {
+                |verb| matches!(verb, Verb::Stop | Verb::Delete { stops: true })
+            }
             (_, State::Completed) => |verb| *verb == Verb::Complete,
             (_, State::Failed) => |verb| *verb == Verb::Fail,
             (_, State::Pending | State::Expired) => |_| false,
@@ -221,7 +229,9 @@ fn granted(
         let granted = calls.iter().any(|call| {
             let (from, to) = known.during(session, call, last);
             let done = call.is_done() && event.sequence <= to;
-            verbs(call.verb) && from < event.sequence && (done || call.is_open())
+            // A delete may have stopped it, and then not deleted it.
+            let part = matches!(call.verb, Verb::Delete { .. });
+            verbs(call.verb) && from < event.sequence && (done || call.is_open() || part)
         });
         if !granted {
             wrong.push(format!("session {session}: nobody was granted {event:?}"));

@@ -10,21 +10,31 @@ use super::{
     ledger::{Answer, Did, Entry, Ledger, Verb},
 };
 
+/// More than any chain has: who is in a circle is let go.
+const MOST: usize = 1000;
+
 pub(super) fn judge(found: &Found, ledger: &Ledger, calls: &[Call<'_>], wrong: &mut Vec<String>) {
     for call in calls {
         if let Some(what) = contradicts(call, found) {
             wrong.push(format!("{call:?}: {what}"));
         }
     }
-    for (session, before) in found {
-        let Some(next) = before.record.links().transitioned_to else { continue };
-        let Some(after) = found.get(&next) else {
+    for (session, _) in found.stories() {
+        let Some(next) = found.next(session) else { continue };
+        if found.story(next).is_none() {
             wrong.push(format!("session {session}: its successor {next} is not in the store"));
-            continue;
-        };
-        let asked = Asked::of(*session, next, ledger, calls);
-        for what in compare(before, after, &asked) {
+        }
+        if found.before(next).is_some_and(|before| before != session) {
+            wrong.push(format!("session {session}: its successor {next} is another's"));
+        }
+        let asked = Asked::of(session, next, ledger, calls);
+        let mut find = |what: String| {
             wrong.push(format!("session {session}, rolled over to {next}: {what}"));
+        };
+        if asked.moves.is_empty() {
+            find("nobody asked for that".to_owned());
+        } else if let (Some(before), Some(after)) = (found.get(&session), found.get(&next)) {
+            compare(before, after, &asked).into_iter().for_each(find);
         }
     }
     once(found, wrong);
@@ -32,30 +42,26 @@ pub(super) fn judge(found: &Found, ledger: &Ledger, calls: &[Call<'_>], wrong: &
 
 /// The sessions that one is the successor of, the nearest first.
 pub(super) fn before(found: &Found, session: SessionId) -> Vec<SessionId> {
-    let before = |of: SessionId| found.get(&of)?.record.links().transitioned_from;
-    std::iter::successors(before(session), |last| before(*last)).take(found.len()).collect()
+    let before = |of: SessionId| found.before(of);
+    std::iter::successors(before(session), |last| before(*last)).take(MOST).collect()
 }
 
 /// Those that follow a session, itself included, the nearest first.
-fn chain(found: &Found, session: SessionId) -> impl Iterator<Item = (SessionId, &FoundSession)> {
-    let with = |id: SessionId| Some((id, found.get(&id)?));
-    let next = move |(_, last): &(SessionId, &FoundSession)| {
-        last.record.links().transitioned_to.and_then(|next| found.get(&next).map(|of| (next, of)))
-    };
-    std::iter::successors(with(session), next).take(found.len())
+fn chain(found: &Found, session: SessionId) -> impl Iterator<Item = SessionId> {
+    std::iter::successors(Some(session), |last| found.next(*last)).take(MOST)
 }
 
 /// What of an answer is not so.
 fn contradicts(call: &Call<'_>, found: &Found) -> Option<String> {
     let session = call.session?;
-    let of = found.get(&session)?;
-    let is = of.record.links().transitioned_to;
+    found.story(session)?;
     match call.answer? {
         Answer::RolledOver { successor, .. } | Answer::Moved { successor } => {
+            let is = found.next(session);
             (is != Some(*successor)).then(|| format!("its successor is {is:?}"))
         }
         Answer::Latest(latest) => {
-            let follows = chain(found, session).any(|(id, _)| id == *latest);
+            let follows = chain(found, session).any(|id| id == *latest);
             (!follows).then(|| "that is not in its chain".to_owned())
         }
         Answer::Done
@@ -66,6 +72,8 @@ fn contradicts(call: &Call<'_>, found: &Found) -> Option<String> {
         | Answer::Snapshot { .. }
         | Answer::Refused(_)
         | Answer::Superseded
+        | Answer::NotFound(_)
+        | Answer::Deleted(_)
         | Answer::NotDone(_)
         | Answer::Unknown(_) => None,
     }
@@ -108,10 +116,6 @@ impl Asked {
 
 /// What is wrong between a session and its successor.
 fn compare(before: &FoundSession, after: &FoundSession, asked: &Asked) -> Vec<String> {
-    let mut wrong = Vec::new();
-    if asked.moves.is_empty() {
-        wrong.push("nobody asked for that".to_owned());
-    }
     let moved = after.lifecycle().find_map(|(_, what)| match what {
         Lifecycle::TransitionedFrom { inputs, .. } => Some(*inputs),
         _ => None,
@@ -125,9 +129,10 @@ fn compare(before: &FoundSession, after: &FoundSession, asked: &Asked) -> Vec<St
     let mine = after.tags();
     let moved = (1..=moved.unwrap_or(0)).map_while(|input| mine.get(&input).copied());
     let moved: Vec<u64> = moved.collect();
+    let mut wrong = Vec::new();
     let as_asked =
         asked.moves.iter().any(|moves| if *moves { moved == waiting } else { moved.is_empty() });
-    if !as_asked && !asked.moves.is_empty() {
+    if !as_asked {
         wrong.push(format!("{waiting:?} waited, {moved:?} moved, and {:?} was asked", asked.moves));
     }
     wrong
@@ -135,13 +140,14 @@ fn compare(before: &FoundSession, after: &FoundSession, asked: &Asked) -> Vec<St
 
 /// What had its effect in a session of a chain has none in another one.
 fn once(found: &Found, wrong: &mut Vec<String>) {
-    let first = |of: &FoundSession| {
-        of.record.links().transitioned_from.is_none_or(|before| !found.contains_key(&before))
-    };
-    for (session, _) in found.iter().filter(|(_, of)| first(of)) {
+    let first = found.stories().filter(|(session, _)| {
+        found.before(*session).is_none_or(|before| found.story(before).is_none())
+    });
+    for (session, _) in first {
         let mut had = BTreeMap::new();
-        for (id, of) in chain(found, *session) {
-            for (_, tag) in of.applied().unwrap_or_default() {
+        for id in chain(found, session) {
+            let applied = found.get(&id).and_then(FoundSession::applied);
+            for (_, tag) in applied.unwrap_or_default() {
                 if let Some(before) = had.insert(tag, id) {
                     wrong.push(format!("tag {tag} had its effect in session {before} and in {id}"));
                 }

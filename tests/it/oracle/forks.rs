@@ -8,10 +8,12 @@ use sessionkeeper::{Lifecycle, SessionId};
 use super::{Found, FoundSession};
 
 pub(super) fn judge(found: &Found, wrong: &mut Vec<String>) {
-    for (session, fork) in found {
+    for (session, fork) in found.iter() {
         let Some(from) = fork.record.links().forked_from else { continue };
         let Some(parent) = found.get(&from.session) else {
-            wrong.push(format!("session {session}: {from:?} is not in the store"));
+            if found.story(from.session).is_none() {
+                wrong.push(format!("session {session}: {from:?} is not in the store"));
+            }
             continue;
         };
         for what in compare(fork, parent) {
@@ -24,9 +26,12 @@ pub(super) fn judge(found: &Found, wrong: &mut Vec<String>) {
 pub(super) fn sources(found: &Found, session: SessionId) -> Vec<SessionId> {
     let mut sources = Vec::new();
     let mut next = Some(session);
-    while let Some(of) = next.and_then(|session| found.get(&session)) {
-        let links = of.record.links();
-        next = links.forked_from.map(|from| from.session).or(links.transitioned_from);
+    while let Some(story) = next.and_then(|session| found.story(session)) {
+        next = story.lifecycle().find_map(|(_, what)| match what {
+            Lifecycle::Forked(forked) => Some(forked.from.session),
+            Lifecycle::TransitionedFrom { session, .. } => Some(*session),
+            _ => None,
+        });
         // Nobody is his own ancestor; that is said elsewhere.
         next = next.filter(|before| !sources.contains(before));
         sources.extend(next);

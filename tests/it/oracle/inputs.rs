@@ -12,7 +12,7 @@ use super::{
 };
 
 pub(super) fn judge(all: &Found, ledger: &Ledger, calls: &[Call<'_>], wrong: &mut Vec<String>) {
-    for (session, found) in all {
+    for (session, found) in all.iter() {
         let mut inputs = Inputs {
             tags: BTreeMap::new(),
             sent: BTreeSet::new(),

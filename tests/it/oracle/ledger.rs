@@ -67,6 +67,12 @@ pub(crate) enum Verb {
     Stop,
     Complete,
     Fail,
+    /// For good, and whether it is to be stopped for that.
+    Delete {
+        stops: bool,
+    },
+    /// Whether it is found, by whatever leads to it.
+    Find,
     /// Labels and metadata, each to one value.
     SetLabels(String),
     SetMetadata(String),
@@ -111,6 +117,10 @@ pub(crate) enum Answer {
     },
     /// This is the last of the chain.
     Latest(SessionId),
+    /// There is no such session: none that was made, or it is gone.
+    NotFound(SessionId),
+    /// It was deleted.
+    Deleted(SessionId),
     /// Nothing was done.
     NotDone(String),
     /// It may have been done, or may be done yet.

@@ -4,7 +4,10 @@
 //! unique number as `tag`, and its state is one with a list `applied` of `[input, tag]`, to which
 //! each input is added once. What is forked says what it began with: see `forks`.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    ops::{Deref, DerefMut},
+};
 
 use sessionkeeper::{
     EventRecord, Fact, Lifecycle, RunEnd, RunId, SessionId, SessionRecord, SnapshotEnvelope, State,
@@ -15,6 +18,7 @@ use sessionkeeper::{
 
 mod calls;
 mod chains;
+mod deleted;
 mod forks;
 mod inputs;
 pub(crate) mod ledger;
@@ -27,18 +31,27 @@ mod tests;
 
 use self::{calls::Call, ledger::Ledger};
 
-/// What is in a store, session by session.
-pub(crate) type Found = BTreeMap<SessionId, FoundSession>;
+/// What is in a store, session by session, and what is known of those that were deleted.
+#[derive(Default)]
+pub(crate) struct Found {
+    sessions: BTreeMap<SessionId, FoundSession>,
+    gone: BTreeMap<SessionId, Story>,
+}
 
 /// What is in a store about one session.
 pub(crate) struct FoundSession {
     pub(crate) record: SessionRecord,
-    pub(crate) log: Vec<EventRecord>,
-    /// The state after each event.
-    pub(crate) states: Vec<State>,
+    pub(crate) story: Story,
     pub(crate) inputs: Vec<StoredInput>,
     /// The committed state.
     pub(crate) state: serde_json::Value,
+}
+
+/// What happened to a session.
+pub(crate) struct Story {
+    pub(crate) log: Vec<EventRecord>,
+    /// The state after each event.
+    pub(crate) states: Vec<State>,
 }
 
 /// Says everything that is wrong, with a store that nobody uses any more and what was seen.
@@ -46,18 +59,34 @@ pub(crate) async fn judge<S: Store + ?Sized>(store: &S, ledger: &Ledger) -> Vec<
     judge_by(store, |found| compare(found, ledger)).await
 }
 
+/// The same, where some sessions were deleted of which the logs are known.
+pub(crate) async fn judge_beside<S: Store + ?Sized>(
+    store: &S,
+    ledger: &Ledger,
+    gone: BTreeMap<SessionId, Story>,
+) -> (Vec<String>, Found) {
+    let mut wrong: Vec<String> = audit_of(store).await;
+    let mut found = find(store).await.unwrap();
+    found.gone = gone;
+    wrong.extend(compare(&found, ledger));
+    (wrong, found)
+}
+
 /// Says everything that is wrong with a store, by itself and beside what it is compared with.
 async fn judge_by<S: Store + ?Sized>(
     store: &S,
     compare: impl FnOnce(&Found) -> Vec<String>,
 ) -> Vec<String> {
-    let mut wrong: Vec<String> =
-        audit(store).await.into_iter().map(|violation| violation.to_string()).collect();
+    let mut wrong = audit_of(store).await;
     match find(store).await {
         Ok(found) => wrong.extend(compare(&found)),
         Err(error) => wrong.push(format!("the store cannot be read: {error}")),
     }
     wrong
+}
+
+async fn audit_of<S: Store + ?Sized>(store: &S) -> Vec<String> {
+    audit(store).await.into_iter().map(|violation| violation.to_string()).collect()
 }
 
 /// Compares what is in the store with what was seen.
@@ -71,12 +100,13 @@ fn compare(found: &Found, ledger: &Ledger) -> Vec<String> {
     steps::judge(ledger, &mut wrong);
     forks::judge(found, &mut wrong);
     chains::judge(found, ledger, &calls, &mut wrong);
+    deleted::judge(found, &calls, &mut wrong);
     wrong
 }
 
 /// Reads a whole store.
 pub(crate) async fn find<S: Store + ?Sized>(store: &S) -> Result<Found, StoreError> {
-    let mut found = Found::new();
+    let mut found = Found::default();
     let mut query = Query::default();
     loop {
         let page = store.list(query.clone()).await?;
@@ -89,13 +119,12 @@ pub(crate) async fn find<S: Store + ?Sized>(store: &S) -> Result<Found, StoreErr
                 .ok()
                 .and_then(|envelope| serde_json::from_slice(&envelope.payload).ok());
             let session = FoundSession {
-                states: states(&log),
+                story: Story::of(log),
                 inputs: store.inputs(id, 0, usize::MAX).await?,
                 state: state.unwrap_or_default(),
                 record,
-                log,
             };
-            found.insert(id, session);
+            found.sessions.insert(id, session);
         }
         query.after = page.next;
         if query.after.is_none() {
@@ -121,8 +150,71 @@ pub(crate) fn digest(event: &EventRecord) -> u32 {
     crc32fast::hash(&serde_json::to_vec(event).unwrap())
 }
 
-impl FoundSession {
-    fn lifecycle(&self) -> impl Iterator<Item = (&EventRecord, &Lifecycle)> {
+impl Deref for Found {
+    type Target = BTreeMap<SessionId, FoundSession>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.sessions
+    }
+}
+
+impl DerefMut for Found {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.sessions
+    }
+}
+
+impl Found {
+    /// What happened to a session, also to one that was deleted.
+    fn story(&self, session: SessionId) -> Option<&Story> {
+        let stored = self.sessions.get(&session).map(|found| &found.story);
+        stored.or_else(|| self.gone.get(&session))
+    }
+
+    /// All of them, those that were deleted too.
+    pub(crate) fn stories(&self) -> impl Iterator<Item = (SessionId, &Story)> {
+        let stored = self.sessions.iter().map(|(session, found)| (*session, &found.story));
+        stored.chain(self.gone.iter().map(|(session, story)| (*session, story)))
+    }
+
+    /// The one that a session is the successor of.
+    fn before(&self, session: SessionId) -> Option<SessionId> {
+        self.story(session)?.lifecycle().find_map(|(_, what)| match what {
+            Lifecycle::TransitionedFrom { session, .. } => Some(*session),
+            _ => None,
+        })
+    }
+
+    /// The successor of a session.
+    fn next(&self, session: SessionId) -> Option<SessionId> {
+        self.story(session)?.lifecycle().find_map(|(_, what)| match what {
+            Lifecycle::TransitionedTo { session, .. } => Some(*session),
+            _ => None,
+        })
+    }
+}
+
+impl Deref for FoundSession {
+    type Target = Story;
+
+    fn deref(&self) -> &Story {
+        &self.story
+    }
+}
+
+impl DerefMut for FoundSession {
+    fn deref_mut(&mut self) -> &mut Story {
+        &mut self.story
+    }
+}
+
+impl Story {
+    /// What a log tells.
+    pub(crate) fn of(log: Vec<EventRecord>) -> Self {
+        Self { states: states(&log), log }
+    }
+
+    pub(crate) fn lifecycle(&self) -> impl Iterator<Item = (&EventRecord, &Lifecycle)> {
         self.log.iter().filter_map(|event| match &event.fact {
             Fact::Lifecycle(what) => Some((event, what)),
             Fact::Work(_) | Fact::Usage(_) => None,
@@ -141,7 +233,9 @@ impl FoundSession {
             _ => None,
         })
     }
+}
 
+impl FoundSession {
     /// The tags of the inputs that had their effect before it was forked.
     fn inherited(&self) -> Option<Vec<u64>> {
         match self.state.get("inherited") {

@@ -6,18 +6,18 @@ use std::collections::BTreeMap;
 use sessionkeeper::{Event, EventRecord, Fact, RunEnd, RunId, SessionId};
 
 use super::{
-    Found, FoundSession,
+    Found, FoundSession, Story,
     ledger::{Did, Entry, Ledger},
 };
 
 pub(super) fn judge(found: &Found, ledger: &Ledger, wrong: &mut Vec<String>) {
     one_at_a_time(found, ledger, wrong);
     for (run, seen) in SeenRun::all(ledger) {
-        let Some(found) = found.get(&seen.session) else {
+        let Some(story) = found.story(seen.session) else {
             wrong.push(format!("run {run} of session {} is not in the store", seen.session));
             continue;
         };
-        seen.judge(run, found, wrong);
+        seen.judge(run, story, found.get(&seen.session), wrong);
     }
 }
 
@@ -31,7 +31,7 @@ fn one_at_a_time(found: &Found, ledger: &Ledger, wrong: &mut Vec<String>) {
             Entry::Run { session, run, did: Did::Begin } => {
                 let before = alive.insert(*session, *run).or(closing.get(session).copied());
                 let abandoned = |run: &RunId| {
-                    let end = found.get(session).and_then(|found| found.end_of(*run));
+                    let end = found.story(*session).and_then(|story| story.end_of(*run));
                     end == Some(&RunEnd::Abandoned)
                 };
                 if let Some(before) = before.filter(|before| !abandoned(before)) {
@@ -114,18 +114,26 @@ impl SeenRun {
         runs
     }
 
-    fn judge(&self, run: RunId, found: &FoundSession, wrong: &mut Vec<String>) {
+    fn judge(
+        &self,
+        run: RunId,
+        story: &Story,
+        found: Option<&FoundSession>,
+        wrong: &mut Vec<String>,
+    ) {
         let mut find = |what: String| {
             wrong.push(format!("session {}, run {run}: {what}", self.session));
         };
         let ours: Vec<&EventRecord> =
-            found.log.iter().filter(|event| event.run == Some(run)).collect();
+            story.log.iter().filter(|event| event.run == Some(run)).collect();
         if ours.is_empty() {
             return find("it began before that was durable".to_owned());
         }
-        let newest = found.record.snapshot().map_or(0, |newest| newest.sequence);
-        if self.snapshot > newest && !found.fell_back() {
-            find(format!("snapshot {} is lost, the newest is {newest}", self.snapshot));
+        if let Some(found) = found {
+            let newest = found.record.snapshot().map_or(0, |newest| newest.sequence);
+            if self.snapshot > newest && !story.fell_back() {
+                find(format!("snapshot {} is lost, the newest is {newest}", self.snapshot));
+            }
         }
         let logged: Vec<u64> = ours.iter().filter_map(|event| number(event)).collect();
         let last = logged.len() as u64;
@@ -143,7 +151,7 @@ impl SeenRun {
             ));
         }
         // Facts are kept whatever becomes of the turn; unless the worker is lost, or the run is.
-        let kept = match found.end_of(run) {
+        let kept = match story.end_of(run) {
             Some(RunEnd::Interrupted | RunEnd::Abandoned) | None => false,
             Some(_) => true,
         };

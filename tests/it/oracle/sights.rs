@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use sessionkeeper::SessionId;
+use sessionkeeper::{SessionId, SessionRecord};
 
 use super::{
-    Found, FoundSession,
+    Found, FoundSession, Story,
     calls::Call,
     digest,
     ledger::{Answer, Entry, Ledger, Sight},
@@ -24,10 +24,10 @@ struct Furthest {
 pub(super) fn judge(found: &Found, ledger: &Ledger, calls: &[Call<'_>], wrong: &mut Vec<String>) {
     let mut by_version: BTreeMap<(SessionId, u64), Sight> = BTreeMap::new();
     let mut see = |session: SessionId, sight: Sight, wrong: &mut Vec<String>| {
-        let Some(found) = found.get(&session) else {
+        let Some(story) = found.story(session) else {
             return wrong.push(format!("session {session} was seen, and is not in the store"));
         };
-        if !is_true(&sight, found) {
+        if !is_true(&sight, story, found.get(&session)) {
             wrong.push(format!("session {session}: {sight:?} was seen, and is not in its log"));
         }
         let same = *by_version.entry((session, sight.version)).or_insert(sight);
@@ -55,7 +55,7 @@ pub(super) fn judge(found: &Found, ledger: &Ledger, calls: &[Call<'_>], wrong: &
         match call.answer {
             Some(Answer::Seen(sight)) => see(session, *sight, wrong),
             Some(Answer::Events(events)) => {
-                let log = found.get(&session).map_or(&[][..], |found| &found.log);
+                let log = found.story(session).map_or(&[][..], |story| &story.log);
                 for (sequence, was) in events {
                     let index = usize::try_from(*sequence).unwrap().wrapping_sub(1);
                     if log.get(index).map(digest) != Some(*was) {
@@ -69,12 +69,14 @@ pub(super) fn judge(found: &Found, ledger: &Ledger, calls: &[Call<'_>], wrong: &
     never_back(found, ledger, calls, wrong);
 }
 
-/// Whether the log says what somebody saw.
-fn is_true(sight: &Sight, found: &FoundSession) -> bool {
+/// Whether the log says what somebody saw, and the record, where there is one.
+fn is_true(sight: &Sight, story: &Story, found: Option<&FoundSession>) -> bool {
     let index = usize::try_from(sight.last_event).unwrap().wrapping_sub(1);
-    found.states.get(index) == Some(&sight.state)
-        && sight.version <= found.record.version
-        && sight.accepted <= found.record.inbox.accepted
+    story.states.get(index) == Some(&sight.state)
+        && found.is_none_or(|found| {
+            let SessionRecord { version, inbox, .. } = &found.record;
+            sight.version <= *version && sight.accepted <= inbox.accepted
+        })
 }
 
 /// Who asks after somebody was answered sees at least as much.
@@ -94,7 +96,7 @@ fn never_back(found: &Found, ledger: &Ledger, calls: &[Call<'_>], wrong: &mut Ve
         }
         let before = at_asking.get(&call.asked).copied().unwrap_or_default();
         let furthest = furthest.entry(session).or_default();
-        let fell_back = found.get(&session).is_some_and(FoundSession::fell_back);
+        let fell_back = found.story(session).is_some_and(Story::fell_back);
         let goes_on = match call.answer {
             Some(Answer::Seen(sight)) => {
                 furthest.version = furthest.version.max(sight.version);

@@ -1,6 +1,6 @@
 //! That the oracle finds what is wrong: a life without fault, spoilt in one place at a time.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use sessionkeeper::{
@@ -12,11 +12,12 @@ use sessionkeeper::{
 };
 
 use super::{
-    Found, compare, digest, find, judge,
+    Found, Story, compare, digest, find, judge, judge_beside,
     ledger::{Answer, Book, Did, Entry, Ledger, Sight, Verb},
 };
 
 mod chains;
+mod deleted;
 
 /// The tag of an input that rolls its session over.
 const ROLLS_OVER: u64 = 1000;

@@ -128,7 +128,7 @@ async fn note(store: &SledStore, ledger: &Ledger, calls: &Calls) {
             _ => {}
         }
     }
-    for (session, found) in oracle::find(store).await.unwrap() {
+    for (&session, found) in oracle::find(store).await.unwrap().iter() {
         answer(calls.ask(Some(session), Verb::Look), Answer::Seen(sight(&found.record)));
         let noted = noted.get(&session).copied().unwrap_or(0);
         let new = found.log.iter().filter(|event| event.sequence > noted);

@@ -8,7 +8,7 @@ use std::{
 
 use chrono::TimeDelta;
 use sessionkeeper::{
-    ExternalId, InputId, Labels, Metadata, Receipt, SendError, SessionError, SessionHandle,
+    Delete, ExternalId, InputId, Labels, Metadata, Receipt, SendError, SessionError, SessionHandle,
     SessionId, StartKey, State, Supervisor, store::MemoryStore, testing::WallClock,
 };
 
@@ -73,6 +73,8 @@ table! {
     RolloverAgain: 2,
     Latest: 3,
     SendAlong: 5,
+    Delete: 2,
+    DeleteStopFirst: 2,
     }
 }
 
@@ -188,6 +190,8 @@ impl<const V: u32> Caller<V> {
             Deed::Fork => return self.fork().await,
             Deed::ForkAgain => return self.fork_again().await,
             Deed::RolloverAgain => return self.roll_over_again().await,
+            Deed::Delete => return self.delete(Delete::IfAtRest).await,
+            Deed::DeleteStopFirst => return self.delete(Delete::StopFirst).await,
             Deed::List => return self.list().await,
             Deed::Find => return self.find().await,
             Deed::LookUnknown => return self.look_unknown().await,
@@ -316,13 +320,23 @@ impl<const V: u32> Caller<V> {
                 Some(session)
             }
             Err(error) => {
-                if known.acknowledged && matches!(error, SessionError::NotFound { .. }) {
-                    self.wrong(format!("an acknowledged session is gone: {error}"));
-                }
                 self.book.answer(call, not_done(&error));
                 None
             }
         }
+    }
+
+    /// Deletes a session, also one that nobody can look at.
+    async fn delete(&mut self, how: Delete) {
+        let Some((_, known)) = self.pick() else { return };
+        let verb = Verb::Delete { stops: how == Delete::StopFirst };
+        let call = self.book.ask(Some(known.id), verb);
+        let answer = match self.supervisor.delete(known.id, how).await {
+            Ok(()) => Answer::Done,
+            Err(SessionError::NotAtRest { state, .. }) => Answer::Refused(state),
+            Err(error) => not_done(&error),
+        };
+        self.book.answer(call, answer);
     }
 
     async fn ask<T>(
@@ -390,6 +404,7 @@ pub(crate) fn not_done(error: &SessionError) -> Answer {
     match error {
         SessionError::Refused(refused) => Answer::Refused(refused.from),
         SessionError::Superseded { .. } => Answer::Superseded,
+        SessionError::NotFound { session } => Answer::NotFound(*session),
         SessionError::RolledOver { successor, .. } => Answer::Moved { successor: *successor },
         SessionError::OutcomeUnknown { .. } | SessionError::Store { under_way: true, .. } => {
             Answer::Unknown(error.to_string())

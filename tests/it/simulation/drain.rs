@@ -22,11 +22,16 @@ impl World {
         }
         let known = self.shared.lock().unwrap().known.clone();
         for known in known {
-            match supervisor.session(known.id).await {
-                Ok(_) => {}
-                Err(SessionError::NotFound { .. }) if !known.acknowledged => {}
-                Err(error) => self.wrong(format!("at the end: {error}")),
-            }
+            let call = self.book.ask(Some(known.id), Verb::Find);
+            let answer = match supervisor.session(known.id).await {
+                Ok(_) => Answer::Done,
+                Err(error @ SessionError::NotFound { .. }) => not_done(&error),
+                Err(error) => {
+                    self.wrong(format!("at the end: {error}"));
+                    not_done(&error)
+                }
+            };
+            self.book.answer(call, answer);
         }
         // What is worked off may begin others.
         let mut drained = BTreeSet::new();
@@ -37,7 +42,9 @@ impl World {
                 return;
             }
             for record in new {
-                self.work_off(supervisor.session(record.id).await.unwrap()).await;
+                if let Ok(session) = supervisor.session(record.id).await {
+                    self.work_off(session).await;
+                }
             }
         }
     }
@@ -57,7 +64,12 @@ impl World {
         let work_off = async {
             let mut resumed = false;
             for _ in 0..RESUMES {
-                let status = session.status().await.unwrap();
+                let status = match session.status().await {
+                    Ok(status) => status,
+                    // It was kept for long enough.
+                    Err(SessionError::NotFound { .. }) => return true,
+                    Err(_) => return false,
+                };
                 let drained = status.record().inbox.waiting() == 0 && resumed;
                 if status.state().is_terminal() || drained {
                     return true;

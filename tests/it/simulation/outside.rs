@@ -8,21 +8,23 @@ use std::{
 };
 
 use sessionkeeper::{
-    Builder, SessionId,
+    Builder, EventRecord, Fact, Lifecycle, RunEnd, SessionId,
     hooks::{Hook, HookCall, HookOptions, SessionHooks},
     sink::{Sink, SinkBatch, SinkItem, SinkOptions},
     store::BoxError,
 };
 
 use super::deeds::SECOND;
-use crate::{oracle::Found, support::owed_hooks};
+use crate::{
+    oracle::{Found, Story},
+    support::owed_hooks,
+};
 
 /// What was told, in all lives.
 #[derive(Debug, Default)]
 pub(super) struct Outside {
-    /// The last event that the sink took, by its position, and by its session.
-    position: u64,
-    taken: BTreeMap<SessionId, u64>,
+    /// What the sink took, by its position.
+    taken: BTreeMap<u64, (SessionId, Arc<EventRecord>)>,
     versions: BTreeMap<SessionId, u64>,
     /// The hooks that were called for a session, each once, in the order in which they were first done.
     called: BTreeMap<SessionId, Vec<(Hook, u64)>>,
@@ -122,15 +124,15 @@ impl Outside {
         match item {
             SinkItem::Event { cursor, session, event } => {
                 let position = cursor.position();
-                if position > self.position + 1 {
-                    self.wrong.push(format!("a sink is given {position} after {}", self.position));
+                if position > self.taken.len() as u64 + 1 {
+                    let last = self.taken.len();
+                    self.wrong.push(format!("a sink is given {position} after {last}"));
                 }
-                self.position = self.position.max(position);
-                let last = self.taken.entry(*session).or_default();
-                if event.sequence > *last + 1 {
-                    self.wrong.push(format!("a sink is given {} after {last}", event.sequence));
+                let one = (*session, Arc::clone(event));
+                let before = self.taken.entry(position).or_insert_with(|| one.clone());
+                if *before != one {
+                    self.wrong.push(format!("a sink is given {one:?} after {before:?}"));
                 }
-                *last = event.sequence.max(*last);
             }
             SinkItem::Record { record, .. } => {
                 let known = self.versions.entry(record.id).or_default();
@@ -140,22 +142,60 @@ impl Outside {
         }
     }
 
+    /// What was told of each session.
+    fn stories(&self) -> BTreeMap<SessionId, Vec<EventRecord>> {
+        let mut stories: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for (session, event) in self.taken.values() {
+            stories.entry(*session).or_default().push(EventRecord::clone(event));
+        }
+        stories
+    }
+
+    /// The sessions that were deleted, with all that happened to them: nobody else knows that any more.
+    pub(super) fn deleted(&self) -> BTreeMap<SessionId, Story> {
+        let is_deletion =
+            |event: &EventRecord| matches!(&event.fact, Fact::Lifecycle(Lifecycle::Deleted { .. }));
+        let mut stories = self.stories();
+        stories.retain(|_, log| log.last().is_some_and(is_deletion));
+        stories.into_iter().map(|(session, log)| (session, Story::of(log))).collect()
+    }
+
     /// What is wrong with what was told, beside the logs of the sessions as they are now.
     pub(super) fn judge(self, found: &Found) -> Vec<String> {
+        let stories = self.stories();
         let mut wrong = self.wrong;
-        for (session, found) in found {
-            let last = found.log.last().map_or(0, |event| event.sequence);
-            let taken = self.taken.get(session).copied().unwrap_or_default();
-            if taken != last {
-                wrong.push(format!("session {session}: a sink was given {taken} of {last} events"));
+        for (session, story) in found.stories() {
+            let taken = stories.get(&session).map_or(&[][..], Vec::as_slice);
+            if taken != story.log {
+                wrong.push(format!("session {session}: a sink was given another log: {taken:?}"));
             }
-            let owed = owed_hooks(&found.log);
-            let called = self.called.get(session).cloned().unwrap_or_default();
+            let owed = owed_hooks(&story.log);
+            let mut called = self.called.get(&session).cloned().unwrap_or_default();
+            put_behind_ends(&mut called, story);
             if called != owed {
                 wrong
                     .push(format!("session {session}: hooks {called:?} were called, not {owed:?}"));
             }
         }
         wrong
+    }
+}
+
+/// The end of a run whose worker was lost may be a commit of its own: then its hook comes before what ends the session next,
+/// or after it.
+fn put_behind_ends(called: &mut [(Hook, u64)], story: &Story) {
+    let interrupted: Vec<u64> = story
+        .lifecycle()
+        .filter(|(_, what)| matches!(what, Lifecycle::RunEnded { how: RunEnd::Interrupted }))
+        .map(|(event, _)| event.sequence)
+        .collect();
+    for place in 0..called.len().saturating_sub(2) {
+        let [(Hook::AfterRun, run), (_, moved), (Hook::SessionEnd, end)] = called[place..place + 3]
+        else {
+            continue;
+        };
+        if interrupted.contains(&run) && run + 1 == moved && moved == end {
+            called[place..place + 3].rotate_left(1);
+        }
     }
 }

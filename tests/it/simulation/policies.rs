@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use sessionkeeper::{
-    Backoff, Limit, OnExhausted, OnIdle, OnSilence, Policy, RestartPolicy, WhileAbandoned,
+    Backoff, Limit, OnExhausted, OnIdle, OnSilence, Policy, RestartPolicy, Retention,
+    WhileAbandoned,
 };
 
 /// A policy as the dice say. Whatever rests is paused some time, so that others get its place.
@@ -44,4 +45,17 @@ pub(super) fn policy(dice: &mut fastrand::Rng) -> Policy {
         .max_snapshot_bytes(5000_u64)
         .build()
         .unwrap()
+}
+
+/// How long a world keeps what has ended: most do for good.
+pub(super) fn retention(dice: &mut fastrand::Rng) -> Retention {
+    let mut retention = Retention::default();
+    if dice.u8(0..5) == 0 {
+        let mut span = || Duration::from_millis(dice.u64(0..20_000));
+        retention = retention.completed(span()).failed(span()).expired(span());
+        if dice.bool() {
+            retention = retention.stopped(Duration::from_secs(10));
+        }
+    }
+    retention
 }

@@ -276,6 +276,7 @@ impl World {
                 .workload(Player::<V>(self.book.clone()))
                 .wall_clock(clock.clone())
                 .policy(policies::policy(&mut whose))
+                .retention(policies::retention(&mut dice(self.seed, "retention", 0)))
                 .seed(whose.u64(..))
                 .resume_at_once(whose.usize(1..4));
             if whose.u8(0..3) == 0 {
@@ -343,17 +344,20 @@ impl World {
         let generation = WorkerGeneration::from_uuid(uuid::Uuid::max());
         let found = runtime.block_on(async {
             self.store.begin(generation).await.unwrap();
-            wrong.extend(oracle::judge(&self.store, &ledger).await);
-            let found = oracle::find(&self.store).await.unwrap();
+            let outside = std::mem::take(&mut *self.outside.lock().unwrap());
+            let (judged, found) =
+                oracle::judge_beside(&self.store, &ledger, outside.deleted()).await;
+            wrong.extend(judged);
             let followed = std::mem::take(&mut *self.followed.lock().unwrap());
             wrong.extend(followed.judge(&self.store, &found).await);
-            wrong.extend(std::mem::take(&mut *self.outside.lock().unwrap()).judge(&found));
+            wrong.extend(outside.judge(&found));
             found
         });
         let mut lines: Vec<String> = ledger.0.iter().map(Entry::to_line).collect();
-        for session in found.values() {
-            lines.push(serde_json::to_string(&(&session.record, &session.log)).unwrap());
-        }
+        let records = found.values().map(|session| serde_json::to_string(&session.record));
+        lines.extend(records.map(Result::unwrap));
+        let logs = found.stories().map(|(session, story)| (session, &story.log));
+        lines.extend(logs.map(|log| serde_json::to_string(&log).unwrap()));
         Judged { wrong, lines, trace: self.book.trace() }
     }
 }

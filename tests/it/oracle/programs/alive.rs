@@ -111,11 +111,14 @@ fn spans(ledger: &Ledger, calls: &[Call<'_>]) -> Vec<Span> {
 fn disturbs(rest: Rest, verb: &Verb) -> bool {
     match verb {
         Verb::Resume => true,
-        Verb::Stop | Verb::Complete | Verb::Fail | Verb::Rollover { .. } => rest == Rest::Frozen,
+        Verb::Stop | Verb::Complete | Verb::Fail | Verb::Rollover { .. } | Verb::Delete { .. } => {
+            rest == Rest::Frozen
+        }
         Verb::Start { .. }
         | Verb::Fork { .. }
         | Verb::Send { .. }
         | Verb::Latest
+        | Verb::Find
         | Verb::Pause
         | Verb::SetLabels(_)
         | Verb::SetMetadata(_)

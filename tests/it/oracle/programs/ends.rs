@@ -108,11 +108,13 @@ fn ends_a_run(verb: &Verb) -> bool {
         | Verb::Stop
         | Verb::Complete
         | Verb::Fail
-        | Verb::Rollover { .. } => true,
+        | Verb::Rollover { .. }
+        | Verb::Delete { .. } => true,
         Verb::Start { .. }
         | Verb::Fork { .. }
         | Verb::Send { .. }
         | Verb::Latest
+        | Verb::Find
         | Verb::SetLabels(_)
         | Verb::SetMetadata(_)
         | Verb::SetExternalId(_)

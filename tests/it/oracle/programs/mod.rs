@@ -99,7 +99,7 @@ fn compare(found: &Found, ledger: &Ledger) -> Vec<String> {
     sights::judge(found, ledger, &calls, &mut wrong);
     alive::judge(ledger, &calls, &mut wrong);
     let (natures, hurt) = (natures(ledger), hurt(ledger));
-    for (session, found) in found {
+    for (session, found) in found.iter() {
         let Some(nature) = natures.get(session) else { continue };
         let launches = launches::of(found);
         let mut of_session = Vec::new();

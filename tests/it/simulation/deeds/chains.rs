@@ -54,9 +54,8 @@ impl<const V: u32> Caller<V> {
             return;
         }
         let again = rollovers[self.dice.usize(0..rollovers.len())].clone();
-        let known = self.shared.lock().unwrap().known.clone();
-        let Some(known) = known.into_iter().find(|known| known.id == again.session) else { return };
-        let Some(session) = self.session(&known).await else { return };
+        let Ok(session) = self.supervisor.session(again.session).await else { return };
+        let Ok(session) = session.typed::<Player<V>>() else { return };
         self.roll_over_as(&session, again).await;
     }
 
@@ -86,6 +85,7 @@ impl<const V: u32> Caller<V> {
             }
             Err(RolloverError::Refused { state, .. }) => Answer::Refused(state),
             Err(RolloverError::Session(error)) => not_done(&error),
+            Err(RolloverError::Start(StartError::Deleted { session })) => Answer::Deleted(session),
             Err(
                 error @ RolloverError::Start(
                     StartError::NameTaken { .. }

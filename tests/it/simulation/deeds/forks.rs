@@ -97,6 +97,7 @@ impl<const V: u32> Caller<V> {
                 Answer::Started { session: id, repeated: session.origin() == Origin::Repeated }
             }
             Err(ForkError::Session(error)) => not_done(&error),
+            Err(ForkError::Start(StartError::Deleted { session })) => Answer::Deleted(session),
             Err(
                 error @ (ForkError::NotKept { .. }
                 | ForkError::Refused { .. }

@@ -8,7 +8,7 @@ use sessionkeeper::{
     store::{Fault as StoreFault, Key, MemoryStore, Query},
 };
 
-use super::{Caller, Handle, SECOND, not_done};
+use super::{Caller, Handle, SECOND, not_done, nothing};
 use crate::oracle::{
     digest,
     ledger::{Answer, Sight, Verb},
@@ -52,37 +52,48 @@ impl<const V: u32> Caller<V> {
     pub(super) async fn find(&mut self) {
         let Some((_, known)) = self.pick() else { return };
         let Some(key) = known.key else { return };
-        match self.supervisor.find(Key::Start(key)).await {
-            Ok(Some(session)) if session.id() != known.id => {
-                self.wrong(format!("the key of {} finds {}", known.id, session.id()));
+        let call = self.book.ask(Some(known.id), Verb::Find);
+        let answer = match self.supervisor.find(Key::Start(key)).await {
+            Ok(Some(session)) => {
+                if session.id() != known.id {
+                    self.wrong(format!("the key of {} finds {}", known.id, session.id()));
+                }
+                Answer::Done
             }
-            Ok(None) if known.acknowledged => {
-                self.wrong(format!("the key of {} finds nothing", known.id));
-            }
-            Ok(_) | Err(_) => {}
-        }
+            Ok(None) => Answer::NotFound(known.id),
+            Err(error) => nothing(&error),
+        };
+        self.book.answer(call, answer);
     }
 
     pub(super) async fn list(&mut self) {
         let known = self.shared.lock().unwrap().known.clone();
+        let asked: Vec<_> = known
+            .iter()
+            .filter(|known| known.acknowledged)
+            .map(|known| (known.id, self.book.ask(Some(known.id), Verb::Find)))
+            .collect();
         let mut query = Query { limit: self.dice.usize(1..4), ..Query::default() };
         query.kind = self.dice.bool().then(|| Kind::new("player").unwrap());
         let mut listed = Vec::new();
-        loop {
-            let Ok(page) = self.supervisor.list(query.clone()).await else { return };
+        let whole = loop {
+            let Ok(page) = self.supervisor.list(query.clone()).await else { break false };
             for record in &page.records {
                 self.book.listed(record.id, Sight::from(record));
                 listed.push(record.id);
             }
             query.after = page.next;
             if query.after.is_none() {
-                break;
+                break true;
             }
-        }
-        for known in known.iter().filter(|known| known.acknowledged) {
-            if !listed.contains(&known.id) {
-                self.wrong(format!("{} is not listed", known.id));
-            }
+        };
+        for (id, call) in asked {
+            let answer = match listed.contains(&id) {
+                true => Answer::Done,
+                false if whole => Answer::NotFound(id),
+                false => Answer::NotDone("the store failed".to_owned()),
+            };
+            self.book.answer(call, answer);
         }
     }
 

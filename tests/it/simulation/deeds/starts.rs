@@ -82,6 +82,7 @@ impl<const V: u32> Caller<V> {
                 }
                 Answer::Started { session: id, repeated: session.origin() == Origin::Repeated }
             }
+            Err(StartError::Deleted { session }) => Answer::Deleted(session),
             Err(StartError::Session(error) | StartError::Input(SendError::Session(error))) => {
                 not_done(&error)
             }

@@ -47,8 +47,11 @@ impl<'a> Call<'a> {
                         call.session = Some(*session);
                     }
                 }
-                Entry::Listed { .. } | Entry::Run { .. } | Entry::ShutDown { .. } | Entry::Lost => {
-                }
+                Entry::Listed { .. }
+                | Entry::Run { .. }
+                | Entry::EndTold { .. }
+                | Entry::ShutDown { .. }
+                | Entry::Lost => {}
                 #[cfg(unix)]
                 Entry::Program(_) => {}
             }

@@ -7,6 +7,7 @@ use sessionkeeper::{Lifecycle, SessionId};
 use super::{
     Found, FoundSession,
     calls::Call,
+    families,
     ledger::{Answer, Did, Entry, Ledger, Verb},
 };
 
@@ -37,7 +38,7 @@ pub(super) fn judge(found: &Found, ledger: &Ledger, calls: &[Call<'_>], wrong: &
             compare(before, after, &asked).into_iter().for_each(find);
         }
     }
-    once(found, wrong);
+    once(found, ledger, wrong);
 }
 
 /// The sessions that one is the successor of, the nearest first.
@@ -47,8 +48,13 @@ pub(super) fn before(found: &Found, session: SessionId) -> Vec<SessionId> {
 }
 
 /// Those that follow a session, itself included, the nearest first.
-fn chain(found: &Found, session: SessionId) -> impl Iterator<Item = SessionId> {
+pub(super) fn chain(found: &Found, session: SessionId) -> impl Iterator<Item = SessionId> {
     std::iter::successors(Some(session), |last| found.next(*last)).take(MOST)
+}
+
+/// Whether one is the other, or has its place now.
+pub(super) fn follows(found: &Found, session: SessionId, last: SessionId) -> bool {
+    chain(found, session).any(|id| id == last)
 }
 
 /// What of an answer is not so.
@@ -61,8 +67,7 @@ fn contradicts(call: &Call<'_>, found: &Found) -> Option<String> {
             (is != Some(*successor)).then(|| format!("its successor is {is:?}"))
         }
         Answer::Latest(latest) => {
-            let follows = chain(found, session).any(|id| id == *latest);
-            (!follows).then(|| "that is not in its chain".to_owned())
+            (!follows(found, session, *latest)).then(|| "that is not in its chain".to_owned())
         }
         Answer::Done
         | Answer::Started { .. }
@@ -138,19 +143,23 @@ fn compare(before: &FoundSession, after: &FoundSession, asked: &Asked) -> Vec<St
     wrong
 }
 
-/// What had its effect in a session of a chain has none in another one.
-fn once(found: &Found, wrong: &mut Vec<String>) {
+/// What had its effect in a session of a chain has none in another one; but that a child ended may be told more often.
+fn once(found: &Found, ledger: &Ledger, wrong: &mut Vec<String>) {
+    let may_come = families::ends(found, ledger);
     let first = found.stories().filter(|(session, _)| {
         found.before(*session).is_none_or(|before| found.story(before).is_none())
     });
     for (session, _) in first {
-        let mut had = BTreeMap::new();
+        let mut had: BTreeMap<u64, Vec<SessionId>> = BTreeMap::new();
         for id in chain(found, session) {
             let applied = found.get(&id).and_then(FoundSession::applied);
             for (_, tag) in applied.unwrap_or_default() {
-                if let Some(before) = had.insert(tag, id) {
-                    wrong.push(format!("tag {tag} had its effect in session {before} and in {id}"));
-                }
+                had.entry(tag).or_default().push(id);
+            }
+        }
+        for (tag, of) in had {
+            if of.len() as u64 > may_come.get(&tag).copied().unwrap_or(1) {
+                wrong.push(format!("tag {tag} had its effect in sessions {of:?}"));
             }
         }
     }

@@ -7,20 +7,25 @@ use sessionkeeper::SessionId;
 use super::{
     Found, FoundSession,
     calls::Call,
-    forks,
+    families, forks,
     ledger::{Answer, Did, Entry, Ledger, Verb},
 };
 
 pub(super) fn judge(all: &Found, ledger: &Ledger, calls: &[Call<'_>], wrong: &mut Vec<String>) {
+    let may_come = families::ends(all, ledger);
     for (session, found) in all.iter() {
         let mut inputs = Inputs {
+            may_come: &may_come,
             tags: BTreeMap::new(),
             sent: BTreeSet::new(),
             why: format!("session {session}"),
             wrong,
         };
         inputs.take_calls(*session, calls);
-        inputs.take_from(&forks::sources(all, *session), ledger, calls);
+        let mut sources = forks::sources(all, *session);
+        inputs.take_from(&sources, ledger, calls);
+        sources.push(*session);
+        inputs.sent.extend(families::sent(all, ledger, &sources));
         inputs.take_runs(*session, found, ledger);
         inputs.take_kept(found);
         inputs.judge_effects(found);
@@ -29,6 +34,8 @@ pub(super) fn judge(all: &Found, ledger: &Ledger, calls: &[Call<'_>], wrong: &mu
 
 /// What is known of the inputs of a session.
 struct Inputs<'a> {
+    /// How often an input of a tag may come, where it may more than once.
+    may_come: &'a BTreeMap<u64, u64>,
     /// The tags by the numbers of their inputs.
     tags: BTreeMap<u64, u64>,
     /// The tags of what may have been accepted.
@@ -158,12 +165,14 @@ impl Inputs<'_> {
             self.find(format!("input {last} is known, {accepted} are accepted"));
         }
         let known: Vec<(u64, u64)> = self.tags.iter().map(|(input, tag)| (*input, *tag)).collect();
-        let mut tags = BTreeSet::new();
+        let mut times: BTreeMap<u64, u64> = BTreeMap::new();
         for (input, tag) in known {
             if !self.sent.contains(&tag) {
                 self.find(format!("input {input} has tag {tag}, which nobody sent"));
             }
-            if !tags.insert(tag) {
+            let times = times.entry(tag).or_default();
+            *times += 1;
+            if *times > self.may_come.get(&tag).copied().unwrap_or(1) {
                 self.find(format!("input {input} has tag {tag}, as another has"));
             }
         }

@@ -24,6 +24,8 @@ pub(crate) enum Entry {
     Listed { session: SessionId, sight: Sight },
     /// A run does something.
     Run { session: SessionId, run: RunId, did: Did },
+    /// A workload says by which input a session is told of the end of a child.
+    EndTold { child: SessionId, tag: u64 },
     /// A shutdown is over, and the worker with it.
     ShutDown { budget: Duration, took: Duration, rested: Vec<(SessionId, Sight)> },
     /// A worker is gone, with its calls and its runs.
@@ -187,6 +189,22 @@ pub(crate) enum Did {
     Given {
         input: u64,
         step: u64,
+    },
+    /// It starts a child, under a key that is a number, with the tag of its first input.
+    Bear {
+        key: u64,
+        first: u64,
+    },
+    /// The child is there.
+    Bore {
+        key: u64,
+        child: SessionId,
+    },
+    /// A child has ended, and the last of its chain is so.
+    ChildEnded {
+        child: SessionId,
+        last: SessionId,
+        state: State,
     },
     /// It rolls its session over, as a caller does.
     RollOver {

@@ -12,13 +12,14 @@ use std::{
 use sessionkeeper::{
     EventRecord, Fact, Lifecycle, RunEnd, RunId, SessionId, SessionRecord, SnapshotEnvelope, State,
     StoredInput,
-    store::{Query, Store, StoreError},
+    store::{LogItem, LogQuery, Order, Query, Store, StoreError},
     testing::audit,
 };
 
 mod calls;
 mod chains;
 mod deleted;
+mod families;
 mod forks;
 mod inputs;
 pub(crate) mod ledger;
@@ -36,6 +37,8 @@ use self::{calls::Call, ledger::Ledger};
 pub(crate) struct Found {
     sessions: BTreeMap<SessionId, FoundSession>,
     gone: BTreeMap<SessionId, Story>,
+    /// What happened to all of them, in the order in which it did.
+    history: Vec<(SessionId, EventRecord)>,
 }
 
 /// What is in a store about one session.
@@ -59,17 +62,30 @@ pub(crate) async fn judge<S: Store + ?Sized>(store: &S, ledger: &Ledger) -> Vec<
     judge_by(store, |found| compare(found, ledger)).await
 }
 
-/// The same, where some sessions were deleted of which the logs are known.
+/// The same, where all that ever happened is known, also to sessions that were deleted.
 pub(crate) async fn judge_beside<S: Store + ?Sized>(
     store: &S,
     ledger: &Ledger,
-    gone: BTreeMap<SessionId, Story>,
+    history: Vec<(SessionId, EventRecord)>,
 ) -> (Vec<String>, Found) {
     let mut wrong: Vec<String> = audit_of(store).await;
     let mut found = find(store).await.unwrap();
-    found.gone = gone;
+    found.remember(history);
     wrong.extend(compare(&found, ledger));
     (wrong, found)
+}
+
+/// All that is known in a store of what happened, in the order in which it did.
+async fn history<S: Store + ?Sized>(
+    store: &S,
+) -> Result<Vec<(SessionId, EventRecord)>, StoreError> {
+    let query = LogQuery { from: 1, order: Order::OldestFirst, limit: 500, ..LogQuery::default() };
+    let page = store.log(query).await?;
+    let events = page.items.into_iter().filter_map(|item| match item {
+        LogItem::Event(logged) => Some((logged.session, EventRecord::clone(&logged.event))),
+        LogItem::Gap { .. } => None,
+    });
+    Ok(events.collect())
 }
 
 /// Says everything that is wrong with a store, by itself and beside what it is compared with.
@@ -101,6 +117,7 @@ fn compare(found: &Found, ledger: &Ledger) -> Vec<String> {
     forks::judge(found, &mut wrong);
     chains::judge(found, ledger, &calls, &mut wrong);
     deleted::judge(found, &calls, &mut wrong);
+    families::judge(found, ledger, &mut wrong);
     wrong
 }
 
@@ -169,6 +186,19 @@ impl Found {
     fn story(&self, session: SessionId) -> Option<&Story> {
         let stored = self.sessions.get(&session).map(|found| &found.story);
         stored.or_else(|| self.gone.get(&session))
+    }
+
+    /// Knows from now on what happened to all sessions.
+    fn remember(&mut self, history: Vec<(SessionId, EventRecord)>) {
+        let is_deletion =
+            |event: &EventRecord| matches!(&event.fact, Fact::Lifecycle(Lifecycle::Deleted { .. }));
+        let mut logs: BTreeMap<SessionId, Vec<EventRecord>> = BTreeMap::new();
+        for (session, event) in &history {
+            logs.entry(*session).or_default().push(event.clone());
+        }
+        logs.retain(|_, log| log.last().is_some_and(is_deletion));
+        self.gone = logs.into_iter().map(|(session, log)| (session, Story::of(log))).collect();
+        self.history = history;
     }
 
     /// All of them, those that were deleted too.

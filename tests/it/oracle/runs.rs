@@ -50,6 +50,9 @@ fn one_at_a_time(found: &Found, ledger: &Ledger, wrong: &mut Vec<String>) {
                 | Did::Call { .. }
                 | Did::CallFailed { .. }
                 | Did::Given { .. }
+                | Did::Bear { .. }
+                | Did::Bore { .. }
+                | Did::ChildEnded { .. }
                 | Did::RollOver { .. } => {}
             },
             Entry::Lost => {
@@ -59,6 +62,7 @@ fn one_at_a_time(found: &Found, ledger: &Ledger, wrong: &mut Vec<String>) {
             Entry::Asked { .. }
             | Entry::Answered { .. }
             | Entry::Listed { .. }
+            | Entry::EndTold { .. }
             | Entry::ShutDown { .. } => {}
             #[cfg(unix)]
             Entry::Program(_) => {}
@@ -105,6 +109,9 @@ impl SeenRun {
                 | Did::Call { .. }
                 | Did::CallFailed { .. }
                 | Did::Given { .. }
+                | Did::Bear { .. }
+                | Did::Bore { .. }
+                | Did::ChildEnded { .. }
                 | Did::RollOver { .. }
                 | Did::End
                 | Did::BeginClose

@@ -43,6 +43,9 @@ pub(super) fn judge(ledger: &Ledger, wrong: &mut Vec<String>) {
             | Did::Emit(_)
             | Did::Spend(_)
             | Did::Commit { .. }
+            | Did::Bear { .. }
+            | Did::Bore { .. }
+            | Did::ChildEnded { .. }
             | Did::RollOver { .. }
             | Did::End
             | Did::BeginClose

@@ -1,12 +1,16 @@
 //! The inputs of the simulation: what a session is to do.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
-use sessionkeeper::Unread;
+use sessionkeeper::{OnParent, SessionId, Unread, WhenParentEnds, WhenParentPauses};
 
 use super::faults::{Fault, panic_as_planned, strikes};
 
 /// What is added to the tag of the input that rolls a session over, for the first input of the successor.
 const AFTER_ROLLOVER: u64 = 1 << 40;
+/// The same, for the first input of a child.
+const OF_CHILD: u64 = 1 << 41;
+/// What no other tags have in them.
+const END_TOLD: u64 = 1 << 62;
 
 /// An input.
 #[derive(Debug, Clone, PartialEq)]
@@ -20,6 +24,28 @@ impl Cue {
     pub(super) const fn after_rollover(tag: u64) -> Self {
         Self { tag: tag + AFTER_ROLLOVER, play: Play::Add }
     }
+
+    /// What tells a session of the end of a child.
+    pub(super) fn of_end(child: SessionId) -> Self {
+        let (high, low) = child.as_uuid().as_u64_pair();
+        Self { tag: ((high ^ low.rotate_left(17)) & (END_TOLD - 1)) | END_TOLD, play: Play::Add }
+    }
+
+    /// The first input of a child that is started in the turn of this tag.
+    pub(super) fn of_child(tag: u64, kind: u8) -> Self {
+        let plays = [Play::Add, Play::Complete, Play::FailForGood, Play::Silent(900), Play::Add];
+        Self { tag: tag + OF_CHILD, play: plays[usize::from(kind) % plays.len()] }
+    }
+}
+
+/// What a child does when its parent moves.
+pub(super) fn on_parent(kind: u8) -> OnParent {
+    let end = |leaves: bool| if leaves { WhenParentEnds::Leave } else { WhenParentEnds::Stop };
+    let pause = match kind & 8 {
+        0 => WhenParentPauses::Pause,
+        _ => WhenParentPauses::Leave,
+    };
+    OnParent { pause, stop: end(kind & 16 > 0), end: end(kind & 32 > 0) }
 }
 
 /// What is stored of an input.
@@ -88,6 +114,11 @@ pub(super) enum Play {
     AskTwice,
     /// Take so many pairs of steps, then fail, once.
     Steps(u64),
+    /// Start a child, with an input and a policy of so many, and wait for its end or not.
+    Bear {
+        kind: u8,
+        waits: bool,
+    },
     /// Roll the session over.
     RollOver {
         moves: bool,
@@ -125,6 +156,7 @@ pub(super) fn a_play(dice: &mut fastrand::Rng, may_end: bool) -> Play {
         (2, Play::ExternalId),
         (4, Play::AskTwice),
         (5, Play::Steps(dice.u64(1..4))),
+        (4, Play::Bear { kind: dice.u8(..), waits: dice.bool() }),
         (4, Play::RollOver { moves: dice.u8(0..4) > 0, with_input: dice.bool() }),
     ];
     super::weighted(dice, &table)

@@ -1,6 +1,6 @@
 //! The last life of a world: whatever was accepted is worked off.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use sessionkeeper::{PauseCause, Session, SessionError, State, Status, Supervisor, store::Query};
 
@@ -13,6 +13,10 @@ use crate::oracle::ledger::{Answer, Verb};
 /// How often a session may have to be resumed until everything that it accepted is worked off: an
 /// abandoned run may be in the way for a minute, and what is told to fail does so a few times.
 const RESUMES: u32 = 300;
+/// Longer than anything may be idle or paused that expires then.
+const LIMITS: Duration = Duration::from_secs(40);
+/// How often all sessions are looked at until there is nothing left to do.
+const LOOKS: u32 = 100;
 
 impl World {
     /// Every session has ended, or can be resumed and works off whatever it accepted.
@@ -33,20 +37,38 @@ impl World {
             };
             self.book.answer(call, answer);
         }
-        // What is worked off may begin others.
-        let mut drained = BTreeSet::new();
-        loop {
+        // What is worked off may begin others, and tell others of its end.
+        let mut seen = BTreeSet::new();
+        let mut calm = None;
+        for _ in 0..LOOKS {
             let all = supervisor.list(Query::default()).await.unwrap().records;
-            let mut new = all.iter().rev().filter(|record| drained.insert(record.id)).peekable();
-            if new.peek().is_none() {
-                return;
+            let is_calm = all.iter().all(|record| {
+                let has_time = record.inbox.waiting() == 0 || record.state().has_ended();
+                let is_free = record.family.as_ref().is_none_or(|family| family.owed.is_empty());
+                has_time && is_free && seen.contains(&record.id)
+            });
+            if is_calm {
+                let versions: Vec<_> =
+                    all.iter().map(|record| (record.id, record.version)).collect();
+                if calm.as_ref() == Some(&versions) {
+                    return;
+                }
+                calm = Some(versions);
+                tokio::time::sleep(LIMITS).await;
+                continue;
             }
-            for record in new {
-                if let Ok(session) = supervisor.session(record.id).await {
+            for record in all.iter().rev() {
+                let is_new = seen.insert(record.id);
+                let waits = record.inbox.waiting() > 0 && !record.state().has_ended();
+                if (is_new || waits)
+                    && let Ok(session) = supervisor.session(record.id).await
+                {
                     self.work_off(session).await;
                 }
             }
+            tokio::time::sleep(SECOND).await;
         }
+        self.wrong("there is no end of what is owed, or waits".to_owned());
     }
 
     async fn work_off(&self, session: Session) {

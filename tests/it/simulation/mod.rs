@@ -22,6 +22,7 @@ use std::{
 mod cues;
 pub(crate) mod deeds;
 mod drain;
+mod families;
 pub(crate) mod faults;
 mod follower;
 mod known;

@@ -8,7 +8,7 @@ use std::{
 };
 
 use sessionkeeper::{
-    Builder, EventRecord, Fact, Lifecycle, RunEnd, SessionId,
+    Builder, EventRecord, Lifecycle, RunEnd, SessionId,
     hooks::{Hook, HookCall, HookOptions, SessionHooks},
     sink::{Sink, SinkBatch, SinkItem, SinkOptions},
     store::BoxError,
@@ -151,13 +151,10 @@ impl Outside {
         stories
     }
 
-    /// The sessions that were deleted, with all that happened to them: nobody else knows that any more.
-    pub(super) fn deleted(&self) -> BTreeMap<SessionId, Story> {
-        let is_deletion =
-            |event: &EventRecord| matches!(&event.fact, Fact::Lifecycle(Lifecycle::Deleted { .. }));
-        let mut stories = self.stories();
-        stories.retain(|_, log| log.last().is_some_and(is_deletion));
-        stories.into_iter().map(|(session, log)| (session, Story::of(log))).collect()
+    /// All that happened, in the order in which it did: of who was deleted, nobody else knows it any more.
+    pub(super) fn history(&self) -> Vec<(SessionId, EventRecord)> {
+        let taken = self.taken.values();
+        taken.map(|(session, event)| (*session, EventRecord::clone(event))).collect()
     }
 
     /// What is wrong with what was told, beside the logs of the sessions as they are now.

@@ -4,16 +4,17 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 use sessionkeeper::{
-    Context, Event, ExternalId, Outcome, Resource, Rollover, Run, RunEnd, RunId, SessionId, Usage,
-    Workload, WorkloadError,
+    ChildEnd, Context, Event, ExternalId, Outcome, Resource, Rollover, Run, RunEnd, RunId,
+    SessionId, Usage, Workload, WorkloadError,
 };
 
 use super::{
     cues::{Cue, Play, unread},
+    families,
     faults::{self, Fault, panic_as_planned, strikes},
     steps,
 };
-use crate::oracle::ledger::{Book, Did};
+use crate::oracle::ledger::{Book, Did, Entry};
 
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
@@ -161,6 +162,12 @@ impl<const VERSION: u32> Workload for Player<VERSION> {
         Ok(())
     }
 
+    fn on_child_end(&self, end: &ChildEnd) -> Option<Cue> {
+        let cue = Cue::of_end(end.child);
+        self.0.enter(Entry::EndTold { child: end.child, tag: cue.tag });
+        Some(cue)
+    }
+
     fn migrate(&self, _: u32, state: serde_json::Value) -> Result<Played, WorkloadError> {
         if strikes(Fault::MigratePanics) {
             panic_as_planned();
@@ -278,6 +285,9 @@ impl<const VERSION: u32> Player<VERSION> {
                 steps::take(&self.0, cx.run(), (input, attempt), count).await?;
             }
             Play::AskTwice => return self.ask_twice(cx, acted).await,
+            Play::Bear { kind, waits } => {
+                return families::bear(&self.0, cx, tag, kind, waits).await;
+            }
             Play::RollOver { moves, with_input } => {
                 return Ok(Some(self.roll_over(cx, tag, moves, with_input)));
             }

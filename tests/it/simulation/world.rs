@@ -346,7 +346,7 @@ impl World {
             self.store.begin(generation).await.unwrap();
             let outside = std::mem::take(&mut *self.outside.lock().unwrap());
             let (judged, found) =
-                oracle::judge_beside(&self.store, &ledger, outside.deleted()).await;
+                oracle::judge_beside(&self.store, &ledger, outside.history()).await;
             wrong.extend(judged);
             let followed = std::mem::take(&mut *self.followed.lock().unwrap());
             wrong.extend(followed.judge(&self.store, &found).await);

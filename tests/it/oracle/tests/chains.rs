@@ -92,7 +92,7 @@ const SPOILT: &[(&str, Spoil, &str)] = &[
         let next = next(found, id);
         found.get_mut(&next).unwrap().state["applied"] =
             serde_json::json!([[1, 3], [2, 5], [3, 6], [4, 7], [5, ROLLS_OVER]]);
-    }, "tag 3 had its effect in session"),
+    }, "tag 3 had its effect in sessions"),
     ("a run that did not roll over", |_, ledger, _| {
         let rolls = run_entry(ledger, |did| matches!(did, Did::RollOver { .. }));
         ledger.0.remove(rolls);

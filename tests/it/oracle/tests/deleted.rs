@@ -67,12 +67,12 @@ const SPOILT: &[(&str, SpoilDeleted, &str)] = &[
 #[tokio::test(start_paused = true)]
 async fn whatever_is_spoilt_of_a_deleted_session_is_found() {
     let (store, ledger, id, log) = deleted().await;
-    let gone = || BTreeMap::from([(id, Story::of(log.clone()))]);
-    let (wrong, _) = judge_beside(&store, &ledger, gone()).await;
+    let history = || log.iter().map(|event| (id, event.clone())).collect();
+    let (wrong, _) = judge_beside(&store, &ledger, history()).await;
     assert_eq!(wrong, Vec::<String>::new());
     for (what, spoil, expected) in SPOILT {
         let mut found = find(&store).await.unwrap();
-        found.gone = gone();
+        found.remember(history());
         let mut ledger = ledger.clone();
         spoil(&mut found, &mut ledger, id);
         let wrong = compare(&found, &ledger);

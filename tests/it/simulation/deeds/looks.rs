@@ -80,6 +80,7 @@ impl<const V: u32> Caller<V> {
             let Ok(page) = self.supervisor.list(query.clone()).await else { break false };
             for record in &page.records {
                 self.book.listed(record.id, Sight::from(record));
+                self.shared.lock().unwrap().learn(record.id, None);
                 listed.push(record.id);
             }
             query.after = page.next;

@@ -1,10 +1,10 @@
 //! Starts of sessions, and their repetitions.
 
-use sessionkeeper::{Name, Origin, SendError, SessionId, Start, StartError, StartKey};
+use sessionkeeper::{Name, OnParent, Origin, SendError, SessionId, Start, StartError, StartKey};
 
 use super::{
     super::{
-        cues::Cue,
+        cues::{Cue, on_parent},
         player::{Played, Player},
         policies,
     },
@@ -19,6 +19,7 @@ pub(super) struct Started {
     key: StartKey,
     name: Option<Name>,
     cue: Option<Cue>,
+    parent: Option<(SessionId, OnParent)>,
 }
 
 impl<const V: u32> Caller<V> {
@@ -33,7 +34,9 @@ impl<const V: u32> Caller<V> {
         let name = self.dice.bool().then(|| format!("name {}", self.dice.u8(0..3)));
         let name = name.map(|name| Name::new(name).unwrap());
         let cue = self.dice.bool().then(|| self.cue());
-        let started = Started { id, key, name, cue };
+        let parent = if self.dice.u8(0..4) == 0 { self.pick() } else { None };
+        let parent = parent.map(|(_, parent)| (parent.id, on_parent(self.dice.u8(..))));
+        let started = Started { id, key, name, cue, parent };
         {
             let mut shared = self.shared.lock().unwrap();
             let key = Some(started.key.clone());
@@ -52,7 +55,7 @@ impl<const V: u32> Caller<V> {
     }
 
     async fn start_as(&mut self, started: Started, in_slot: bool) {
-        let Started { id, key, name, cue } = started;
+        let Started { id, key, name, cue, parent } = started;
         let tag = cue.as_ref().map(|cue| cue.tag);
         let verb = Verb::Start { key: Some(key.to_string()), tag };
         // The policy belongs to the request: it has to be the same each time.
@@ -60,6 +63,9 @@ impl<const V: u32> Caller<V> {
         let mut start = Start::<Player<V>>::new(Played::default()).id(id).key(key);
         if policy_dice.bool() {
             start = start.policy(policies::policy(&mut policy_dice));
+        }
+        if let Some((parent, on_parent)) = parent {
+            start = start.child_of(parent).on_parent(on_parent);
         }
         if let Some(name) = name {
             start = start.name(name);
@@ -86,9 +92,12 @@ impl<const V: u32> Caller<V> {
             Err(StartError::Session(error) | StartError::Input(SendError::Session(error))) => {
                 not_done(&error)
             }
-            Err(error @ (StartError::NameTaken { .. } | StartError::Invalid { .. })) => {
-                nothing(&error)
-            }
+            Err(
+                error @ (StartError::NameTaken { .. }
+                | StartError::Invalid { .. }
+                | StartError::ParentEnded { .. }
+                | StartError::TooDeep { .. }),
+            ) => nothing(&error),
             Err(error @ StartError::Input(SendError::Invalid { .. })) => nothing(&error),
             // The workload of this life encodes its first state otherwise.
             Err(error) => {

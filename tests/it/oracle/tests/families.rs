@@ -1,0 +1,122 @@
+//! Stories of children that are not true.
+
+use super::*;
+
+/// A parent that hears of the end of one child and is stopped with the other one, and all that happened.
+struct Family {
+    store: MemoryStore,
+    ledger: Ledger,
+    parent: SessionId,
+    history: Vec<(SessionId, EventRecord)>,
+}
+
+async fn family() -> Family {
+    let (store, ledger, parent) = life().await;
+    let book = Book::default();
+    book.go_on_from(ledger);
+    let builder = Supervisor::builder(store.clone()).workload(Honest(book.clone())).seed(2);
+    let supervisor = builder.start().await.unwrap();
+    let session = supervisor.session(parent).await.unwrap().typed::<Honest>().unwrap();
+    let witness = Witness { book: book.clone(), session: session.clone() };
+    witness.asks(Verb::Resume, session.resume()).await;
+    let send = async |tag| {
+        let call = book.ask(Some(parent), Verb::Send { id: None, tag });
+        book.answer(call, accepted(&session.send(Tagged { tag }).await.unwrap()));
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    };
+    // One completes, and is told of; the other one is stopped with its parent.
+    send(BEARS_WHAT_ENDS).await;
+    send(BEARS).await;
+    let stopped = async { session.stop().await?.ended().await.map(|_| ()) };
+    witness.asks(Verb::Stop, stopped).await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    supervisor.shutdown(Duration::from_secs(25)).await;
+    store.begin(generation()).await.unwrap();
+    let history = history(&store).await.unwrap();
+    Family { store, ledger: book.read(), parent, history }
+}
+
+fn child(ledger: &Ledger, key: u64) -> SessionId {
+    let bore = ledger.0.iter().find_map(|entry| match entry {
+        Entry::Run { did: Did::Bore { key: of, child }, .. } if *of == key => Some(*child),
+        _ => None,
+    });
+    bore.unwrap()
+}
+
+type SpoilFamily = fn(&mut Found, &mut Ledger, SessionId);
+
+fn links(found: &mut Found, id: SessionId) -> &mut sessionkeeper::Links {
+    found.get_mut(&id).unwrap().record.lineage.as_deref_mut().unwrap()
+}
+
+#[rustfmt::skip]
+const SPOILT: &[(&str, SpoilFamily, &str)] = &[
+    ("a child that goes on", |found, ledger, _| {
+        let child = child(ledger, BEARS);
+        found.history.retain(|(of, event)| *of != child || !moved(event, State::Stopping) && !moved(event, State::Stopped));
+    }, "its parent was stopping, and it went on"),
+    ("a child that is stopped with its parent, which was not", |found, _, parent| {
+        found.history.retain(|(of, event)| *of != parent || !moved(event, State::Stopping) && !moved(event, State::Stopped));
+    }, "its parent did nothing that leads to"),
+    ("the child of another one", |found, ledger, _| {
+        let child = child(ledger, BEARS);
+        links(found, child).parent = Some(child);
+    }, "its child"),
+    ("a parent that is lost", |found, _, parent| {
+        found.remove(&parent);
+    }, "its parent is not in the store"),
+    ("two children of one key", |_, ledger, parent| {
+        let bore = run_entry(ledger, |did| matches!(did, Did::Bore { .. }));
+        let Entry::Run { session, run, .. } = ledger.0[bore] else { unreachable!() };
+        let did = Did::Bore { key: BEARS, child: parent };
+        ledger.0.push(Entry::Run { session, run, did });
+    }, "it was"),
+    ("an end that was none", |_, ledger, _| {
+        let child = child(ledger, BEARS);
+        let bore = run_entry(ledger, |did| matches!(did, Did::Bore { .. }));
+        let Entry::Run { session, run, .. } = ledger.0[bore] else { unreachable!() };
+        let did = Did::ChildEnded { child, last: child, state: State::Failed };
+        ledger.0.push(Entry::Run { session, run, did });
+    }, "which is not so"),
+    ("an end that was not told", |found, ledger, parent| {
+        let child = child(ledger, BEARS_WHAT_ENDS);
+        let tag = end_tag(child);
+        let parent = found.get_mut(&parent).unwrap();
+        // It was never stopped, and knows nothing of it.
+        parent.story.log.retain(|event| !moved(event, State::Stopping) && !moved(event, State::Stopped));
+        let applied: Vec<(u64, u64)> = parent.applied().unwrap();
+        let applied: Vec<_> = applied.into_iter().filter(|(_, of)| *of != tag).collect();
+        parent.state["applied"] = serde_json::json!(applied);
+        parent.inputs.clear();
+    }, "its parent was not told of its end"),
+    ("an end that was told twice", |found, ledger, parent| {
+        let tag = end_tag(child(ledger, BEARS_WHAT_ENDS));
+        let parent = found.get_mut(&parent).unwrap();
+        let mut applied: Vec<(u64, u64)> = parent.applied().unwrap();
+        applied.push((99, tag));
+        parent.state["applied"] = serde_json::json!(applied);
+    }, "was told of its end 2 times"),
+    ("something that is owed still", |found, ledger, _| {
+        let child = child(ledger, BEARS);
+        let owed = r#"{ "owed": [{ "event": 1, "since": 0, "duty": "tell" }] }"#;
+        found.get_mut(&child).unwrap().record.family = serde_json::from_str(owed).unwrap();
+    }, "it owes something still"),
+];
+
+#[tokio::test(start_paused = true)]
+async fn whatever_is_spoilt_in_a_family_is_found() {
+    let family = family().await;
+    let (wrong, found) = judge_beside(&family.store, &family.ledger, family.history.clone()).await;
+    assert_eq!(wrong, Vec::<String>::new());
+    let stopped = child(&family.ledger, BEARS);
+    assert_eq!(found[&stopped].record.state(), State::Stopped);
+    for (what, spoil, expected) in SPOILT {
+        let mut found = find(&family.store).await.unwrap();
+        found.remember(family.history.clone());
+        let mut ledger = family.ledger.clone();
+        spoil(&mut found, &mut ledger, family.parent);
+        let wrong = compare(&found, &ledger);
+        assert!(wrong.iter().any(|wrong| wrong.contains(expected)), "{what}: {wrong:#?}");
+    }
+}

@@ -154,12 +154,15 @@ fn fits(call: &Call<'_>, during: &[State]) -> bool {
         (Answer::Done, Verb::Stop) => was(State::Stopping) || was(State::Stopped),
         (Answer::Done, Verb::Complete) => was(State::Completed),
         (Answer::Done, Verb::Fail) => was(State::Failed),
-        (Answer::Accepted { repeated: false, .. }, Verb::Send { .. }) => {
+        (Answer::Accepted { repeated: false, .. }, Verb::Send { .. } | Verb::SendUrgent { .. }) => {
             during.iter().any(|state| state.accepts_input())
         }
         (Answer::Refused(from), verb) => {
             let may_refuse = match verb {
-                Verb::Pause | Verb::Send { .. } | Verb::Rollover { .. } => !from.accepts_input(),
+                Verb::Pause
+                | Verb::Send { .. }
+                | Verb::SendUrgent { .. }
+                | Verb::Rollover { .. } => !from.accepts_input(),
                 Verb::Resume => *from == State::Stopping || ended.contains(from),
                 Verb::Stop => ended.contains(from),
                 Verb::Complete => [State::Stopping, State::Failed, State::Expired].contains(from),
@@ -167,6 +170,7 @@ fn fits(call: &Call<'_>, during: &[State]) -> bool {
                 Verb::Delete { .. } => !from.has_ended(),
                 Verb::Start { .. }
                 | Verb::Fork { .. }
+                | Verb::Interrupt { .. }
                 | Verb::Latest
                 | Verb::Find
                 | Verb::SetLabels(_)
@@ -180,6 +184,9 @@ fn fits(call: &Call<'_>, during: &[State]) -> bool {
         }
         // Only a pause that was not reached yet, or a resume that waits for its place.
         (Answer::Superseded, verb) => matches!(verb, Verb::Pause | Verb::Resume),
+        (Answer::Interrupted { input: Some(_), .. }, _) => {
+            was(State::Active) || was(State::Stopping)
+        }
         (Answer::RolledOver { repeated: false, .. } | Answer::Moved { .. }, _) => {
             was(State::Completed)
         }
@@ -191,6 +198,7 @@ fn fits(call: &Call<'_>, during: &[State]) -> bool {
             | Answer::Events(_)
             | Answer::Snapshot { .. }
             | Answer::RolledOver { .. }
+            | Answer::Interrupted { .. }
             | Answer::Latest(_)
             | Answer::NotFound(_)
             | Answer::Deleted(_)

@@ -129,6 +129,7 @@ fn is_served(call: &Call<'_>) -> bool {
                 | Answer::Refused(_)
                 | Answer::RolledOver { .. }
                 | Answer::Moved { .. }
+                | Answer::Interrupted { .. }
                 | Answer::Latest(_),
             ),
             _,

@@ -7,15 +7,21 @@ use sessionkeeper::SessionId;
 use super::{
     Found, FoundSession,
     calls::Call,
-    families, forks,
+    families, forks, interrupts,
     ledger::{Answer, Did, Entry, Ledger, Verb},
 };
 
 pub(super) fn judge(all: &Found, ledger: &Ledger, calls: &[Call<'_>], wrong: &mut Vec<String>) {
     let may_come = families::ends(all, ledger);
+    let urgent = calls.iter().filter_map(|call| match call.verb {
+        Verb::SendUrgent { tag, .. } => Some(*tag),
+        _ => None,
+    });
+    let urgent = urgent.collect();
     for (session, found) in all.iter() {
         let mut inputs = Inputs {
             may_come: &may_come,
+            urgent: &urgent,
             tags: BTreeMap::new(),
             sent: BTreeSet::new(),
             why: format!("session {session}"),
@@ -28,7 +34,7 @@ pub(super) fn judge(all: &Found, ledger: &Ledger, calls: &[Call<'_>], wrong: &mu
         inputs.sent.extend(families::sent(all, ledger, &sources));
         inputs.take_runs(*session, found, ledger);
         inputs.take_kept(found);
-        inputs.judge_effects(found);
+        inputs.judge_effects(*session, found, ledger);
     }
 }
 
@@ -38,6 +44,8 @@ struct Inputs<'a> {
     may_come: &'a BTreeMap<u64, u64>,
     /// The tags by the numbers of their inputs.
     tags: BTreeMap<u64, u64>,
+    /// The tags of what is given before all others.
+    urgent: &'a BTreeSet<u64>,
     /// The tags of what may have been accepted.
     sent: BTreeSet<u64>,
     why: String,
@@ -61,7 +69,7 @@ impl Inputs<'_> {
         for call in calls {
             let tag = match call.verb {
                 Verb::Start { tag: Some(tag), .. } | Verb::Fork { tag: Some(tag), .. } => *tag,
-                Verb::Send { tag, .. } => *tag,
+                Verb::Send { tag, .. } | Verb::SendUrgent { tag, .. } => *tag,
                 _ => continue,
             };
             // A start that nobody was answered may be that of any session.
@@ -94,6 +102,7 @@ impl Inputs<'_> {
                 | Verb::Fork { tag: Some(tag), .. }
                 | Verb::Rollover { tag: Some(tag), .. }
                 | Verb::Send { tag, .. }
+                | Verb::SendUrgent { tag, .. }
                     if is_theirs && (call.is_done() || call.is_open()) =>
                 {
                     self.sent.insert(*tag);
@@ -132,8 +141,14 @@ impl Inputs<'_> {
                     if *input > accepted {
                         self.find(format!("input {input} was given out, {accepted} are accepted"));
                     }
-                    if *input > consumed + 1 && !fell_back {
-                        self.find(format!("input {input} was given out, {consumed} are covered"));
+                    let inbox = &found.record.inbox;
+                    let waits =
+                        (1..*input).find(|one| inbox.is_waiting(*one) && !inbox.is_urgent(*one));
+                    if let Some(one) = waits
+                        && !self.urgent.contains(tag)
+                        && !fell_back
+                    {
+                        self.find(format!("input {input} was given out, and {one} waits"));
                     }
                 }
                 Did::Commit { sequence, consumed: covered } if !fell_back => {
@@ -178,17 +193,45 @@ impl Inputs<'_> {
         }
     }
 
-    fn judge_effects(&mut self, found: &FoundSession) {
+    fn judge_effects(&mut self, session: SessionId, found: &FoundSession, ledger: &Ledger) {
         let Some(applied) = found.applied() else { return };
-        let numbers: Vec<u64> = applied.iter().map(|(input, _)| *input).collect();
-        let consumed = found.record.inbox.consumed;
-        if numbers != (1..=consumed).collect::<Vec<_>>() {
-            self.find(format!("inputs {numbers:?} had their effect, {consumed} are covered"));
-        }
+        let inbox = &found.record.inbox;
+        let dropped = interrupts::dropped(found);
+        let mut seen = BTreeSet::new();
+        let mut last = 0;
         for (input, tag) in applied {
             self.claim(input, tag, "it had its effect");
             if !self.sent.contains(&tag) {
                 self.find(format!("tag {tag} had its effect, and nobody sent it"));
+            }
+            if !seen.insert(input) {
+                self.find(format!("input {input} had its effect twice"));
+            }
+            if input > inbox.accepted || inbox.is_waiting(input) {
+                self.find(format!("input {input} had its effect, and is not over"));
+            }
+            if dropped.contains(&input) {
+                self.find(format!("input {input} had its effect, and was dropped"));
+            }
+            if !self.urgent.contains(&tag) {
+                if input < last {
+                    self.find(format!(
+                        "inputs had their effect out of order: {input} after {last}"
+                    ));
+                }
+                last = input;
+            }
+        }
+        // What its turn had taken is dropped with an input.
+        let taken = interrupts::taken(session, found, ledger);
+        for input in (1..=inbox.accepted).filter(|input| !inbox.is_waiting(*input)) {
+            let may_lack = dropped.contains(&input)
+                || self
+                    .tags
+                    .get(&input)
+                    .is_some_and(|tag| self.urgent.contains(tag) && taken.contains(tag));
+            if !seen.contains(&input) && !may_lack {
+                self.find(format!("input {input} is over, and had no effect"));
             }
         }
     }

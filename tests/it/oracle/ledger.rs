@@ -55,6 +55,15 @@ pub(crate) enum Verb {
         id: Option<String>,
         tag: u64,
     },
+    /// As an input that is sent, but before all others.
+    SendUrgent {
+        id: Option<String>,
+        tag: u64,
+    },
+    /// The turn that is under way, and whether its input is dropped.
+    Interrupt {
+        drops: bool,
+    },
     /// With the tag of the first input of the successor, and whether the inputs that wait are to move there.
     Rollover {
         key: Option<String>,
@@ -116,6 +125,11 @@ pub(crate) enum Answer {
     /// Nothing was done, since the session was rolled over before: to this one.
     Moved {
         successor: SessionId,
+    },
+    /// The turn of this input was interrupted, if one was, and whether that is dropped.
+    Interrupted {
+        input: Option<u64>,
+        drops: bool,
     },
     /// This is the last of the chain.
     Latest(SessionId),

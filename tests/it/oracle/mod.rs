@@ -22,6 +22,7 @@ mod deleted;
 mod families;
 mod forks;
 mod inputs;
+mod interrupts;
 pub(crate) mod ledger;
 #[cfg(unix)]
 pub(crate) mod programs;
@@ -118,6 +119,7 @@ fn compare(found: &Found, ledger: &Ledger) -> Vec<String> {
     chains::judge(found, ledger, &calls, &mut wrong);
     deleted::judge(found, &calls, &mut wrong);
     families::judge(found, ledger, &mut wrong);
+    interrupts::judge(found, &calls, &mut wrong);
     wrong
 }
 

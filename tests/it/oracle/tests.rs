@@ -250,10 +250,16 @@ const SPOILT: &[(&str, Spoil, &str)] = &[
     }, "nobody sent"),
     ("an effect that came twice", |found, _, id| {
         found.get_mut(&id).unwrap().state["applied"] = serde_json::json!([[1, 1], [2, 2], [2, 2], [3, 3]]);
-    }, "had their effect"),
+    }, "had its effect twice"),
+    ("an effect that is lost", |found, _, id| {
+        found.get_mut(&id).unwrap().state["applied"] = serde_json::json!([[1, 1], [3, 3]]);
+    }, "input 2 is over, and had no effect"),
+    ("the effect of an input that waits", |found, _, id| {
+        found.get_mut(&id).unwrap().record.inbox.consumed = 2;
+    }, "input 3 had its effect, and is not over"),
     ("effects out of order", |found, _, id| {
         found.get_mut(&id).unwrap().state["applied"] = serde_json::json!([[2, 2], [1, 1], [3, 3]]);
-    }, "had their effect"),
+    }, "out of order"),
     ("the effect of another input", |found, _, id| {
         found.get_mut(&id).unwrap().state["applied"] = serde_json::json!([[1, 1], [2, 3], [3, 2]]);
     }, "has tag"),

@@ -114,6 +114,11 @@ pub(super) enum Play {
     AskTwice,
     /// Take so many pairs of steps, then fail, once.
     Steps(u64),
+    /// Take urgent inputs for so many milliseconds, perhaps only some of them.
+    TakeUrgent {
+        span: u64,
+        all: bool,
+    },
     /// Start a child, with an input and a policy of so many, and wait for its end or not.
     Bear {
         kind: u8,
@@ -156,6 +161,7 @@ pub(super) fn a_play(dice: &mut fastrand::Rng, may_end: bool) -> Play {
         (2, Play::ExternalId),
         (4, Play::AskTwice),
         (5, Play::Steps(dice.u64(1..4))),
+        (5, Play::TakeUrgent { span, all: dice.bool() }),
         (4, Play::Bear { kind: dice.u8(..), waits: dice.bool() }),
         (4, Play::RollOver { moves: dice.u8(0..4) > 0, with_input: dice.bool() }),
     ];

@@ -24,6 +24,7 @@ mod chains;
 mod forks;
 mod looks;
 mod starts;
+mod turns;
 
 use self::{chains::RolledOver, forks::Forked, starts::Started};
 
@@ -73,6 +74,8 @@ table! {
     RolloverAgain: 2,
     Latest: 3,
     SendAlong: 5,
+    SendUrgent: 10,
+    Interrupt: 8,
     Delete: 2,
     DeleteStopFirst: 2,
     }
@@ -218,6 +221,8 @@ impl<const V: u32> Caller<V> {
         let Some(session) = self.session(&known).await else { return };
         match deed {
             Deed::Send => self.send(&session, None).await,
+            Deed::SendUrgent => self.send_urgent(&session).await,
+            Deed::Interrupt => self.interrupt(&session).await,
             Deed::SendAlong => self.send_along(&session, &known).await,
             Deed::Rollover => self.roll_over(&session).await,
             Deed::Latest => self.latest(&session).await,

@@ -125,10 +125,15 @@ impl<const VERSION: u32> Workload for Player<VERSION> {
                 (cue.sequence(), cue.attempt(), cue.into_inner());
             self.tell(cx, Did::Take { input, attempt, tag });
             disturb().await?;
-            if let Some(outcome) = self.turn(cx, &mut acted, (input, attempt, tag), play).await? {
+            let outcome = self.turn(cx, &mut acted, (input, attempt, tag), play).await?;
+            disturb().await?;
+            // Back to the last commit: what this turn did to the state is not to be kept.
+            if cx.is_interrupted() {
+                return Ok(Outcome::Yielded);
+            }
+            if let Some(outcome) = outcome {
                 return Ok(outcome);
             }
-            disturb().await?;
         }
         Ok(Outcome::Yielded)
     }
@@ -249,6 +254,7 @@ impl<const VERSION: u32> Player<VERSION> {
                     cx.heartbeat();
                 }
             }
+            Play::CommitThenFail if cx.is_interrupted() => {}
             Play::CommitThenFail => {
                 let kept = cx.checkpoint().await?;
                 self.tell(cx, Did::Commit { sequence: kept.sequence, consumed: kept.consumed });
@@ -285,6 +291,7 @@ impl<const VERSION: u32> Player<VERSION> {
                 steps::take(&self.0, cx.run(), (input, attempt), count).await?;
             }
             Play::AskTwice => return self.ask_twice(cx, acted).await,
+            Play::TakeUrgent { span, all } => self.take_urgent(cx, span, all).await?,
             Play::Bear { kind, waits } => {
                 return families::bear(&self.0, cx, tag, kind, waits).await;
             }
@@ -293,6 +300,31 @@ impl<const VERSION: u32> Player<VERSION> {
             }
         }
         Ok(None)
+    }
+
+    /// Takes urgent inputs while its own is in hand, as if it waited for an answer.
+    async fn take_urgent(
+        &self,
+        cx: &mut Context<Self>,
+        span: u64,
+        all: bool,
+    ) -> Result<(), WorkloadError> {
+        let until = tokio::time::Instant::now() + MS * span as u32;
+        let _waiting = cx.run().awaiting("an answer");
+        loop {
+            let taking = async {
+                if all {
+                    cx.take_urgent().await
+                } else {
+                    cx.take_input_if(|cue| cue.tag % 2 == 0).await
+                }
+            };
+            let Ok(taken) = tokio::time::timeout_at(until, taking).await else { return Ok(()) };
+            let Some(cue) = taken? else { return Ok(()) };
+            let (input, attempt, tag) = (cue.sequence(), cue.attempt(), cue.tag);
+            self.tell(cx, Did::Take { input, attempt, tag });
+            cx.state_mut().0.applied.push((input, tag));
+        }
     }
 
     /// Rolls its session over from within.
@@ -320,6 +352,9 @@ impl<const VERSION: u32> Player<VERSION> {
         _: &mut Acted,
     ) -> Result<Option<Outcome>, WorkloadError> {
         for wait in [0, 1, 30] {
+            if cx.is_interrupted() {
+                return Ok(Some(Outcome::Yielded));
+            }
             let asked = tokio::time::timeout(MS * wait, cx.next_input()).await;
             match asked {
                 Err(_) => {}

@@ -117,6 +117,8 @@ fn disturbs(rest: Rest, verb: &Verb) -> bool {
         Verb::Start { .. }
         | Verb::Fork { .. }
         | Verb::Send { .. }
+        | Verb::SendUrgent { .. }
+        | Verb::Interrupt { .. }
         | Verb::Latest
         | Verb::Find
         | Verb::Pause

@@ -113,6 +113,8 @@ fn ends_a_run(verb: &Verb) -> bool {
         Verb::Start { .. }
         | Verb::Fork { .. }
         | Verb::Send { .. }
+        | Verb::SendUrgent { .. }
+        | Verb::Interrupt { .. }
         | Verb::Latest
         | Verb::Find
         | Verb::SetLabels(_)

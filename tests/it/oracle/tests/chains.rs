@@ -82,12 +82,12 @@ const SPOILT: &[(&str, Spoil, &str)] = &[
         for entry in &mut ledger.0 {
             if let Entry::Asked { verb: Verb::Rollover { moves, .. }, .. } = entry { *moves = false; }
         }
-    }, "[4, 5] moved"),
+    }, "[Some(4), Some(5)] moved"),
     ("inputs that moved in another order", |found, _, id| {
         let next = next(found, id);
         found.get_mut(&next).unwrap().state["applied"] =
             serde_json::json!([[1, 5], [2, 4], [3, 6], [4, 7], [5, ROLLS_OVER]]);
-    }, "[5, 4] moved"),
+    }, "[Some(5), Some(4)] moved"),
     ("an input that stays behind and goes along", |found, _, id| {
         let next = next(found, id);
         found.get_mut(&next).unwrap().state["applied"] =

@@ -123,6 +123,22 @@ struct Line {
     call: Option<Call>,
 }
 
+impl Line {
+    /// Adds what an event calls for. A run that ended its session comes after that; unless its hook was begun: that stays the
+    /// first, since what comes of the call is taken for the first's.
+    fn owe(&mut self, event: &Arc<EventRecord>) {
+        let hooks = hooks_of(event);
+        let is_begun = self.owed.len() == 1 && (self.is_called || self.failures > 0);
+        let is_of_its_run = self.owed.back().is_some_and(|last| {
+            last.hook == Hook::AfterRun && last.event.sequence + 1 == event.sequence
+        });
+        let comes_after = is_of_its_run && !is_begun && hooks.contains(&Hook::SessionEnd);
+        let after = if comes_after { self.owed.pop_back() } else { None };
+        self.owed.extend(hooks.iter().map(|hook| Owed { hook: *hook, event: Arc::clone(event) }));
+        self.owed.extend(after);
+    }
+}
+
 /// What came of a call.
 type Done = (SessionId, Called<()>);
 
@@ -235,20 +251,11 @@ impl Task {
 
     /// Takes down which hooks an event calls for.
     fn owe(&mut self, session: SessionId, event: &Arc<EventRecord>) {
-        let hooks = hooks_of(event);
-        if hooks.is_empty() {
+        if hooks_of(event).is_empty() {
             return;
         }
         self.hooks.lock_owed().get_or_insert_default().insert(session);
-        let owed = &mut self.owed.entry(session).or_default().owed;
-        // A run that ended its session comes after that.
-        let is_of_its_run = owed.back().is_some_and(|last| {
-            last.hook == Hook::AfterRun && last.event.sequence + 1 == event.sequence
-        });
-        let ends = hooks.contains(&Hook::SessionEnd);
-        let after = if is_of_its_run && ends { owed.pop_back() } else { None };
-        owed.extend(hooks.iter().map(|hook| Owed { hook: *hook, event: Arc::clone(event) }));
-        owed.extend(after);
+        self.owed.entry(session).or_default().owe(event);
     }
 
     /// The calls that can be made now.
@@ -381,3 +388,6 @@ fn ends_run(item: &LogItem) -> bool {
         LogItem::Gap { .. } => false,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -220,6 +220,8 @@ pub(crate) enum Did {
         last: SessionId,
         state: State,
     },
+    /// It goes to sleep.
+    Sleep,
     /// It rolls its session over, as a caller does.
     RollOver {
         tag: Option<u64>,

@@ -28,6 +28,7 @@ pub(crate) mod ledger;
 pub(crate) mod programs;
 mod runs;
 mod sights;
+mod sleeps;
 mod steps;
 mod tests;
 
@@ -120,6 +121,7 @@ fn compare(found: &Found, ledger: &Ledger) -> Vec<String> {
     deleted::judge(found, &calls, &mut wrong);
     families::judge(found, ledger, &mut wrong);
     interrupts::judge(found, &calls, &mut wrong);
+    sleeps::judge(found, ledger, &mut wrong);
     wrong
 }
 

@@ -53,6 +53,7 @@ fn one_at_a_time(found: &Found, ledger: &Ledger, wrong: &mut Vec<String>) {
                 | Did::Bear { .. }
                 | Did::Bore { .. }
                 | Did::ChildEnded { .. }
+                | Did::Sleep
                 | Did::RollOver { .. } => {}
             },
             Entry::Lost => {
@@ -112,6 +113,7 @@ impl SeenRun {
                 | Did::Bear { .. }
                 | Did::Bore { .. }
                 | Did::ChildEnded { .. }
+                | Did::Sleep
                 | Did::RollOver { .. }
                 | Did::End
                 | Did::BeginClose

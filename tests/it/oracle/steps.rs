@@ -46,6 +46,7 @@ pub(super) fn judge(ledger: &Ledger, wrong: &mut Vec<String>) {
             | Did::Bear { .. }
             | Did::Bore { .. }
             | Did::ChildEnded { .. }
+            | Did::Sleep
             | Did::RollOver { .. }
             | Did::End
             | Did::BeginClose

@@ -4,9 +4,9 @@ use std::{sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use sessionkeeper::{
-    Cause, ChildEnd, Context, Event, EventRecord, Fact, Fork, Labels, Lifecycle, Outcome, Receipt,
-    Rollover, RunEnd, SessionError, SessionHandle, SessionId, Start, State, Supervisor, Timestamp,
-    Usage, WorkerGeneration, Workload, WorkloadError,
+    Cause, ChildEnd, Context, Event, EventRecord, Fact, Fork, Labels, Lifecycle, OnInterrupt,
+    Outcome, Receipt, Rollover, RunEnd, SessionError, SessionHandle, SessionId, Start, State,
+    Supervisor, Timestamp, Usage, WorkerGeneration, Workload, WorkloadError,
     store::{Batch, Commit, MemoryStore, Store},
     testing::{Rule, audit, audit_log},
 };
@@ -200,6 +200,29 @@ fn run_entry(ledger: &Ledger, is: impl Fn(&Did) -> bool) -> usize {
     place(ledger, |entry| matches!(entry, Entry::Run { did, .. } if is(did)))
 }
 
+/// Adds an event to a log.
+fn add(found: &mut Found, id: SessionId, input: Option<u64>, what: Lifecycle) {
+    let log = &mut found.get_mut(&id).unwrap().log;
+    let (sequence, fact) = (log.len() as u64 + 1, Fact::Lifecycle(what));
+    log.push(EventRecord { sequence, at: Timestamp::default(), run: None, input, fact });
+}
+
+fn asleep() -> Lifecycle {
+    let sleep = r#"{ "until": "2030-01-01T05:00:00Z" }"#;
+    Lifecycle::FellAsleep(serde_json::from_str(sleep).unwrap())
+}
+
+fn woken(cause: Cause) -> Lifecycle {
+    let (from, to) = (State::Paused, State::Active);
+    Lifecycle::StateChanged { from, to, cause, reason: None, begins: false }
+}
+
+fn interrupted(ledger: &mut Ledger, id: SessionId, answer: Answer) {
+    let call = ledger.0.len() as u64 + 100;
+    ledger.0.push(Entry::Asked { call, session: Some(id), verb: Verb::Interrupt { drops: true } });
+    ledger.0.push(Entry::Answered { call, answer });
+}
+
 #[rustfmt::skip]
 const SPOILT: &[(&str, Spoil, &str)] = &[
     ("an accepted session is lost", |found, _, id| drop(found.remove(&id)), "is not in the store"),
@@ -318,6 +341,32 @@ const SPOILT: &[(&str, Spoil, &str)] = &[
     ("usage of a run is lost", |found, _, id| {
         found.get_mut(&id).unwrap().log.retain(|event| !matches!(event.fact, Fact::Usage(_)));
     }, "were committed"),
+    ("an interrupt that nothing tells of", |_, ledger, id| {
+        interrupted(ledger, id, Answer::Interrupted { input: Some(1), drops: true });
+    }, "no event tells that"),
+    ("a dropped input that waits", |found, ledger, id| {
+        interrupted(ledger, id, Answer::Interrupted { input: Some(3), drops: true });
+        found.get_mut(&id).unwrap().record.inbox.consumed = 2;
+    }, "the input waits"),
+    ("a turn that nobody interrupted", |found, _, id| {
+        add(found, id, Some(2), Lifecycle::TurnInterrupted { then: OnInterrupt::Redeliver });
+    }, "nobody interrupted the turn of input 2"),
+    ("the effect of what was dropped", |found, _, id| {
+        add(found, id, Some(2), Lifecycle::TurnInterrupted { then: OnInterrupt::Drop });
+    }, "input 2 had its effect, and was dropped"),
+    ("a sleep that no run asked for", |found, _, id| {
+        add(found, id, None, asleep());
+    }, "it did not go to sleep"),
+    ("an input that wakes who is to sleep", |found, ledger, id| {
+        let begun = run_entry(ledger, |did| *did == Did::Begin);
+        let Entry::Run { session, run, .. } = ledger.0[begun] else { unreachable!() };
+        ledger.0.push(Entry::Run { session, run, did: Did::Sleep });
+        add(found, id, None, asleep());
+        add(found, id, None, woken(Cause::InputArrived));
+    }, "no input was to wake it"),
+    ("an alarm of who does not sleep", |found, _, id| {
+        add(found, id, None, woken(Cause::AlarmRang));
+    }, "it did not sleep"),
     ("a shutdown beyond its budget", |_, ledger, _| {
         let Some(Entry::ShutDown { took, .. }) = ledger.0.last_mut() else { unreachable!() };
         *took = Duration::from_secs(26);

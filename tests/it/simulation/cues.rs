@@ -114,6 +114,11 @@ pub(super) enum Play {
     AskTwice,
     /// Take so many pairs of steps, then fail, once.
     Steps(u64),
+    /// Sleep for so many milliseconds, once, unless an input comes.
+    Sleep {
+        span: u64,
+        or_input: bool,
+    },
     /// Take urgent inputs for so many milliseconds, perhaps only some of them.
     TakeUrgent {
         span: u64,
@@ -161,6 +166,7 @@ pub(super) fn a_play(dice: &mut fastrand::Rng, may_end: bool) -> Play {
         (2, Play::ExternalId),
         (4, Play::AskTwice),
         (5, Play::Steps(dice.u64(1..4))),
+        (4, Play::Sleep { span: span * 4, or_input: dice.bool() }),
         (5, Play::TakeUrgent { span, all: dice.bool() }),
         (4, Play::Bear { kind: dice.u8(..), waits: dice.bool() }),
         (4, Play::RollOver { moves: dice.u8(0..4) > 0, with_input: dice.bool() }),

@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use sessionkeeper::{PauseCause, Session, SessionError, State, Status, Supervisor, store::Query};
+use sessionkeeper::{
+    PauseCause, Scope, Session, SessionError, SessionRecord, State, StateCounts, Status,
+    Supervisor, Window, store::Query,
+};
 
 use super::{
     deeds::{SECOND, not_done},
@@ -51,7 +54,7 @@ impl World {
                 let versions: Vec<_> =
                     all.iter().map(|record| (record.id, record.version)).collect();
                 if calm.as_ref() == Some(&versions) {
-                    return;
+                    return self.count(supervisor, &all).await;
                 }
                 calm = Some(versions);
                 tokio::time::sleep(LIMITS).await;
@@ -69,6 +72,21 @@ impl World {
             tokio::time::sleep(SECOND).await;
         }
         self.wrong("there is no end of what is owed, or waits".to_owned());
+    }
+
+    /// The counters say what a listing does, and the statistics what was told of all that happened.
+    async fn count(&self, supervisor: &Supervisor, all: &[SessionRecord]) {
+        let listed: StateCounts = all.iter().map(SessionRecord::state).collect();
+        let counted = supervisor.counts(Scope::All).await.unwrap();
+        if counted != listed {
+            self.wrong(format!("{listed} are listed, and {counted} are counted"));
+        }
+        let statistics =
+            supervisor.statistics(Scope::All, Window::SinceTheBeginning).await.unwrap();
+        if statistics.behind > 0 {
+            self.wrong(format!("{} events are not counted", statistics.behind));
+        }
+        self.outside.lock().unwrap().count(&statistics);
     }
 
     async fn work_off(&self, session: Session) {
@@ -128,7 +146,13 @@ fn goes_on_by_itself(status: &Status) -> bool {
     match status.state() {
         State::Pending | State::Stopping => true,
         State::Active => waiting,
-        State::Paused => waiting && status.pause_cause() == Some(PauseCause::Idle),
+        State::Paused => match status.pause_cause() {
+            Some(PauseCause::Idle) => waiting,
+            Some(PauseCause::Asleep(sleep)) => {
+                sleep.woken_after.is_some_and(|known| status.record().inbox.accepted > known)
+            }
+            _ => false,
+        },
         State::Stopped | State::Completed | State::Failed | State::Expired => false,
     }
 }

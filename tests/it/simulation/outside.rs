@@ -8,7 +8,7 @@ use std::{
 };
 
 use sessionkeeper::{
-    Builder, EventRecord, Lifecycle, RunEnd, SessionId,
+    Builder, EventRecord, Fact, Lifecycle, RunEnd, SessionId, Statistics,
     hooks::{Hook, HookCall, HookOptions, SessionHooks},
     sink::{Sink, SinkBatch, SinkItem, SinkOptions},
     store::BoxError,
@@ -139,6 +139,33 @@ impl Outside {
                 *known = record.version.max(*known);
             }
             other => self.wrong.push(format!("a sink is given {other:?}")),
+        }
+    }
+
+    /// Compares statistics with all that was told by then.
+    pub(super) fn count(&mut self, statistics: &Statistics) {
+        let (mut started, mut ended, mut usage) = (0, 0, 0);
+        for (_, event) in self.taken.values() {
+            match &event.fact {
+                Fact::Lifecycle(Lifecycle::Created { .. }) => started += 1,
+                Fact::Lifecycle(Lifecycle::StateChanged { from, to, .. }) => {
+                    ended += u64::from(to.has_ended() && !from.has_ended());
+                }
+                Fact::Usage(used) => usage += used.input_tokens(),
+                Fact::Lifecycle(_) | Fact::Work(_) => {}
+            }
+        }
+        let told = (self.taken.len() as u64, started, ended, usage);
+        let counted = (
+            statistics.events_in_all(),
+            statistics.started(),
+            statistics.ended_in_all(),
+            statistics.usage().input_tokens(),
+        );
+        if told != counted {
+            self.wrong.push(format!(
+                "of events, starts, ends and tokens {told:?} were told and {counted:?} counted"
+            ));
         }
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 use sessionkeeper::{
     ChildEnd, Context, Event, ExternalId, Outcome, Resource, Rollover, Run, RunEnd, RunId,
-    SessionId, Usage, Workload, WorkloadError,
+    SessionId, Timestamp, Usage, Workload, WorkloadError,
 };
 
 use super::{
@@ -121,6 +121,7 @@ impl<const VERSION: u32> Workload for Player<VERSION> {
         let _alive = Until::new(&self.0, cx.run(), Did::Begin, Did::End);
         let mut acted = Acted::default();
         while let Some(cue) = cx.next_input().await? {
+            acted.accepted_at = cue.accepted_at();
             let (input, attempt, Cue { tag, play }) =
                 (cue.sequence(), cue.attempt(), cue.into_inner());
             self.tell(cx, Did::Take { input, attempt, tag });
@@ -200,6 +201,8 @@ impl<const VERSION: u32> Workload for Player<VERSION> {
 #[derive(Default)]
 struct Acted {
     emitted: u64,
+    /// When the input in hand was accepted.
+    accepted_at: Timestamp,
 }
 
 impl<const VERSION: u32> Player<VERSION> {
@@ -291,6 +294,15 @@ impl<const VERSION: u32> Player<VERSION> {
                 steps::take(&self.0, cx.run(), (input, attempt), count).await?;
             }
             Play::AskTwice => return self.ask_twice(cx, acted).await,
+            Play::Sleep { span, or_input } if attempt == 1 => {
+                self.tell(cx, Did::Sleep);
+                let until = acted.accepted_at + MS * span as u32;
+                return Ok(Some(match or_input {
+                    true => Outcome::sleep_until_or_input(until),
+                    false => Outcome::sleep_until(until),
+                }));
+            }
+            Play::Sleep { .. } => {}
             Play::TakeUrgent { span, all } => self.take_urgent(cx, span, all).await?,
             Play::Bear { kind, waits } => {
                 return families::bear(&self.0, cx, tag, kind, waits).await;

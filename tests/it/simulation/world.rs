@@ -9,7 +9,7 @@ use std::{
 use chrono::{DateTime, TimeDelta};
 use futures::FutureExt;
 use sessionkeeper::{
-    RecoverWhat, ShutdownOutcome, Supervisor, WorkerGeneration,
+    RecoverWhat, ShutdownOutcome, StatisticsOptions, Supervisor, WorkerGeneration,
     store::{MemoryStore, Store},
     testing::{FaultyStore, Interference, WallClock},
 };
@@ -67,7 +67,7 @@ pub(super) struct World {
     pub(super) book: Book,
     pub(super) shared: Arc<Mutex<Shared>>,
     followed: Arc<Mutex<Followed>>,
-    outside: Arc<Mutex<Outside>>,
+    pub(super) outside: Arc<Mutex<Outside>>,
 }
 
 /// What one life is like.
@@ -278,7 +278,8 @@ impl World {
                 .policy(policies::policy(&mut whose))
                 .retention(policies::retention(&mut dice(self.seed, "retention", 0)))
                 .seed(whose.u64(..))
-                .resume_at_once(whose.usize(1..4));
+                .resume_at_once(whose.usize(1..4))
+                .statistics(StatisticsOptions::default());
             if whose.u8(0..3) == 0 {
                 builder = builder.max_active(whose.usize(1..4));
             }

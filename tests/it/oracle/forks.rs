@@ -50,6 +50,18 @@ fn compare(fork: &FoundSession, parent: &FoundSession) -> Vec<String> {
         return wrong;
     };
     let theirs = parent.tags();
+    // Where some were dropped, or came before others, the place of an input does not tell its number.
+    let applied = parent.applied().unwrap_or_default();
+    let in_order = applied.iter().zip(1..).all(|((input, _), number)| *input == number);
+    let none_is_odd = parent.record.inbox.urgent().is_empty()
+        && parent.lifecycle().all(|(_, what)| !matches!(what, Lifecycle::TurnInterrupted { .. }));
+    if !in_order || !none_is_odd {
+        let foreign = own.iter().find(|tag| !theirs.values().any(|known| known == *tag));
+        wrong.extend(
+            foreign.map(|tag| format!("it began with {tag}, which its parent did not have")),
+        );
+        return wrong;
+    }
     let differs = |tags: &[u64], after: usize| {
         tags.iter().zip(after as u64 + 1..).find_map(|(tag, input)| {
             let known = theirs.get(&input).filter(|known| *known != tag)?;

@@ -428,6 +428,11 @@ const SPOILT_FORKS: &[(&str, Spoil, &str)] = &[
     ("an input that nobody sent", |found, _, id| {
         found.get_mut(&id).unwrap().state["applied"] = serde_json::json!([[1, 9]]);
     }, "nobody sent"),
+    ("an effect that its parent never had, where some were dropped", |found, _, id| {
+        let parent = found[&id].record.links().forked_from.unwrap().session;
+        add(found, parent, Some(9), Lifecycle::TurnInterrupted { then: OnInterrupt::Drop });
+        found.get_mut(&id).unwrap().state["inherited"] = serde_json::json!([1, 2, 9]);
+    }, "which its parent did not have"),
     ("a parent that is gone", |found, _, id| {
         let parent = found[&id].record.links().forked_from.unwrap().session;
         found.remove(&parent);

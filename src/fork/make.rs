@@ -102,6 +102,16 @@ struct New {
 
 /// Finds out whatever can be said against the fork, and only then lets the workload copy. Stores nothing.
 async fn prepare(core: &Core, parent: SessionId, asked: Asked) -> Result<Prepared, ForkError> {
+    let id = asked.id.unwrap_or_else(|| core.clock.session_id());
+    // First of all: what cannot be encoded cannot be told from another request.
+    let payload = match &asked.input {
+        None => None,
+        Some(Ok(payload)) => Some(payload.as_slice()),
+        Some(Err(source)) => {
+            let source = Arc::clone(source);
+            return Err(SendError::Invalid { session: id, source }.into());
+        }
+    };
     let start_key = asked.key.clone().map(|key| StartRequest { key, digest: asked.digest(parent) });
     if let Some(request) = &start_key
         && !faults::planted(Bug::ForkAgain)
@@ -115,8 +125,8 @@ async fn prepare(core: &Core, parent: SessionId, asked: Asked) -> Result<Prepare
     if asked.is_typed.is_some_and(|is_typed| !is_typed(&core.registry, &kind)) {
         return Err(SessionError::WrongKind { session: parent, found: kind }.into());
     }
-    let id = asked.id.unwrap_or_else(|| core.clock.session_id());
-    let input = first_input(core, id, &asked, &found)?;
+    let input =
+        payload.map(|payload| first_input(core, id, &asked, payload, &found)).transpose()?;
     let inherited = found.record.clone();
     let record = SessionRecord {
         name: asked.name,
@@ -160,21 +170,14 @@ async fn prepare(core: &Core, parent: SessionId, asked: Asked) -> Result<Prepare
     })))
 }
 
-/// The first input of its own, if it is one of the kind.
+/// The first input of its own, where it is one of the kind.
 fn first_input(
     core: &Core,
     fork: SessionId,
     asked: &Asked,
+    payload: &[u8],
     parent: &Parent,
-) -> Result<Option<NewInput>, ForkError> {
-    let payload = match &asked.input {
-        None => return Ok(None),
-        Some(Ok(payload)) => payload,
-        Some(Err(source)) => {
-            let source = Arc::clone(source);
-            return Err(SendError::Invalid { session: fork, source }.into());
-        }
-    };
+) -> Result<NewInput, ForkError> {
     if asked.is_typed.is_none() {
         let kind = parent.record.kind.clone();
         let owner = CodeOwner::new(parent.record.id, None, kind, UserCode::Decode);
@@ -184,8 +187,7 @@ fn first_input(
         checked.map_err(|error| SendError::invalid(fork, error))?;
     }
     let (id, state_version) = (asked.input_id.clone(), parent.workload.state_version());
-    let payload = payload.as_slice().into();
-    Ok(Some(NewInput { id, payload, state_version, urgent: false }))
+    Ok(NewInput { id, payload: payload.into(), state_version, urgent: false })
 }
 
 /// Finds out whether the id and the name are free, as far as it can be known before the commit: so that nothing is

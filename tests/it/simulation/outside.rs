@@ -148,8 +148,8 @@ impl Outside {
         for (_, event) in self.taken.values() {
             match &event.fact {
                 Fact::Lifecycle(Lifecycle::Created { .. }) => started += 1,
-                Fact::Lifecycle(Lifecycle::StateChanged { from, to, .. }) => {
-                    ended += u64::from(to.has_ended() && !from.has_ended());
+                Fact::Lifecycle(Lifecycle::StateChanged { to, .. }) => {
+                    ended += u64::from(to.has_ended());
                 }
                 Fact::Usage(used) => usage += used.input_tokens(),
                 Fact::Lifecycle(_) | Fact::Work(_) => {}

@@ -5,7 +5,7 @@
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use futures::future::join_all;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 use super::{
     core::Core,
@@ -22,8 +22,8 @@ use crate::{
     store::Due,
 };
 
-/// How many sessions are woken or timed out at once.
-pub(super) const AT_ONCE: usize = 32;
+/// How many sessions are asked at once.
+const AT_ONCE: usize = 32;
 /// How often the wall clock is read again while a session sleeps: it may jump, and timers stand still
 /// while the machine does.
 const WALL_LOOK: Duration = Duration::from_secs(30);
@@ -96,41 +96,16 @@ async fn ready_for_place(core: &Core, passed_over: &HashSet<SessionId>) -> Optio
 /// Ends the waiting of sessions whose limit is reached.
 pub(crate) async fn time_out(core: Arc<Core>) {
     loop {
-        let earliest = earliest(&core, Lane::Timeout).await;
-        let wait = async {
-            match earliest {
-                Some(Due { at, .. }) => {
-                    let at = SupervisedTime::from_millis(at.as_millis());
-                    core.clock.sleep_until_supervised(at).await;
-                }
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            biased;
-            () = core.timeouts.notified() => continue,
-            () = wait => {}
+        if wait(&core, Lane::Timeout, &core.timeouts).await == Waited::Told {
+            continue;
         }
-        // Those that cannot be ended now, such as damaged ones, keep nobody else from their end.
-        let mut passed_over = HashSet::new();
-        loop {
-            let mut expired = due(&core, Lane::Timeout, AT_ONCE + passed_over.len()).await;
-            expired.retain(|due| !passed_over.contains(&due.session));
-            if expired.is_empty() {
-                break;
-            }
-            let ended = expired.into_iter().map(|Due { session, .. }| {
-                let (done, ended) = oneshot::channel();
-                core.route(session, Op::TimeOut { done });
-                async move { (session, ended.await) }
-            });
-            for (session, ended) in join_all(ended).await {
-                if ended.is_err() {
-                    passed_over.insert(session);
-                }
-            }
-        }
-        if !passed_over.is_empty() {
+        let now = || core.clock.now_in(Lane::Timeout);
+        let all = work_off(&core, Lane::Timeout, now, |session| {
+            let (done, ended) = oneshot::channel();
+            core.route(session, Op::TimeOut { done });
+            async move { ended.await.is_ok() }
+        });
+        if !all.await {
             tokio::time::sleep(RETRY).await;
         }
     }
@@ -139,46 +114,85 @@ pub(crate) async fn time_out(core: Arc<Core>) {
 /// Wakes sessions whose alarm rings. The one agenda of the wall clock.
 pub(crate) async fn ring(core: Arc<Core>) {
     loop {
-        let earliest = earliest(&core, Lane::Alarm).await;
-        let wait = async {
-            match earliest {
-                Some(Due { at, .. }) => {
-                    let rest = at.since(core.clock.now_in(Lane::Alarm));
-                    let jumps = !faults::planted(Bug::TrustWallClock);
-                    core.clock.sleep(if jumps { rest.min(WALL_LOOK) } else { rest }).await;
-                }
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            biased;
-            () = core.sleepers.notified() => {}
-            () = wait => {}
-        }
-        // Those that cannot be woken now, such as damaged ones, keep nobody else asleep.
-        let mut passed_over = HashSet::new();
-        loop {
-            let mut rung = due(&core, Lane::Alarm, AT_ONCE + passed_over.len()).await;
-            rung.retain(|due| !passed_over.contains(&due.session));
-            if rung.is_empty() {
-                break;
-            }
-            let woken = rung.into_iter().map(|Due { session, .. }| {
-                let (done, woken) = oneshot::channel();
-                core.route(session, Op::Wake { place: None, done });
-                async move { (session, woken.await) }
-            });
-            for (session, woken) in join_all(woken).await {
-                match woken {
-                    Ok(Woken::Done) => {}
-                    Ok(Woken::NotNow | Woken::NotHere) | Err(_) => {
-                        passed_over.insert(session);
-                    }
+        wait(&core, Lane::Alarm, &core.sleepers).await;
+        let now = || core.clock.now_in(Lane::Alarm);
+        let all = work_off(&core, Lane::Alarm, now, |session| {
+            let (done, woken) = oneshot::channel();
+            core.route(session, Op::Wake { place: None, done });
+            async move {
+                match woken.await {
+                    Ok(Woken::Done) => true,
+                    Ok(Woken::NotNow | Woken::NotHere) | Err(_) => false,
                 }
             }
-        }
-        if !passed_over.is_empty() {
+        });
+        if !all.await {
             tokio::time::sleep(RETRY).await;
+        }
+    }
+}
+
+/// How a wait for a lane ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Waited {
+    /// The earliest may be due.
+    Due,
+    /// Another one may be earlier than was known.
+    Told,
+}
+
+/// Waits until the earliest of a lane is due, or until told that there may be an earlier one.
+pub(super) async fn wait(core: &Core, lane: Lane, told: &Notify) -> Waited {
+    let earliest = earliest(core, lane).await;
+    let due = async {
+        match earliest {
+            Some(due) => sleep_until(core, lane, due.at).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        biased;
+        () = told.notified() => Waited::Told,
+        () = due => Waited::Due,
+    }
+}
+
+/// Sleeps until a time of a lane, or for a while where its clock may jump.
+async fn sleep_until(core: &Core, lane: Lane, at: LaneTime) {
+    if lane == Lane::Alarm {
+        let rest = at.since(core.clock.now_in(lane));
+        let jumps = !faults::planted(Bug::TrustWallClock);
+        core.clock.sleep(if jumps { rest.min(WALL_LOOK) } else { rest }).await;
+    } else {
+        let at = SupervisedTime::from_millis(at.as_millis());
+        core.clock.sleep_until_supervised(at).await;
+    }
+}
+
+/// Asks every session that is due in a lane until then, some at a time. Those of which the answer is not that it is done, such as
+/// damaged ones, are passed over and keep nobody else; says whether there were none.
+pub(super) async fn work_off<A: Future<Output = bool>>(
+    core: &Core,
+    lane: Lane,
+    until: impl Fn() -> LaneTime,
+    ask: impl Fn(SessionId) -> A,
+) -> bool {
+    let mut passed_over = HashSet::new();
+    loop {
+        let limit = AT_ONCE + passed_over.len();
+        let mut due = due_until(core, lane, until(), limit).await;
+        due.retain(|due| !passed_over.contains(&due.session));
+        if due.is_empty() {
+            return passed_over.is_empty();
+        }
+        let asked = due.into_iter().map(|Due { session, .. }| {
+            let answer = ask(session);
+            async move { (session, answer.await) }
+        });
+        for (session, is_done) in join_all(asked).await {
+            if !is_done {
+                passed_over.insert(session);
+            }
         }
     }
 }
@@ -193,11 +207,11 @@ pub(super) async fn earliest(core: &Core, lane: Lane) -> Option<Due> {
     }
 }
 
-pub(super) async fn due(core: &Core, lane: Lane, limit: usize) -> Vec<Due> {
+async fn due(core: &Core, lane: Lane, limit: usize) -> Vec<Due> {
     due_until(core, lane, core.clock.now_in(lane), limit).await
 }
 
-pub(super) async fn due_until(core: &Core, lane: Lane, until: LaneTime, limit: usize) -> Vec<Due> {
+async fn due_until(core: &Core, lane: Lane, until: LaneTime, limit: usize) -> Vec<Due> {
     loop {
         let Ok(store) = core.store() else {
             return Vec::new();

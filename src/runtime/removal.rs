@@ -3,11 +3,10 @@
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
-use futures::future::join_all;
 use tokio::sync::oneshot;
 
 use super::{
-    agenda::{self, AT_ONCE, RETRY},
+    agenda::{self, RETRY, Waited},
     core::Core,
     error::SessionError,
     live::Live,
@@ -48,20 +47,8 @@ pub(super) fn pass_on(live: &Live, op: Op) -> Option<Op> {
 pub(crate) async fn purge(core: Arc<Core>) {
     let mut mark = None;
     loop {
-        let earliest = agenda::earliest(&core, Lane::Removal).await;
-        let wait = async {
-            match earliest {
-                Some(due) => {
-                    let at = SupervisedTime::from_millis(due.at.as_millis());
-                    core.clock.sleep_until_supervised(at).await;
-                }
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            biased;
-            () = core.removals.notified() => continue,
-            () = wait => {}
+        if agenda::wait(&core, Lane::Removal, &core.removals).await == Waited::Told {
+            continue;
         }
         let is_done = match removable(&core, &mut mark).await {
             Ok(Removable::Until(at)) => purge_until(&core, at).await,
@@ -80,35 +67,30 @@ pub(crate) async fn purge(core: Arc<Core>) {
 
 /// Removes what was due then, and says whether that is all.
 async fn purge_until(core: &Arc<Core>, until: LaneTime) -> bool {
-    // Those that cannot be removed now, such as damaged ones, keep nobody else.
-    let mut passed_over = HashSet::new();
-    loop {
-        let limit = AT_ONCE + passed_over.len();
-        let mut due = agenda::due_until(core, Lane::Removal, until, limit).await;
-        due.retain(|due| !passed_over.contains(&due.session));
-        if due.is_empty() {
-            break;
-        }
-        let owed = match &core.hooks {
-            Some(hooks) => hooks.owed(),
-            None => Some(HashSet::new()),
-        };
-        let Some(owed) = owed else { return false };
-        let (kept, due): (Vec<_>, Vec<_>) =
-            due.into_iter().partition(|due| owed.contains(&due.session));
-        passed_over.extend(kept.into_iter().map(|due| due.session));
-        let purged = due.into_iter().map(|due| {
-            let (done, purged) = oneshot::channel();
-            core.route(due.session, Op::Purge { done });
-            async move { (due.session, purged.await) }
-        });
-        for (session, purged) in join_all(purged).await {
-            if purged.is_err() {
-                passed_over.insert(session);
+    let owed = match &core.hooks {
+        Some(hooks) => hooks.owed(),
+        None => Some(HashSet::new()),
+    };
+    let Some(owed) = owed else { return false };
+    let all = agenda::work_off(
+        core,
+        Lane::Removal,
+        || until,
+        |session| {
+            let purged = (!owed.contains(&session)).then(|| {
+                let (done, purged) = oneshot::channel();
+                core.route(session, Op::Purge { done });
+                purged
+            });
+            async move {
+                match purged {
+                    Some(purged) => purged.await.is_ok(),
+                    None => false,
+                }
             }
-        }
-    }
-    passed_over.is_empty()
+        },
+    );
+    all.await
 }
 
 /// Where the log ended at a time.
@@ -160,37 +142,33 @@ pub(crate) async fn retain(core: Arc<Core>) {
         let mut next = SupervisedTime::from_millis(u64::MAX);
         for (lane, keep) in &kept {
             let now = core.clock.supervised();
-            let mut passed_over = HashSet::new();
-            while let Some(until) = now.as_millis().checked_sub(millis(*keep)) {
-                let until = LaneTime::from_millis(until);
-                let limit = AT_ONCE + passed_over.len();
-                let mut over = agenda::due_until(&core, *lane, until, limit).await;
-                over.retain(|due| !passed_over.contains(&due.session));
-                if over.is_empty() {
-                    break;
-                }
-                let deleted = over.into_iter().map(|due| {
-                    let (reply, deleted) = Reply::new(due.session);
-                    core.route(due.session, Op::Delete { by: Removal::Age, reply });
-                    async move { (due.session, deleted.await) }
-                });
-                for (session, deleted) in join_all(deleted).await {
-                    // Such as one that was resumed meanwhile, or cannot be read.
-                    if !matches!(deleted, Ok(Ok(()))) {
-                        passed_over.insert(session);
-                    }
-                }
-            }
-            let earliest = match passed_over.is_empty() {
-                true => agenda::earliest(&core, *lane).await,
-                false => None,
+            let all = match now.as_millis().checked_sub(millis(*keep)) {
+                Some(until) => delete_until(&core, *lane, LaneTime::from_millis(until)).await,
+                None => true,
             };
+            let earliest = if all { agenda::earliest(&core, *lane).await } else { None };
             let from = earliest.map_or(now, |due| SupervisedTime::from_millis(due.at.as_millis()));
             next = next.min(from.after(*keep));
         }
         let soonest = core.clock.supervised().after(RETRY);
         core.clock.sleep_until_supervised(next.max(soonest)).await;
     }
+}
+
+/// Deletes those that had ended by then, and says whether that is all. Such as one that was resumed meanwhile, or cannot be read, is
+/// passed over.
+async fn delete_until(core: &Arc<Core>, lane: Lane, until: LaneTime) -> bool {
+    let all = agenda::work_off(
+        core,
+        lane,
+        || until,
+        |session| {
+            let (reply, deleted) = Reply::new(session);
+            core.route(session, Op::Delete { by: Removal::Age, reply });
+            async move { matches!(deleted.await, Ok(Ok(()))) }
+        },
+    );
+    all.await
 }
 
 fn millis(span: Duration) -> u64 {

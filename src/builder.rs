@@ -288,6 +288,7 @@ impl Builder {
         core.keep_agenda(tokio::spawn(agenda::time_out(Arc::clone(&core))).abort_handle());
         core.keep_agenda(tokio::spawn(removal::retain(Arc::clone(&core))).abort_handle());
         core.keep_agenda(tokio::spawn(removal::purge(Arc::clone(&core))).abort_handle());
+        core.keep_agenda(tokio::spawn(removal::trim(Arc::clone(&core))).abort_handle());
         core.ready.notify_one();
         Ok(supervisor)
     }

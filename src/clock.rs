@@ -92,7 +92,8 @@ impl Clock {
             | Lane::Completed
             | Lane::Failed
             | Lane::Expired
-            | Lane::Family => self.supervised().into(),
+            | Lane::Family
+            | Lane::Trim => self.supervised().into(),
             Lane::Alarm => self.wall().into(),
         }
     }

@@ -417,6 +417,7 @@ pub use model::{
     step::{StepProgress, StoredStep, Turn},
     tally::{Durations, Tally},
     time::{LaneTime, SupervisedTime, Timestamp, WorkerTime},
+    trimmed::Trimmed,
     usage::Usage,
     vocabulary,
 };

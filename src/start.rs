@@ -257,6 +257,7 @@ pub(crate) fn new_record(core: &Core, session: SessionId, kind: &Kind) -> Sessio
         policy: None,
         lineage: None,
         last_event: 0,
+        trimmed: None,
         inbox: Inbox::default(),
         snapshots: Vec::new(),
         steps: None,

@@ -104,6 +104,15 @@ super::listed! {
         /// Retention removes what has not ended (`policy/retention.rs`).
         /// Noticed by `what_has_not_ended_is_never_over`; simulation.
         RemoveWhatHasNotEnded,
+        /// Events go that a sink has not been given (a sink misses nothing, `runtime/removal.rs`).
+        /// Noticed by `no_events_go_that_a_sink_has_not_read`.
+        TrimUnread,
+        /// More events go than may, the newest among them (G9, `policy/retention.rs`).
+        /// Noticed by `the_newest_events_of_a_session_are_kept_and_older_ones_go`.
+        TrimTheNewest,
+        /// Events go of which no record says so (G9, `store/trim.rs`).
+        /// Noticed by `only_what_its_record_says_is_trimmed`.
+        TrimWhatIsKept,
 
         // The checkpointer.
 

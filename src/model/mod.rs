@@ -21,5 +21,6 @@ pub(crate) mod tally;
 #[cfg(test)]
 mod tests;
 pub(crate) mod time;
+pub(crate) mod trimmed;
 pub(crate) mod usage;
 pub mod vocabulary;

@@ -15,6 +15,7 @@ use super::{
     state::{PauseCause, Phase, State},
     step::Turn,
     time::{LaneTime, SupervisedTime, Timestamp, serialize_timestamp},
+    trimmed::Trimmed,
     usage::Usage,
 };
 use crate::{
@@ -64,6 +65,9 @@ pub struct SessionRecord {
     pub lineage: Option<Box<Links>>,
     /// The sequence of its last event.
     pub last_event: u64,
+    /// Which of its events are gone, where only the newest are kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trimmed: Option<Box<Trimmed>>,
     /// Its inputs, counted.
     #[serde(default, skip_serializing_if = "is_default")]
     pub inbox: Inbox,
@@ -233,6 +237,16 @@ impl SessionRecord {
         self.family.as_ref()?.owed.first().map(|owed| owed.since)
     }
 
+    /// When events of it are to be removed: its due time in [`Lane::Trim`].
+    pub fn trimmed_from(&self) -> Option<SupervisedTime> {
+        self.trimmed.as_ref()?.due()
+    }
+
+    /// The number of the last event that is gone, or about to be; 0 where all are kept.
+    pub fn trimmed_to(&self) -> u64 {
+        self.trimmed.as_ref().map_or(0, |trimmed| trimmed.to)
+    }
+
     /// Whether it may have children.
     pub fn has_children(&self) -> bool {
         self.family.as_ref().is_some_and(|family| family.has_children)
@@ -254,6 +268,7 @@ impl SessionRecord {
             Lane::Failed => self.ended_as(State::Failed).map(Into::into),
             Lane::Expired => self.ended_as(State::Expired).map(Into::into),
             Lane::Family => self.owes_since().map(Into::into),
+            Lane::Trim => self.trimmed_from().map(Into::into),
         }
     }
 }
@@ -281,11 +296,13 @@ pub enum Lane {
     /// Sessions whose moves are not yet followed by their children, or told to their parent: see
     /// [`SessionRecord::owes_since`].
     Family,
+    /// Sessions that go on and of which events are to be removed: see [`SessionRecord::trimmed_from`].
+    Trim,
 }
 
 impl Lane {
     /// Every lane.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Ready,
         Self::Timeout,
         Self::Alarm,
@@ -295,6 +312,7 @@ impl Lane {
         Self::Failed,
         Self::Expired,
         Self::Family,
+        Self::Trim,
     ];
 }
 

@@ -1,6 +1,6 @@
-//! How long sessions are kept that have ended.
+//! How long sessions are kept that have ended, and how much of those that go on.
 
-use std::time::Duration;
+use std::{num::NonZeroU64, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -40,6 +40,8 @@ pub struct Retention {
     failed: Limit,
     expired: Limit,
     stopped: Limit,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    events: Option<NonZeroU64>,
 }
 
 impl Default for Retention {
@@ -50,6 +52,7 @@ impl Default for Retention {
             failed: Limit::Never,
             expired: Limit::Never,
             stopped: Limit::Never,
+            events: None,
         }
     }
 }
@@ -94,6 +97,34 @@ impl Retention {
         self.completed(keep).failed(keep).expired(keep)
     }
 
+    /// How many events are kept of each session, whatever its state: the newest. The session itself stays, and so does what its record
+    /// says: its state, its history, its usage.
+    ///
+    /// As with `XTRIM MAXLEN ~` of Redis streams, so many are kept at least: older ones go in the background, in whole rows
+    /// of the store, when a session has half as many again. Up to which number they go is said by its record
+    /// ([`trimmed`](SessionRecord::trimmed)) in the commit that brings the newest event, so that it costs no commit and no look at
+    /// others; a session at rest keeps what it has until it changes. They stay for ten seconds at least, and for a day where a sink, a hook or
+    /// the statistics of this worker have not come to them. While that is waited for, more events gather.
+    ///
+    /// Who reads from before them is told: [`Update::Gap`](crate::Update::Gap), [`EventPage::gap`](crate::EventPage::gap),
+    /// [`LogUpdate::Gap`](crate::LogUpdate::Gap).
+    #[must_use]
+    pub const fn events(mut self, newest: NonZeroU64) -> Self {
+        self.events = Some(newest);
+        self
+    }
+
+    /// Up to which event those of a session are to go, if it has too many.
+    pub(crate) fn trims(&self, record: &SessionRecord) -> Option<u64> {
+        let newest = self.events?.get();
+        let kept = record.last_event.saturating_sub(record.trimmed_to());
+        // What was said before is to be done first.
+        let is_under_way = record.trimmed_from().is_some();
+        let too_many = kept >= newest.saturating_add(newest.div_ceil(2));
+        let newest = if faults::planted(Bug::TrimTheNewest) { newest / 2 } else { newest };
+        (too_many && !is_under_way && !record.is_deleted()).then(|| record.last_event - newest)
+    }
+
     /// How long sessions of a lane are kept, if not for good.
     pub(crate) const fn keeps(&self, lane: Lane) -> Option<Duration> {
         match lane {
@@ -101,7 +132,12 @@ impl Retention {
             Lane::Failed => self.failed.duration(),
             Lane::Expired => self.expired.duration(),
             Lane::Stopped => self.stopped.duration(),
-            Lane::Ready | Lane::Timeout | Lane::Alarm | Lane::Removal | Lane::Family => None,
+            Lane::Ready
+            | Lane::Timeout
+            | Lane::Alarm
+            | Lane::Removal
+            | Lane::Family
+            | Lane::Trim => None,
         }
     }
 

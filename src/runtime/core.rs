@@ -75,6 +75,8 @@ pub(crate) struct Core {
     pub(crate) sleepers: Notify,
     /// Told when there is something to remove.
     pub(crate) removals: Notify,
+    /// Told when there are events to remove of a session that goes on.
+    pub(crate) trims: Notify,
     /// Told when a session may owe something to its children or its parent.
     pub(crate) owing: Notify,
     /// Who starts children, of which parent.
@@ -163,6 +165,7 @@ impl Core {
             timeouts: Notify::new(),
             sleepers: Notify::new(),
             removals: Notify::new(),
+            trims: Notify::new(),
             owing: Notify::new(),
             bearing: Bearing::default(),
             runtime: parts.runtime,
@@ -327,6 +330,9 @@ impl Core {
         }
         if record.is_deleted() {
             self.removals.notify_one();
+        }
+        if record.due(Lane::Trim).is_some() {
+            self.trims.notify_one();
         }
         if record.due(Lane::Alarm).is_some() && !faults::planted(Bug::ForgetNewAlarm) {
             self.sleepers.notify_one();

@@ -78,6 +78,8 @@ pub(crate) enum Op {
     Bear { run: Option<RunId>, reply: Reply<(), StartError> },
     /// What it owed to its children or its parent is done.
     Discharge { owed: Owed, done: oneshot::Sender<()> },
+    /// Its events up to this one are removed.
+    Trimmed { to: u64, done: oneshot::Sender<()> },
     /// Its actor ended without saying what became of the run.
     Lost { run: RunId },
     /// An abandoned run came back.

@@ -1,9 +1,9 @@
-//! What is left of deleted sessions is removed, and ended ones are deleted when they were kept for long enough. Their due
-//! times are an index in the store: nothing looks for them.
+//! What is left of deleted sessions is removed, and so are the older events of others; and ended ones are deleted when they were kept for
+//! long enough. Their due times are an index in the store: nothing looks for them.
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
-use tokio::sync::oneshot;
+use tokio::sync::{Mutex, Notify, oneshot};
 
 use super::{
     agenda::{self, RETRY, Waited},
@@ -13,17 +13,24 @@ use super::{
     op::{Op, Reply},
 };
 use crate::{
+    faults::{self, Bug},
     model::{
         deletion::Removal,
+        ids::SessionId,
         record::Lane,
         state::State,
         time::{LaneTime, SupervisedTime},
     },
     policy::Retention,
-    store::{LogQuery, StoreError},
+    store::{LogQuery, Purged, Refusal, StoreError, Trim},
+    telemetry,
 };
 
-/// How long what was deleted waits for sinks and hooks that have not come to it.
+/// How many rows of events are removed in one transaction of a session that goes on: less than of one that was deleted, as others and
+/// itself wait for it.
+const PORTION: usize = 256;
+
+/// How long what is to be removed waits for sinks and hooks that have not come to it.
 const READ_WITHIN: Duration = Duration::from_secs(24 * 3600);
 
 /// Passes a request to the actor of a session, and gives back what waits for the end of the actor.
@@ -45,16 +52,39 @@ pub(super) fn pass_on(live: &Live, op: Op) -> Option<Op> {
 
 /// Removes what is left of sessions that were deleted.
 pub(crate) async fn purge(core: Arc<Core>) {
+    let ask = |session| {
+        let (done, purged) = oneshot::channel();
+        core.route(session, Op::Purge { done });
+        async move { purged.await.is_ok() }
+    };
+    remove(&core, Lane::Removal, &core.removals, ask).await;
+}
+
+/// Removes the older events of sessions that go on.
+pub(crate) async fn trim(core: Arc<Core>) {
+    // A portion at a time: whoever commits meanwhile waits for one, and not for one of each session.
+    let turn = Mutex::new(());
+    let ask = |session| trim_session(&core, session, &turn);
+    remove(&core, Lane::Trim, &core.trims, ask).await;
+}
+
+/// Asks sessions in a lane to be removed, or a part of them, when all who read the log for this worker have read it.
+async fn remove<A: Future<Output = bool>>(
+    core: &Core,
+    lane: Lane,
+    told: &Notify,
+    ask: impl Fn(SessionId) -> A,
+) {
     let mut mark = None;
     loop {
-        if agenda::wait(&core, Lane::Removal, &core.removals).await == Waited::Told {
+        if agenda::wait(core, lane, told).await == Waited::Told {
             continue;
         }
-        let is_done = match removable(&core, &mut mark).await {
-            Ok(Removable::Until(at)) => purge_until(&core, at).await,
+        let is_done = match removable(core, lane, &mut mark).await {
+            Ok(Removable::Until(at)) => remove_until(core, lane, at, &ask).await,
             // Those who read are looked at again after a while.
             Ok(Removable::Unread(at)) => {
-                purge_until(&core, at).await;
+                remove_until(core, lane, at, &ask).await;
                 false
             }
             Err(_) => false,
@@ -66,7 +96,12 @@ pub(crate) async fn purge(core: Arc<Core>) {
 }
 
 /// Removes what was due then, and says whether that is all.
-async fn purge_until(core: &Arc<Core>, until: LaneTime) -> bool {
+async fn remove_until<A: Future<Output = bool>>(
+    core: &Core,
+    lane: Lane,
+    until: LaneTime,
+    ask: impl Fn(SessionId) -> A,
+) -> bool {
     let owed = match &core.hooks {
         Some(hooks) => hooks.owed(),
         None => Some(HashSet::new()),
@@ -74,23 +109,63 @@ async fn purge_until(core: &Arc<Core>, until: LaneTime) -> bool {
     let Some(owed) = owed else { return false };
     let all = agenda::work_off(
         core,
-        Lane::Removal,
+        lane,
         || until,
         |session| {
-            let purged = (!owed.contains(&session)).then(|| {
-                let (done, purged) = oneshot::channel();
-                core.route(session, Op::Purge { done });
-                purged
-            });
+            let removed = (!owed.contains(&session)).then(|| ask(session));
             async move {
-                match purged {
-                    Some(purged) => purged.await.is_ok(),
+                match removed {
+                    Some(removed) => removed.await,
                     None => false,
                 }
             }
         },
     );
     all.await
+}
+
+/// Removes the events of a session of which its record says that they are to go, and says whether that is done. What was removed stays
+/// removed, so whoever is interrupted goes on later.
+async fn trim_session(core: &Core, session: SessionId, turn: &Mutex<()>) -> bool {
+    let to = match trim_events(core, session, turn).await {
+        Ok(Ok(to)) => to,
+        Ok(Err(refusal)) => {
+            if refusal == Refusal::GenerationEnded {
+                core.taken_over();
+            }
+            telemetry::session_trouble(session, "its older events were not removed", &refusal);
+            return false;
+        }
+        Err(error) => {
+            let what = "its older events could not be removed yet";
+            telemetry::session_trouble(session, what, &error);
+            return false;
+        }
+    };
+    let (done, noted) = oneshot::channel();
+    core.route(session, Op::Trimmed { to, done });
+    noted.await.is_ok()
+}
+
+async fn trim_events(
+    core: &Core,
+    session: SessionId,
+    turn: &Mutex<()>,
+) -> Result<Result<u64, Refusal>, StoreError> {
+    let record = core.store()?.load(session).await?;
+    let to = record.map_or(0, |record| record.trimmed_to());
+    let trim = Trim { generation: core.generation, session, to, rows: PORTION };
+    loop {
+        let _turn = turn.lock().await;
+        match core.store()?.trim(trim).await? {
+            Ok(Purged::More) => {}
+            Ok(Purged::Done) => {
+                telemetry::trimmed(session, to);
+                return Ok(Ok(to));
+            }
+            Err(refusal) => return Ok(Err(refusal)),
+        }
+    }
 }
 
 /// Where the log ended at a time.
@@ -104,8 +179,12 @@ enum Removable {
     Unread(LaneTime),
 }
 
-async fn removable(core: &Core, mark: &mut Option<Mark>) -> Result<Removable, StoreError> {
-    let now = core.clock.now_in(Lane::Removal);
+async fn removable(
+    core: &Core,
+    lane: Lane,
+    mark: &mut Option<Mark>,
+) -> Result<Removable, StoreError> {
+    let now = core.clock.now_in(lane);
     let store = core.store()?;
     let (at, end) = match *mark {
         Some(mark) => mark,
@@ -115,7 +194,8 @@ async fn removable(core: &Core, mark: &mut Option<Mark>) -> Result<Removable, St
         }
     };
     let bookmarks = store.bookmarks().await?;
-    let mut readers = core.readers().map(|reader| {
+    let waits = !(lane == Lane::Trim && faults::planted(Bug::TrimUnread));
+    let mut readers = core.readers().filter(|_| waits).map(|reader| {
         bookmarks.iter().find(|kept| kept.reader == *reader).map(|kept| kept.cursor.position())
     });
     if readers.all(|position| position >= Some(end)) {

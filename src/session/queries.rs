@@ -46,6 +46,9 @@ pub struct EventPage {
     pub events: Vec<EventRecord>,
     /// The number to go on at, if there may be more.
     pub next: Option<u64>,
+    /// The numbers of events that were looked for and are gone, where only the [newest are kept](crate::Retention::events). Whether they
+    /// would have been wanted is not known.
+    pub gap: Option<RangeInclusive<u64>>,
 }
 
 impl Session {
@@ -80,16 +83,28 @@ impl Session {
         range: RangeInclusive<u64>,
         wanted: impl Fn(&EventRecord) -> bool,
     ) -> Result<EventPage, SessionError> {
-        let newest = status(&self.core, self.id).await?.into_record().last_event;
-        let (first, last) = (*range.start(), newest.min(*range.end()));
+        let record = status(&self.core, self.id).await?.into_record();
+        let (first, last) = (*range.start(), record.last_event.min(*range.end()));
         let limit = query.limit.max(1);
         let mut page = EventPage::default();
         let mut at = match query.order {
             Order::OldestFirst => query.from.max(first),
             Order::NewestFirst => query.from.min(last),
         };
+        let whole = match query.order {
+            Order::OldestFirst => at..=last,
+            Order::NewestFirst => first..=at,
+        };
+        let gap = self.gone(&whole, record.trimmed_to()).await?;
+        // What is gone is passed over at once: there may be much of it.
+        let first = gap.as_ref().map_or(first, |gap| first.max(gap.end().saturating_add(1)));
+        if query.order == Order::OldestFirst {
+            at = at.max(first);
+            page.gap.clone_from(&gap);
+        }
         for _ in 0..PARTS {
             if at < first || at > last {
+                page.gap = gap;
                 return Ok(page);
             }
             let (range, beyond) = match query.order {
@@ -119,6 +134,24 @@ impl Session {
             at = beyond;
         }
         page.next = Some(at).filter(|at| (first..=last).contains(at));
+        if page.next.is_none() {
+            page.gap = gap;
+        }
         Ok(page)
+    }
+
+    /// Which of these events are gone: all up to one, of those that may be.
+    async fn gone(
+        &self,
+        wanted: &RangeInclusive<u64>,
+        trimmed_to: u64,
+    ) -> Result<Option<RangeInclusive<u64>>, SessionError> {
+        let (from, to) = (*wanted.start(), trimmed_to.min(*wanted.end()));
+        if from > to {
+            return Ok(None);
+        }
+        let oldest = self.events(from..=to, 1).await?.first().map(|oldest| oldest.sequence);
+        let to = oldest.map_or(to, |oldest| oldest.saturating_sub(1));
+        Ok((from <= to).then_some(from..=to))
     }
 }

@@ -155,6 +155,7 @@ pub(super) fn check_record(record: &SessionRecord) -> Result<(), &'static str> {
             out_of_order.as_ref().is_some_and(|odd| !odd.is_sound(consumed, accepted)),
             "it has inputs out of order that make no sense",
         ),
+        (record.trimmed_to() > record.last_event, "events of it are gone that it never had"),
         (
             record.steps.is_some_and(|last| last.input > accepted || last.interlude > MOST),
             "it has steps of a turn that nothing reaches",

@@ -6,7 +6,7 @@ use futures::FutureExt;
 
 use super::{
     AcceptedInput, Batch, Bookmark, Damage, Due, Key, LogPage, LogQuery, Opened, Page, Purge,
-    Purged, Query, Refusal, Store, StoreError, StoreFuture, StoredRun,
+    Purged, Query, Refusal, Store, StoreError, StoreFuture, StoredRun, Trim,
 };
 use crate::model::{
     counts::{Scope, StateCounts},
@@ -104,6 +104,10 @@ impl Store for Guarded {
 
     fn purge(&self, purge: Purge) -> StoreFuture<'_, Result<Purged, Refusal>> {
         guard(async move { self.0.purge(purge).await })
+    }
+
+    fn trim(&self, trim: Trim) -> StoreFuture<'_, Result<Purged, Refusal>> {
+        guard(async move { self.0.trim(trim).await })
     }
 
     fn damaged(&self) -> StoreFuture<'_, Vec<Damage>> {

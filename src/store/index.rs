@@ -436,6 +436,7 @@ fn due_prefix(lane: Lane) -> Vec<u8> {
         Lane::Failed => 7,
         Lane::Expired => 8,
         Lane::Family => 9,
+        Lane::Trim => 10,
     };
     vec![b'd', lane]
 }

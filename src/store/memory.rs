@@ -13,7 +13,7 @@ use self::fault::Faults;
 pub use self::fault::{Fault, Part, Stall};
 use super::{
     AcceptedInput, Batch, Bookmark, Commit, Damage, Due, Key, LogEnd, LogPage, LogQuery, Opened,
-    Page, Purge, Purged, Query, Refusal, Store, StoreError, StoreFuture, StoredRun,
+    Page, Purge, Purged, Query, Refusal, Store, StoreError, StoreFuture, StoredRun, Trim,
     admit::{Verdict, admit, admit_successor},
     counts::Counters,
     index::{self, After, Rows},
@@ -32,6 +32,7 @@ use crate::model::{
 mod fault;
 mod purge;
 mod rows;
+mod trim;
 
 /// A [`Store`] that keeps everything in memory, for tests and for sessions that need not outlive
 /// their process.
@@ -295,6 +296,13 @@ impl Store for MemoryStore {
         Box::pin(async move {
             self.flowing().await;
             self.open()?.purge(&purge)
+        })
+    }
+
+    fn trim(&self, trim: Trim) -> StoreFuture<'_, Result<Purged, Refusal>> {
+        Box::pin(async move {
+            self.flowing().await;
+            self.open()?.trim(&trim)
         })
     }
 

@@ -24,7 +24,8 @@
 //!    withdraws nothing: the outcome is unknown, see 4.
 //! 7. **Kept as named.** The store keeps exactly the snapshots that the record names, the inputs
 //!    above [`SessionRecord::inputs_covered`], the steps of turns after
-//!    [`SessionRecord::steps_covered`], all events, and the ids of all inputs. All of it
+//!    [`SessionRecord::steps_covered`], all events but
+//!    those that were trimmed, and the ids of all inputs. All of it
 //!    comes back byte for byte, whatever its size.
 //! 8. **Unique.** A name has one holder that has not ended, a start key belongs to one session for
 //!    ever, and an input id to one input of its session. A commit that breaks this is refused, and
@@ -45,7 +46,11 @@
 //!     [`Refusal::Deleted`], but one whose record is a tombstone too. The commit of a tombstone removes nothing yet, and brings
 //!     nothing but events. What there was can be read until [`Store::purge`] removes it, a part at a time; who loses the
 //!     worker in between goes on later. In the log of all sessions its events are then a gap.
-//! 15. **Healing and closing.** Healing a store that is well does nothing. After `close` every
+//! 15. **Trimming.** [`Store::trim`] removes the oldest events of a session that goes on, a part at a time and from the first on: none of
+//!     which the record does not say that they are [gone](crate::SessionRecord::trimmed), and not all of those need go, as a store
+//!     may keep several in one row. In the log of all sessions they are then a gap, and a run is known as
+//!     long as the event is there that it ended with.
+//! 16. **Healing and closing.** Healing a store that is well does nothing. After `close` every
 //!     other call fails with [`StoreError::Closed`] (a store may let a worker begin again), and
 //!     another may open it.
 //!
@@ -87,6 +92,7 @@ mod runs;
 mod sled;
 #[cfg(all(test, feature = "sled"))]
 mod tests;
+mod trim;
 
 #[cfg(feature = "sled")]
 use self::sled::{rebuild, salvage};
@@ -104,6 +110,7 @@ pub use self::related::Related;
 pub use self::runs::StoredRun;
 #[cfg(feature = "sled")]
 pub use self::sled::{Durability, OnDamage, SledOptions, SledStore};
+pub use self::trim::Trim;
 
 /// What a store method returns.
 pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
@@ -128,7 +135,8 @@ pub trait Store: Send + Sync + 'static {
     /// The session that a key names, or `None`. Where several match, the newest.
     fn find(&self, key: Key) -> StoreFuture<'_, Option<SessionId>>;
 
-    /// Where a run is in the log of its session, or `None`: every run that ever began, as long as its events are there.
+    /// Where a run is in the log of its session, or `None`: every run that ever began, as long as its session is there and the event
+    /// was not trimmed that it ended with.
     fn run(&self, run: RunId) -> StoreFuture<'_, Option<StoredRun>>;
 
     /// Records that match, newest first, a page at a time.
@@ -180,6 +188,11 @@ pub trait Store: Send + Sync + 'static {
     /// [`Purge::then`], in one transaction. Durable when it returns; what is answered with
     /// [`Purged::More`] stays removed. To repeat it does no harm.
     fn purge(&self, purge: Purge) -> StoreFuture<'_, Result<Purged, Refusal>>;
+
+    /// Removes a part of the events of a session of which its record says that they are gone, the oldest first. Durable when it returns;
+    /// what is answered with [`Purged::More`] stays removed. To repeat it does no harm, and where there is no such session,
+    /// or not any more, there is nothing to do.
+    fn trim(&self, trim: Trim) -> StoreFuture<'_, Result<Purged, Refusal>>;
 
     /// What could not be read, as far as it is known.
     fn damaged(&self) -> StoreFuture<'_, Vec<Damage>>;

@@ -33,12 +33,12 @@ pub enum Then {
     Forget,
 }
 
-/// How far a purge came.
+/// How far a removal came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purged {
     /// There is more to remove.
     More,
-    /// Nothing is left, and the tombstone is as it was to be.
+    /// Nothing is left to remove; after a purge, the tombstone is as it was to be.
     Done,
 }
 

@@ -79,6 +79,11 @@ pub(crate) fn purged(session: SessionId, forgotten: bool) {
     info!(target: TARGET, %session, forgotten, "what was left of a deleted session is removed");
 }
 
+/// Says that the older events of a session are removed.
+pub(crate) fn trimmed(session: SessionId, to: u64) {
+    debug!(target: TARGET, %session, to, "its events up to this one are removed");
+}
+
 /// Says that the store failed and that commits are being retried.
 pub(crate) fn store_failed(error: &(dyn std::error::Error + 'static), attempt: u32) {
     warn!(target: TARGET, error, attempt, "the store failed; commits wait and are retried");

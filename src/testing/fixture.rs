@@ -78,6 +78,7 @@ pub fn record(number: u128) -> SessionRecord {
         policy: None,
         lineage: None,
         last_event: 0,
+        trimmed: None,
         inbox: Inbox::default(),
         snapshots: Vec::new(),
         steps: None,

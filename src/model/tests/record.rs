@@ -77,6 +77,7 @@ fn full() -> SessionRecord {
             transitioned_to: Some(session(24)),
         })),
         last_event: 40,
+        trimmed: None,
         inbox: Inbox {
             accepted: 9,
             consumed: 7,

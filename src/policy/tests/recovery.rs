@@ -43,6 +43,7 @@ fn record(phase: Phase, recoveries: u32) -> SessionRecord {
         policy: None,
         lineage: None,
         last_event: 1,
+        trimmed: None,
         inbox: Inbox::default(),
         snapshots: Vec::new(),
         steps: None,

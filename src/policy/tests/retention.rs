@@ -1,6 +1,6 @@
 //! What retention removes, and what it never does.
 
-use std::time::Duration;
+use std::{num::NonZeroU64, time::Duration};
 
 use serde_json::json;
 
@@ -8,6 +8,7 @@ use crate::{
     model::{
         record::{Lane, SessionRecord},
         time::SupervisedTime,
+        trimmed::Trimmed,
     },
     policy::{Limit, Retention},
 };
@@ -71,4 +72,46 @@ fn what_has_not_ended_is_never_over() {
     ] {
         assert!(!is_over(all, phase.clone(), Some(0), u64::MAX), "{phase}");
     }
+}
+
+/// Up to which event those of a session are to go.
+fn trims(newest: u64, last: u64, trimmed: Option<Trimmed>) -> Option<u64> {
+    let retention = Retention::default().events(NonZeroU64::new(newest).unwrap());
+    let mut record = record(json!({ "state": "stopped" }), None);
+    (record.last_event, record.trimmed) = (last, trimmed.map(Box::new));
+    retention.trims(&record)
+}
+
+#[test]
+fn events_go_when_there_are_half_as_many_more_than_are_kept() {
+    for (newest, last, to) in [
+        (100, 149, None),
+        (100, 150, Some(50)),
+        (100, 1_000_000, Some(999_900)),
+        (1, 1, None),
+        (1, 2, Some(1)),
+        (3, 4, None),
+        (3, 5, Some(2)),
+        (u64::MAX, u64::MAX - 1, None),
+    ] {
+        assert_eq!(trims(newest, last, None), to, "{newest} of {last}");
+    }
+    let done = Some(Trimmed { to: 50, since: None });
+    assert_eq!(trims(100, 199, done), None);
+    assert_eq!(trims(100, 200, done), Some(100));
+    let under_way = Some(Trimmed { to: 50, since: Some(SupervisedTime::default()) });
+    assert_eq!(trims(100, 9_999, under_way), None, "one thing after the other");
+}
+
+#[test]
+fn a_limit_of_events_is_read_and_written() {
+    let text = r#"{"completed":"7days","events":10000}"#;
+    let retention: Retention = serde_json::from_str(text).unwrap();
+    let newest = NonZeroU64::new(10_000).unwrap();
+    let day = Duration::from_secs(24 * 3600);
+    assert_eq!(retention, Retention::default().completed(day * 7).events(newest));
+    let again = serde_json::to_string(&retention).unwrap();
+    assert_eq!(serde_json::from_str::<Retention>(&again).unwrap(), retention);
+    assert!(serde_json::from_str::<Retention>(r#"{"events":0}"#).is_err());
+    assert!(!serde_json::to_string(&Retention::default()).unwrap().contains("events"));
 }

@@ -173,6 +173,12 @@ impl<'a> Desk<'a> {
                 }
                 Decided::Discharge { owed, done }
             }
+            Op::Trimmed { to, done } => {
+                if let Some(draft) = &mut self.draft {
+                    draft.note_trimmed(to);
+                }
+                Decided::Trimmed { to, done }
+            }
             Op::Annotate { change, reply } => {
                 let answer = self.with_draft(|draft| {
                     draft.annotate(change.clone());

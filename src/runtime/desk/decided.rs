@@ -46,6 +46,10 @@ pub(super) enum Decided {
         owed: Owed,
         done: oneshot::Sender<()>,
     },
+    Trimmed {
+        to: u64,
+        done: oneshot::Sender<()>,
+    },
     Stop {
         by: Asker,
         grace: Option<Duration>,
@@ -111,6 +115,7 @@ impl Decided {
             Self::Pause { by, reply, .. } => Op::Pause { by, reply },
             Self::Bear { run, reply, .. } => Op::Bear { run, reply },
             Self::Discharge { owed, done } => Op::Discharge { owed, done },
+            Self::Trimmed { to, done } => Op::Trimmed { to, done },
             Self::Resume { by, reply, .. } => Op::Resume { by, place: None, reply },
             Self::Stop { by, grace, only, reply, asked, .. } => {
                 Op::Stop { by, grace, only, reply, asked }
@@ -154,7 +159,10 @@ impl Decided {
             // Those who look after sessions may have ended; then nobody waits.
             Self::Wake { done, woken } => drop(done.send(woken)),
             Self::Recover { done, recovered, .. } => drop(done.send(recovered)),
-            Self::TimeOut { done } | Self::Returned { done, .. } | Self::Discharge { done, .. } => {
+            Self::TimeOut { done }
+            | Self::Returned { done, .. }
+            | Self::Discharge { done, .. }
+            | Self::Trimmed { done, .. } => {
                 let _ = done.send(());
             }
             Self::Quiet(_) => {}
@@ -181,6 +189,7 @@ impl Decided {
             | Self::TimeOut { .. }
             | Self::Returned { .. }
             | Self::Discharge { .. }
+            | Self::Trimmed { .. }
             | Self::Quiet(_) => {}
         }
     }

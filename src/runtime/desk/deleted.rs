@@ -46,7 +46,9 @@ pub(super) async fn serve(core: &Arc<Core>, tombstone: &SessionRecord, op: Op) {
         Op::Rollover(asked) => asked.reply.send(Err(gone().into())),
         Op::Wake { done, .. } => drop(done.send(Woken::Done)),
         Op::Recover { done, .. } => drop(done.send(Recovered::Left)),
-        Op::TimeOut { done } | Op::Returned { done, .. } => drop(done.send(())),
+        Op::TimeOut { done } | Op::Returned { done, .. } | Op::Trimmed { done, .. } => {
+            let _ = done.send(());
+        }
         Op::Shutdown | Op::Cancel | Op::Abandon | Op::Restart | Op::Lost { .. } => {}
     }
 }
@@ -60,7 +62,10 @@ async fn discharge(core: &Arc<Core>, session: SessionId, done: &Owed) -> bool {
     if !draft.is_changed() {
         return true;
     }
-    matches!(super::commit(core, draft.finish(), Vec::new()).await, super::Committed::Done(..))
+    matches!(
+        super::commit(core, draft.finish(&core.retention), Vec::new()).await,
+        super::Committed::Done(..)
+    )
 }
 
 /// Removes what is left of a deleted session, a part at a time, and says whether that is done. What was removed stays

@@ -72,7 +72,7 @@ pub(super) fn store_failed(
             let _ = done.send(Recovered::Failed(error));
             None
         }
-        Op::TimeOut { done } | Op::Purge { done } => {
+        Op::TimeOut { done } | Op::Purge { done } | Op::Trimmed { done, .. } => {
             drop(done);
             None
         }

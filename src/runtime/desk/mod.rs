@@ -131,7 +131,7 @@ pub(super) async fn serve(
             }
             Some(draft) => {
                 let inputs = draft.inputs().to_vec();
-                match commit(&core, draft.finish(), decided).await {
+                match commit(&core, draft.finish(&core.retention), decided).await {
                     Committed::Done(record, decided) => {
                         faults::reach(Point::BeforeAcknowledge);
                         answer(decided, Some(&*record));
@@ -247,7 +247,7 @@ async fn let_go(core: &Arc<Core>, record: Arc<SessionRecord>) -> Arc<SessionReco
     draft.take_last_words(words);
     let settled = draft.settle_stop();
     debug_assert!(settled.is_ok(), "what is stopping can be stopped");
-    match commit(core, draft.finish(), Vec::new()).await {
+    match commit(core, draft.finish(&core.retention), Vec::new()).await {
         Committed::Done(record, _) => record,
         // The next worker finishes the stop.
         Committed::Refused(..) | Committed::Ended => record,

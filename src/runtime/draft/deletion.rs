@@ -29,6 +29,7 @@ impl Draft {
         record.metadata = Metadata::default();
         record.policy = None;
         record.lineage = None;
+        record.trimmed = None;
         record.inbox = Inbox::default();
         record.snapshots = Vec::new();
         record.steps = None;

@@ -21,8 +21,9 @@ use crate::{
         state::{Phase, State},
         step::StoredStep,
         time::{SupervisedTime, Timestamp},
+        trimmed::Trimmed,
     },
-    policy::Policy,
+    policy::{Policy, Retention},
     store::Commit,
     workload::{Note, Noted},
 };
@@ -112,8 +113,12 @@ impl Draft {
         &self.inputs
     }
 
-    /// The commit that makes the draft true.
-    pub(crate) fn finish(mut self) -> Commit {
+    /// The commit that makes the draft true. Where the session has more events than are kept, it says so.
+    pub(crate) fn finish(mut self, retention: &Retention) -> Commit {
+        if let Some(to) = retention.trims(&self.record) {
+            let trimmed = Trimmed { to, since: Some(self.moment.supervised) };
+            self.record.trimmed = Some(Box::new(trimmed));
+        }
         self.forget_covered_inputs();
         self.forget_covered_steps();
         self.record.version += 1;
@@ -126,7 +131,7 @@ impl Draft {
             inputs: self.inputs,
             steps: self.steps,
             snapshot: self.snapshot,
-            successor: successor.map(|successor| Arc::new(successor.finish())),
+            successor: successor.map(|successor| Arc::new(successor.finish(retention))),
         }
     }
 
@@ -178,6 +183,13 @@ impl Draft {
                 self.record.external_id = Some(id.clone());
                 self.log(Lifecycle::ExternalIdSet { id });
             }
+        }
+    }
+
+    /// Notes that its events up to this one are removed.
+    pub(crate) fn note_trimmed(&mut self, to: u64) {
+        if let Some(trimmed) = self.record.trimmed.as_mut().filter(|trimmed| trimmed.to == to) {
+            self.changed |= trimmed.since.take().is_some();
         }
     }
 

@@ -59,6 +59,7 @@ impl Draft {
             deleted: None,
             lineage: Some(Box::new(Links::of_successor(old.id, &old.links()))),
             last_event: 0,
+            trimmed: None,
             inbox: Inbox::default(),
             snapshots: Vec::new(),
             steps: None,

@@ -61,7 +61,7 @@ impl Session {
                 self.carry_out(decided, served);
                 continue;
             }
-            let commit = Arc::new(draft.finish());
+            let commit = Arc::new(draft.finish(&self.core.retention));
             if faults::planted(Bug::PublishBeforeCommit) {
                 self.core.publish(&self.live, &commit.record, &commit.events);
             }
@@ -140,6 +140,10 @@ impl Session {
             Task::Discharge { owed, done } => {
                 draft.discharge(&owed);
                 Decided::Discharge { owed, done }
+            }
+            Task::Trimmed { to, done } => {
+                draft.note_trimmed(to);
+                Decided::Trimmed { to, done }
             }
             Task::Next { draft: state } => {
                 let answer = match &state {
@@ -375,7 +379,9 @@ impl Session {
                     self.tell_interrupted(answer);
                     reply.send(Ok(answer));
                 }
-                Decided::Returned { done, .. } | Decided::Discharge { done, .. } => {
+                Decided::Returned { done, .. }
+                | Decided::Discharge { done, .. }
+                | Decided::Trimmed { done, .. } => {
                     let _ = done.send(());
                 }
                 Decided::Quiet(_) => {}

@@ -302,6 +302,7 @@ impl Session {
             Op::Returned { run, done } => self.queue.push_back(Task::Returned { run, done }),
             Op::Bear { run, reply } => self.queue.push_back(Task::Bear { run, reply }),
             Op::Discharge { owed, done } => self.queue.push_back(Task::Discharge { owed, done }),
+            Op::Trimmed { to, done } => self.queue.push_back(Task::Trimmed { to, done }),
             Op::Pause { by, reply } if self.over => {
                 self.queue.push_back(Task::LatePause { by, reply });
             }

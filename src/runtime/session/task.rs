@@ -56,6 +56,10 @@ pub(super) enum Task {
         owed: Owed,
         done: oneshot::Sender<()>,
     },
+    Trimmed {
+        to: u64,
+        done: oneshot::Sender<()>,
+    },
     Interrupt {
         then: OnInterrupt,
         /// What the turn has in hand, once it is marked.
@@ -107,6 +111,7 @@ impl Task {
             }
             Self::Bear { run, reply } => Some(Op::Bear { run, reply }),
             Self::Discharge { owed, done } => Some(Op::Discharge { owed, done }),
+            Self::Trimmed { to, done } => Some(Op::Trimmed { to, done }),
             Self::Complete { reason, reply } => Some(Op::Complete { reason, reply }),
             Self::Fail { reason, reply } => Some(Op::Fail { reason, reply }),
             Self::Annotate { change, reply } => Some(Op::Annotate { change, reply }),
@@ -139,6 +144,7 @@ impl Task {
             | Self::LateResume { .. } => true,
             Self::Returned { .. }
             | Self::Discharge { .. }
+            | Self::Trimmed { .. }
             | Self::Next { .. }
             | Self::Commit { .. }
             | Self::Step(_)
@@ -163,6 +169,7 @@ impl Task {
             Self::Interrupt { reply, .. } => reply.store_failed(error),
             Self::Returned { .. }
             | Self::Discharge { .. }
+            | Self::Trimmed { .. }
             | Self::Next { .. }
             | Self::Commit { .. }
             | Self::Step(_)
@@ -216,6 +223,10 @@ pub(super) enum Decided {
         owed: Owed,
         done: oneshot::Sender<()>,
     },
+    Trimmed {
+        to: u64,
+        done: oneshot::Sender<()>,
+    },
     Take {
         input: u64,
         granted: Option<InHand>,
@@ -256,6 +267,7 @@ impl Decided {
             | Self::Interrupt { .. }
             | Self::Bear { .. }
             | Self::Discharge { .. }
+            | Self::Trimmed { .. }
             | Self::Returned { .. }
             | Self::Quiet(_)
             | Self::Over(_) => None,
@@ -279,6 +291,7 @@ impl Decided {
             | Self::Interrupt { .. }
             | Self::Bear { .. }
             | Self::Discharge { .. }
+            | Self::Trimmed { .. }
             | Self::Returned { .. }
             | Self::Quiet(_)
             | Self::Over(_) => None,
@@ -294,6 +307,7 @@ impl Decided {
             }
             Self::Bear { run, reply, .. } => Task::Bear { run, reply },
             Self::Discharge { owed, done } => Task::Discharge { owed, done },
+            Self::Trimmed { to, done } => Task::Trimmed { to, done },
             Self::Unit { task: UnitTask::Complete { reason, reply }, .. } => {
                 Task::Complete { reason, reply }
             }
@@ -330,6 +344,7 @@ impl Decided {
             Self::Interrupt { reply, .. } => reply.tell_store_failed(error),
             Self::Next { .. }
             | Self::Discharge { .. }
+            | Self::Trimmed { .. }
             | Self::Commit { .. }
             | Self::Step { .. }
             | Self::Take { .. }

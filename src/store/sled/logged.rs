@@ -8,7 +8,7 @@ use super::{
     events,
     meta::Meta,
     plan::Plan,
-    table::Table,
+    table::{Table, part_number},
 };
 use crate::{
     model::{ids::SessionId, time::Timestamp},
@@ -62,9 +62,16 @@ fn index_runs(engine: &Engine, meta: &mut Meta) -> Result<(), StoreError> {
     }
     let before = meta.commit;
     let mut plan = Plan::new(engine, meta.commit + 1);
+    let mut known = runs::BehindGap::default();
     let mut rows = engine.tree(Table::Events).iter();
     while let Some((key, raw)) = reading(|| rows.next().transpose())? {
         let Some((session, events)) = events::lifecycle(engine, &key, &raw)? else { continue };
+        let first = part_number(session, &key).unwrap_or(1);
+        if known.may_be_in(session, first)
+            && let Some((.., all)) = events::row(engine, &key, &raw)?
+        {
+            plan.change_index(known.rows(&all));
+        }
         plan.change_index(runs::rows(session, &events));
         if plan.bytes() >= TRANSACTION {
             meta.commit = plan.number;

@@ -5,7 +5,7 @@
 //! | `options`, `open`, `layout` | how a folder is opened, and what is in it |
 //! | `prepared` | what is done for a commit before the thread that writes has it |
 //! | `writer`, `plan`, `snapshots`, `known` | the thread that writes, what a group of commits comes to, and what it need not read again |
-//! | `purge` | how what is left of a deleted session is removed |
+//! | `purge`, `trim` | how what is left of a deleted session is removed, and the older events of another |
 //! | `queue` | how that thread waits |
 //! | `shared`, `read` | how reads see only what is durable |
 //! | `table`, `value`, `slots`, `chunks`, `events`, `meta` | what is in the trees |
@@ -28,7 +28,7 @@ pub use self::options::{Durability, OnDamage, SledOptions};
 use self::{meta::Meta, prepared::Prepared, shared::Shared, visible::Health, writer::Job};
 use super::{
     AcceptedInput, Batch, Bookmark, Damage, Due, Key, LogPage, LogQuery, Opened, Page, Purge,
-    Purged, Query, Refusal, Store, StoreError, StoreFuture, StoredRun, index, journal, runs,
+    Purged, Query, Refusal, Store, StoreError, StoreFuture, StoredRun, Trim, index, journal, runs,
 };
 use crate::model::{
     counts::{Scope, StateCounts},
@@ -69,6 +69,7 @@ mod snapshots;
 mod table;
 #[cfg(test)]
 mod tests;
+mod trim;
 mod value;
 mod visible;
 mod writer;
@@ -281,6 +282,10 @@ impl Store for SledStore {
 
     fn purge(&self, purge: Purge) -> StoreFuture<'_, Result<Purged, Refusal>> {
         Box::pin(self.ask(move |reply| Job::Purge(purge, reply)))
+    }
+
+    fn trim(&self, trim: Trim) -> StoreFuture<'_, Result<Purged, Refusal>> {
+        Box::pin(self.ask(move |reply| Job::Trim(trim, reply)))
     }
 
     fn damaged(&self) -> StoreFuture<'_, Vec<Damage>> {

@@ -29,7 +29,7 @@ use crate::{
     clock,
     faults::{self, Bug, Point},
     model::ids::WorkerGeneration,
-    store::{self, Purge, Purged, Refusal, StoreError, with_sources},
+    store::{self, Purge, Purged, Refusal, StoreError, Trim, with_sources},
 };
 
 /// How much one transaction may write, unless a single commit is larger. Sled needs several times
@@ -55,6 +55,7 @@ pub(super) enum Job {
     Begin(WorkerGeneration, Reply<store::Opened>),
     Commit(Prepared, Reply<Answers>),
     Purge(Purge, Reply<Result<Purged, Refusal>>),
+    Trim(Trim, Reply<Result<Purged, Refusal>>),
     Heal(Reply<()>),
     Close(Reply<()>),
     /// Fails, as by a full disk.
@@ -127,6 +128,10 @@ impl Writer {
                     Job::Purge(purge, reply) => {
                         self.commit(&mut group);
                         let _ = reply.send(self.purge(&purge));
+                    }
+                    Job::Trim(trim, reply) => {
+                        self.commit(&mut group);
+                        let _ = reply.send(self.trim(&trim));
                     }
                     Job::Heal(reply) => {
                         self.commit(&mut group);
@@ -345,12 +350,25 @@ impl Writer {
 
     /// Removes a part of what is left of a deleted session.
     fn purge(&mut self, purge: &Purge) -> Result<Result<Purged, Refusal>, StoreError> {
+        self.remove(purge.generation, |plan, known| plan.purge(purge, known))
+    }
+
+    /// Removes a part of the older events of a session.
+    fn trim(&mut self, trim: &Trim) -> Result<Result<Purged, Refusal>, StoreError> {
+        self.remove(trim.generation, |plan, _| plan.trim(trim))
+    }
+
+    fn remove(
+        &mut self,
+        by: WorkerGeneration,
+        remove: impl FnOnce(&mut Plan<'_>, &mut Cache) -> Result<Result<Purged, Refusal>, StoreError>,
+    ) -> Result<Result<Purged, Refusal>, StoreError> {
         self.attempt(|writer, engine| {
-            if writer.generation != Some(purge.generation) {
+            if writer.generation != Some(by) {
                 return Ok(Err(Refusal::GenerationEnded));
             }
             let mut plan = Plan::new(engine, writer.meta.commit + 1);
-            let answer = plan.purge(purge, &mut writer.known)?;
+            let answer = remove(&mut plan, &mut writer.known)?;
             if !plan.is_empty() {
                 writer.apply(plan)?;
                 writer.make_durable(engine)?;

@@ -12,7 +12,8 @@ use crate::model::{
     usage::Usage,
 };
 
-/// Replays the whole log of a session and says what of it, or of its record, must not be. Part of
+/// Replays the whole log of a session and says what of it, or of its record, must not be. Where its older events are gone, what follows
+/// from the others is held against the record. Part of
 /// an [`audit`](super::audit), for those who have no more than a record and its log.
 pub fn audit_log(record: &SessionRecord, log: &[EventRecord]) -> Vec<Violation> {
     let mut findings = Findings::default();
@@ -22,12 +23,19 @@ pub fn audit_log(record: &SessionRecord, log: &[EventRecord]) -> Vec<Violation> 
 
 /// The same, and gives what the log says.
 pub(super) fn replay(record: &SessionRecord, log: &[EventRecord], about: &mut About<'_>) -> Said {
-    let mut said = Said::default();
-    for (index, event) in log.iter().enumerate() {
-        about.same(Rule::Numbering, "an event", &event.sequence, &(index as u64 + 1));
+    // The number of the first may be any up to where they are gone.
+    let first = log.first().map_or(1, |first| first.sequence);
+    let may_begin = 1..=record.trimmed_to().saturating_add(1);
+    about.check(may_begin.contains(&first), Rule::Numbering, || {
+        format!("the first event is {first}, those up to {} may be gone", record.trimmed_to())
+    });
+    let mut said = if first > 1 { Said::behind_gap(record, log) } else { Said::default() };
+    for (event, number) in log.iter().zip(first..) {
+        about.same(Rule::Numbering, "an event", &event.sequence, &number);
         said.take(event, &record.kind, about);
     }
-    about.same(Rule::Numbering, "the last event", &record.last_event, &(log.len() as u64));
+    let last = first + log.len() as u64 - 1;
+    about.same(Rule::Numbering, "the last event", &record.last_event, &last);
     said.compare(record, about);
     said
 }
@@ -35,20 +43,22 @@ pub(super) fn replay(record: &SessionRecord, log: &[EventRecord], about: &mut Ab
 /// What a log says about its session.
 #[derive(Debug, Default)]
 pub(super) struct Said {
-    state: Option<State>,
+    /// Whether events before these are gone.
+    pub(super) is_behind_gap: bool,
+    pub(super) state: Option<State>,
     /// What may have paused it, if it is paused.
-    paused_by: Vec<PauseCause>,
+    pub(super) paused_by: Vec<PauseCause>,
     /// All its runs.
     pub(super) runs: Vec<RunId>,
     /// The run that began and did not end.
-    open: Option<RunId>,
+    pub(super) open: Option<RunId>,
     /// Whether it ever was active.
-    has_begun: bool,
+    pub(super) has_begun: bool,
     restarts: u32,
     last: Option<EndedRun>,
     abandoned: Vec<RunId>,
     /// The attempt that the scheduled restart will be.
-    scheduled: Option<u32>,
+    pub(super) scheduled: Option<u32>,
     usage: Usage,
     external_id: Option<ExternalId>,
     deleted: bool,
@@ -161,7 +171,8 @@ impl Said {
             Lifecycle::AbandonedRunReturned => {
                 let abandoned = self.abandoned.len();
                 self.abandoned.retain(|run| Some(*run) != event.run);
-                about.check(self.abandoned.len() < abandoned, Rule::OneRun, || {
+                let was = self.abandoned.len() < abandoned || self.is_behind_gap;
+                about.check(was, Rule::OneRun, || {
                     format!("event {at}: {:?} came back and was not abandoned", event.run)
                 });
             }
@@ -210,10 +221,13 @@ impl Said {
         about.same(Rule::Record, "its state", &Some(record.state()), &self.state);
         self.compare_phase(&record.phase, about);
         let runs = &record.runs;
+        about.same(Rule::Record, "whether it runs", &runs.since.is_some(), &self.open.is_some());
+        if self.is_behind_gap {
+            return self.compare_behind_gap(record, about);
+        }
         about.same(Rule::Record, "its runs", &runs.count, &count(self.runs.len()));
         about.same(Rule::Record, "its restarts", &runs.restarts, &self.restarts);
         about.same(Rule::Record, "its last run", &runs.last, &self.last);
-        about.same(Rule::Record, "whether it runs", &runs.since.is_some(), &self.open.is_some());
         about.same(Rule::Record, "its usage", &record.usage, &self.usage);
         let forked_from = record.links().forked_from;
         about.same(Rule::Record, "what it was forked from", &forked_from, &self.forked_from);
@@ -234,6 +248,36 @@ impl Said {
         }
     }
 
+    /// The same of what a part of the log says: what it counts is no more than the record has, and what it says last holds.
+    fn compare_behind_gap(&self, record: &SessionRecord, about: &mut About<'_>) {
+        let runs = &record.runs;
+        let counted = count(self.runs.len()) <= runs.count && self.restarts <= runs.restarts;
+        about.check(counted, Rule::Record, || {
+            format!("its runs: {runs:?}, where there are {:?} at least", self.runs)
+        });
+        if self.last.is_some() {
+            about.same(Rule::Record, "its last run", &runs.last, &self.last);
+        }
+        if self.transitioned_to.is_some() {
+            let after = record.links().transitioned_to;
+            about.same(Rule::Record, "its successor", &after, &self.transitioned_to);
+        }
+        if self.external_id.is_some() {
+            let id = &record.external_id;
+            about.same(Rule::Record, "its external id", id, &self.external_id);
+        }
+        let earlier = record.history.len().saturating_sub(self.history.len());
+        let latest = record.history.iter().skip(earlier);
+        about.check(latest.eq(&self.history), Rule::Record, || {
+            format!("its history: {:?}, which ends otherwise", record.history)
+        });
+    }
+
+    /// Whether a run was one of the session's, as far as that is known.
+    pub(super) fn knows(&self, run: RunId) -> bool {
+        self.is_behind_gap || self.runs.contains(&run)
+    }
+
     fn compare_phase(&self, phase: &Phase, about: &mut About<'_>) {
         let last = self.last.as_ref().map(|last| last.run);
         match phase {
@@ -242,13 +286,17 @@ impl Said {
             }
             Phase::Active { run, restarting: Some(restarting), .. } => {
                 about.same(Rule::OneRun, "a run between runs", &self.open, &None);
-                about.same(Rule::OneRun, "the run of its phase", &Some(*run), &last);
+                if last.is_some() || !self.is_behind_gap {
+                    about.same(Rule::OneRun, "the run of its phase", &Some(*run), &last);
+                }
                 let attempt = Some(restarting.attempt);
                 about.same(Rule::Record, "its restart", &attempt, &self.scheduled);
             }
             Phase::Stopping { run, .. } => {
                 let stopping = self.open.or(last);
-                about.same(Rule::OneRun, "the run that is stopped", &Some(*run), &stopping);
+                if stopping.is_some() || !self.is_behind_gap {
+                    about.same(Rule::OneRun, "the run that is stopped", &Some(*run), &stopping);
+                }
             }
             Phase::Paused { cause, .. } => {
                 about.same(Rule::OneRun, "a run while it is paused", &self.open, &None);

@@ -7,6 +7,7 @@ use crate::{
     store::{Query, Store, StoreError},
 };
 
+mod behind;
 mod deleted;
 mod log;
 mod stored;
@@ -19,7 +20,8 @@ pub use self::log::audit_log;
 pub enum Rule {
     /// Everything can be read, and is listed.
     Readable,
-    /// Events are numbered from 1 without gaps, and the record knows the last of them.
+    /// Events are numbered without gaps, from 1 or from one up to which the record says that they are gone; and it knows the last of
+    /// them.
     Numbering,
     /// Every move is in the table of states, and goes on where the one before it ended.
     Moves,

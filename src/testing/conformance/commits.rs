@@ -201,7 +201,7 @@ pub async fn an_unharmed_store_reports_no_damage<P: Place>() {
     assert_eq!(store.damaged().await.expect("damaged"), []);
 }
 
-/// Clause 14, healing and closing: healing is harmless.
+/// Clause 16, healing and closing: healing is harmless.
 pub async fn healing_an_unharmed_store_does_nothing<P: Place>() {
     let (_place, store) = opened::<P>().await;
     let stored = put(&store, only(record(1))).await;
@@ -210,7 +210,7 @@ pub async fn healing_an_unharmed_store_does_nothing<P: Place>() {
     put(&store, only(record(2))).await;
 }
 
-/// Clause 14, healing and closing: every call after `close` gives `StoreError::Closed`.
+/// Clause 16, healing and closing: every call after `close` gives `StoreError::Closed`.
 pub async fn a_closed_store_says_so<P: Place>() {
     let (_place, store) = opened::<P>().await;
     put(&store, only(record(1))).await;
@@ -234,7 +234,7 @@ pub async fn a_closed_store_says_so<P: Place>() {
     }
 }
 
-/// Clause 14, healing and closing: another may have the store as soon as `close` returned.
+/// Clause 16, healing and closing: another may have the store as soon as `close` returned.
 pub async fn closing_twice_is_harmless<P: Place>() {
     let (place, store) = opened::<P>().await;
     let stored = put(&store, only(record(1))).await;

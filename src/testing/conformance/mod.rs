@@ -53,10 +53,11 @@ mod log;
 mod parts;
 mod runs;
 mod successors;
+mod trimmed;
 
 pub use self::{
     cancelled::*, commits::*, damage::*, deleted::*, keys::*, listing::*, log::*, parts::*,
-    runs::*, successors::*,
+    runs::*, successors::*, trimmed::*,
 };
 
 /// The longest that a claim may take, in real time.
@@ -139,6 +140,11 @@ macro_rules! __conformance {
             a_purge_takes_no_session_apart_that_is_not_deleted,
             a_session_that_is_forgotten_never_was,
             the_events_of_a_purged_session_are_a_gap_in_the_log,
+            the_oldest_events_go_and_the_newest_stay,
+            only_what_its_record_says_is_trimmed,
+            a_trim_of_what_is_not_there_does_nothing,
+            what_was_trimmed_is_a_gap_in_the_log,
+            a_run_is_known_as_long_as_its_end_is_there,
             an_unharmed_store_reports_no_damage,
             healing_an_unharmed_store_does_nothing,
             a_closed_store_says_so,

@@ -22,7 +22,7 @@ use crate::{
     },
     store::{
         AcceptedInput, Batch, Bookmark, Damage, Due, Key, LogPage, LogQuery, Opened, Page, Purge,
-        Purged, Query, Refusal, Store, StoreError, StoreFuture, StoredRun,
+        Purged, Query, Refusal, Store, StoreError, StoreFuture, StoredRun, Trim,
     },
 };
 
@@ -294,6 +294,11 @@ impl<S: Store> Store for FaultyStore<S> {
     fn purge(&self, purge: Purge) -> StoreFuture<'_, Result<Purged, Refusal>> {
         let work = async move { self.inner().purge(purge).await };
         Box::pin(self.interfere(Call::Purge, 0, work))
+    }
+
+    fn trim(&self, trim: Trim) -> StoreFuture<'_, Result<Purged, Refusal>> {
+        let work = async move { self.inner().trim(trim).await };
+        Box::pin(self.interfere(Call::Trim, 0, work))
     }
 
     fn damaged(&self) -> StoreFuture<'_, Vec<Damage>> {

@@ -27,6 +27,7 @@ pub enum Call {
     Log,
     Bookmarks,
     Purge,
+    Trim,
     Damaged,
     Heal,
     Close,
@@ -34,7 +35,7 @@ pub enum Call {
 
 impl Call {
     /// All of them.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Begin,
         Self::Commit,
         Self::Load,
@@ -51,6 +52,7 @@ impl Call {
         Self::Log,
         Self::Bookmarks,
         Self::Purge,
+        Self::Trim,
         Self::Damaged,
         Self::Heal,
         Self::Close,

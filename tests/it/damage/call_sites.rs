@@ -4,6 +4,7 @@
 use std::{
     collections::BTreeMap,
     fmt::Debug,
+    num::NonZeroU64,
     panic::AssertUnwindSafe,
     sync::{
         Arc,
@@ -14,8 +15,8 @@ use std::{
 
 use futures::FutureExt;
 use sessionkeeper::{
-    BuildError, Delete, ExternalId, FindError, InputId, Labels, Scope, SendError, Session,
-    SessionError, SessionHandle, Start, StartError, StartKey, State, StatisticsError,
+    BuildError, Delete, ExternalId, FindError, InputId, Labels, Retention, Scope, SendError,
+    Session, SessionError, SessionHandle, Start, StartError, StartKey, State, StatisticsError,
     StatisticsOptions, Supervisor, Window, sink,
     store::{Key, LogQuery, MemoryStore, Query, Store, StoreError},
     testing::{Call, FaultyStore, Interference},
@@ -107,12 +108,16 @@ async fn insist<T, E: Passing>(
     panic!("{what}: the store does not come back");
 }
 
+/// How many events of a session are kept: more than most have.
+const NEWEST: NonZeroU64 = NonZeroU64::new(100).expect("it is not 0");
+
 async fn worker(store: &Faulty) -> Supervisor {
     let mut attempts = 0;
     let supervisor = loop {
         let takes_all = sink::from_fn(|_| async { Ok::<(), std::io::Error>(()) });
         let builder = Supervisor::builder(store.clone()).workload(Scripted::default());
         let builder = builder.sink("outside", takes_all).statistics(StatisticsOptions::default());
+        let builder = builder.retention(Retention::default().events(NEWEST));
         match builder.seed(7).start().await {
             Ok(supervisor) => break supervisor,
             Err(BuildError::Store(StoreError::Unavailable { .. })) => attempts += 1,
@@ -214,12 +219,18 @@ async fn life(store: Faulty) -> BTreeMap<String, End> {
     insist(&supervisor, "resume", async || second.resume().await).await;
     settled(&supervisor, &third).await;
     insist(&supervisor, "complete", async || third.complete().await).await;
+    let long = begun(&supervisor, "long").await;
+    sent(&supervisor, &long, 2, Do::Emit(300)).await;
+    settled(&supervisor, &long).await;
+    insist(&supervisor, "complete", async || long.complete().await).await;
     let gone = begun(&supervisor, "gone").await;
     insist(&supervisor, "delete", async || gone.delete(Delete::StopFirst).await).await;
     // Its sink reads the end of it first, which may take two minutes and a failure.
     sleep(Duration::from_secs(300)).await;
     let left = store.inner().events(gone.id(), 1..=99, 99).await.expect("events");
     assert_eq!(left, [], "what was left of it is removed");
+    let left = store.inner().events(long.id(), 1..=999, 999).await.expect("events");
+    assert!(left.len() < 150, "{} events are left, where 100 are kept", left.len());
     for (session, key) in [(&first, "first"), (&second, "second"), (&third, "third")] {
         read(&supervisor, session, key).await;
     }
@@ -255,7 +266,7 @@ async fn life(store: Faulty) -> BTreeMap<String, End> {
     let count = async || supervisor.statistics(Scope::All, window).await;
     let statistics = insist(&supervisor, "statistics", count).await;
     // With the one that was deleted.
-    assert_eq!((statistics.behind, statistics.started()), (0, 4), "{statistics}");
+    assert_eq!((statistics.behind, statistics.started()), (0, 5), "{statistics}");
     let mut ends = BTreeMap::new();
     for (session, name) in [(&first, "first"), (&second, "second"), (&third, "third")] {
         let session = again(&supervisor, session).await;

@@ -16,6 +16,7 @@ use sessionkeeper::{
     testing::audit,
 };
 
+mod behind_gap;
 mod calls;
 mod chains;
 mod deleted;

@@ -16,6 +16,7 @@ mod known;
 mod racer;
 mod rests;
 mod rollovers;
+mod trims;
 mod worker;
 
 use std::{

@@ -3,16 +3,17 @@
 use std::fs;
 
 use sessionkeeper::{
-    Deleted, PauseCause, Phase, Removal, StartRequest, Turn,
+    Deleted, PauseCause, Phase, Removal, StartRequest, Trimmed, Turn,
     store::{
-        ArchiveError, Key, OnDamage, Query, SledStore, Store, StoreError, export, import, repair,
+        ArchiveError, Key, OnDamage, Purged, Query, SledStore, Store, StoreError, Trim, export,
+        import, repair,
     },
 };
 
 use super::{
     fixture::{
-        Place, messages, next, noise, only, opened, paused, put, record, reopened, run, session,
-        supervised, with_end_of_run, with_events, with_inputs, with_runs, with_snapshot,
+        Place, active, messages, next, noise, only, opened, paused, put, record, reopened, run,
+        session, supervised, with_end_of_run, with_events, with_inputs, with_runs, with_snapshot,
         with_steps, worker,
     },
     sled::{Folder, overwrite, raw},
@@ -112,6 +113,39 @@ async fn all_runs_are_found_in_a_store_that_says_nothing_of_them() {
             assert_eq!(found, old.run(run(number)).await.expect("an answer"), "run {number}");
             assert_eq!(found.is_some(), number != 7);
         }
+    }
+}
+
+/// Its record says what is gone, so it is not taken for damage; and a run that began before is found all the same.
+#[tokio::test]
+async fn a_session_whose_older_events_are_gone_comes_through_an_archive() {
+    let (place, store) = opened::<Folder>().await;
+    let stored = put(&store, with_runs(record(1), [run(11), run(12), run(13)])).await;
+    let texts: Vec<_> = (0..500).map(|event| format!("event {event}")).collect();
+    let texts = texts.iter().map(String::as_str);
+    let stored = next(&stored, |record| record.phase = active(13));
+    let stored = put(&store, with_events(stored, texts)).await;
+    let stored = put(&store, with_end_of_run(next(&stored, |_| ()), run(13))).await;
+    let to = stored.last_event - 100;
+    let trimmed = Trimmed { to, since: None };
+    put(&store, only(next(&stored, |record| record.trimmed = Some(trimmed.into())))).await;
+    let trim = Trim { generation: worker(1), session: session(1), to, rows: 999 };
+    assert_eq!(store.trim(trim).await.expect("a trim"), Ok(Purged::Done));
+    let left = store.events(session(1), 1..=9_999, 9_999).await.expect("events");
+    let first = left.first().expect("some are left").sequence;
+    assert!(first > 6 && first <= to + 1, "{first}");
+    drop(store);
+    let archive = exported(&place);
+    let copy = Folder::new();
+    let report = import(copy.path(), archive.as_bytes()).expect("import");
+    assert_eq!((report.lost, report.events), (Vec::new(), left.len() as u64));
+    assert_eq!(exported(&copy), archive);
+    let new = copy.open().await;
+    assert_eq!(new.events(session(1), 1..=9_999, 9_999).await.expect("events"), left);
+    let found = new.run(run(13)).await.expect("an answer").expect("its end is there");
+    assert_eq!((found.session, found.ended), (session(1), Some(stored.last_event)));
+    for gone in [11, 12] {
+        assert_eq!(new.run(run(gone)).await.expect("an answer"), None);
     }
 }
 

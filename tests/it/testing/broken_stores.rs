@@ -14,7 +14,7 @@ use sessionkeeper::{
     StoredInput, StoredStep, SupervisedTime, Turn, WorkerGeneration,
     store::{
         AcceptedInput, Batch, Bookmark, Damage, Due, Key, LogPage, LogQuery, MemoryStore, Opened,
-        Page, Purge, Purged, Query, Refusal, Store, StoreError, StoreFuture, StoredRun,
+        Page, Purge, Purged, Query, Refusal, Store, StoreError, StoreFuture, StoredRun, Trim,
     },
     testing::{Damageable, Place, conformance},
 };
@@ -304,6 +304,10 @@ impl Store for Bent {
 
     fn purge(&self, purge: Purge) -> StoreFuture<'_, Result<Purged, Refusal>> {
         self.inner.purge(purge)
+    }
+
+    fn trim(&self, trim: Trim) -> StoreFuture<'_, Result<Purged, Refusal>> {
+        self.inner.trim(trim)
     }
 
     fn damaged(&self) -> StoreFuture<'_, Vec<Damage>> {

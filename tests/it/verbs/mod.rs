@@ -33,6 +33,7 @@ mod statistics;
 mod status;
 mod stop;
 mod subscribe;
+mod trim;
 mod turns;
 
 const SECOND: Duration = Duration::from_secs(1);

@@ -13,8 +13,8 @@ use std::{
 use anyhow::{Context as _, ensure};
 use sessionkeeper::{
     Context, Event, EventRecord, InputId, Lane, LaneTime, Outcome, Run, RunId, Scope,
-    SessionHandle, SessionId, SessionRecord, Start, StateCounts, StoredInput, StoredStep,
-    Supervisor, Turn, WorkerGeneration, Workload, WorkloadError,
+    SessionHandle, SessionId, SessionRecord, Start, StateBytes, StateCounts, StoredInput,
+    StoredStep, Supervisor, Turn, WorkerGeneration, Workload, WorkloadError,
     store::{
         AcceptedInput, Batch, Bookmark, Damage, Due, Key, LogPage, LogQuery, Opened, Page, Purge,
         Purged, Query, Refusal, Store, StoreFuture, StoredRun, Trim,
@@ -235,6 +235,10 @@ impl Store for KeepsNothing {
 
     fn list(&self, _: Query) -> StoreFuture<'_, Page> {
         nothing()
+    }
+
+    fn held(&self) -> StoreFuture<'_, StateBytes> {
+        Box::pin(async { Ok(StateBytes::default()) })
     }
 
     fn due(&self, _: Lane, _: LaneTime, _: usize) -> StoreFuture<'_, Vec<Due>> {

@@ -15,7 +15,7 @@ use crate::{
         core::{Core, Parts},
         hooks::Hooks,
         recovery::{self, Pace},
-        removal,
+        removal, room,
         sinks::{NamedSink, Sinks},
         statistics::Statistician,
         store_cell::StoreCell,
@@ -289,6 +289,7 @@ impl Builder {
         core.keep_agenda(tokio::spawn(removal::retain(Arc::clone(&core))).abort_handle());
         core.keep_agenda(tokio::spawn(removal::purge(Arc::clone(&core))).abort_handle());
         core.keep_agenda(tokio::spawn(removal::trim(Arc::clone(&core))).abort_handle());
+        core.keep_agenda(tokio::spawn(room::keep(Arc::clone(&core))).abort_handle());
         core.ready.notify_one();
         Ok(supervisor)
     }

@@ -374,6 +374,7 @@ mod session;
 #[cfg(feature = "signals")]
 mod signals;
 pub mod sink;
+mod space;
 mod start;
 mod statistics;
 mod status;
@@ -398,6 +399,7 @@ pub use model::{
     event::{Cause, Event, EventRecord, Fact, FileAction, Lifecycle, RunEnd},
     event_type::{EventType, EventTypes, UnknownEventType},
     family::{ChildEnd, Duty, Family, OnParent, Owed, WhenParentEnds, WhenParentPauses},
+    footprint::{Footprint, StateBytes},
     ids::{
         ChildKey, ExternalId, InputId, InvalidName, Kind, Name, ReaderName, RunId, SessionId,
         StartKey, StepKey, WorkerGeneration,
@@ -437,6 +439,7 @@ pub use session::{
     Delete, EventPage, EventQuery, NotRunning, Paused, Receipt, Session, SessionHandle, Snapshot,
     StopReport, StopTicket, SubscribeError, Update,
 };
+pub use space::Space;
 pub use start::{Json, Slot, Start};
 pub use statistics::{Statistics, StatisticsError, StatisticsOptions};
 pub use status::{Activity, Settled, Status};

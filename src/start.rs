@@ -258,6 +258,7 @@ pub(crate) fn new_record(core: &Core, session: SessionId, kind: &Kind) -> Sessio
         lineage: None,
         last_event: 0,
         trimmed: None,
+        footprint: None,
         inbox: Inbox::default(),
         snapshots: Vec::new(),
         steps: None,

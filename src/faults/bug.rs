@@ -113,6 +113,12 @@ super::listed! {
         /// Events go of which no record says so (G9, `store/trim.rs`).
         /// Noticed by `only_what_its_record_says_is_trimmed`.
         TrimWhatIsKept,
+        /// Sessions that are to be kept for good go where there is no room (`policy/retention.rs`).
+        /// Noticed by `none_goes_that_is_to_be_kept`.
+        MakeRoomOfTheKept,
+        /// What sessions do not hold any more is counted for ever (`model/footprint.rs`, `store/sled/plan.rs`, `runtime/draft/weight.rs`).
+        /// Noticed by `what_sessions_hold_follows_their_records`, `what_is_held_is_what_there_is`.
+        KeepFreedBytes,
 
         // The checkpointer.
 

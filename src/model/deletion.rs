@@ -45,6 +45,8 @@ pub enum Removal {
     Asked,
     /// It had ended, and was kept for as long as was asked for.
     Age,
+    /// It had ended, and all together held more than they may.
+    Space,
 }
 
 impl Removal {
@@ -53,6 +55,7 @@ impl Removal {
         match self {
             Self::Asked => "asked",
             Self::Age => "age",
+            Self::Space => "space",
         }
     }
 }

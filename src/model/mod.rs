@@ -5,6 +5,7 @@ pub(crate) mod deletion;
 pub(crate) mod event;
 pub(crate) mod event_type;
 pub(crate) mod family;
+pub(crate) mod footprint;
 pub(crate) mod ids;
 pub(crate) mod inbox;
 pub(crate) mod json;

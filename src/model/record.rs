@@ -8,6 +8,7 @@ use super::{
     deletion::Deleted,
     event::{Cause, RunEnd},
     family::Family,
+    footprint::Footprint,
     ids::{ExternalId, Kind, Name, RunId, SessionId, StartKey, WorkerGeneration},
     inbox::Inbox,
     labels::{Labels, Metadata},
@@ -68,6 +69,9 @@ pub struct SessionRecord {
     /// Which of its events are gone, where only the newest are kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trimmed: Option<Box<Trimmed>>,
+    /// What its events and steps hold, where that is counted: see [`bytes`](Self::bytes).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub footprint: Option<Box<Footprint>>,
     /// Its inputs, counted.
     #[serde(default, skip_serializing_if = "is_default")]
     pub inbox: Inbox,
@@ -245,6 +249,21 @@ impl SessionRecord {
     /// The number of the last event that is gone, or about to be; 0 where all are kept.
     pub fn trimmed_to(&self) -> u64 {
         self.trimmed.as_ref().map_or(0, |trimmed| trimmed.to)
+    }
+
+    /// How much it holds in the store, in logical bytes: its kept snapshots, the inputs that wait, and as far as they are counted its
+    /// events and the results of its kept steps. One that was deleted holds nothing.
+    pub fn bytes(&self) -> u64 {
+        if self.is_deleted() {
+            return 0;
+        }
+        let counted = self.footprint.iter().flat_map(|held| {
+            let steps = held.steps.iter().map(|(_, bytes)| *bytes);
+            steps.chain([held.events])
+        });
+        let snapshots = self.snapshots.iter().map(|kept| kept.bytes);
+        let all = counted.chain(snapshots).chain([self.inbox.waiting_bytes]);
+        all.fold(0, u64::saturating_add)
     }
 
     /// Whether it may have children.

@@ -42,6 +42,8 @@ pub struct Retention {
     stopped: Limit,
     #[serde(skip_serializing_if = "Option::is_none")]
     events: Option<NonZeroU64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bytes: Option<NonZeroU64>,
 }
 
 impl Default for Retention {
@@ -53,6 +55,7 @@ impl Default for Retention {
             expired: Limit::Never,
             stopped: Limit::Never,
             events: None,
+            bytes: None,
         }
     }
 }
@@ -97,14 +100,15 @@ impl Retention {
         self.completed(keep).failed(keep).expired(keep)
     }
 
-    /// How many events are kept of each session, whatever its state: the newest. The session itself stays, and so does what its record
-    /// says: its state, its history, its usage.
+    /// How many events are kept of each session, whatever its state: the newest. The session itself stays, and so does what
+    /// its record says: its state, its history, its usage.
     ///
     /// As with `XTRIM MAXLEN ~` of Redis streams, so many are kept at least: older ones go in the background, in whole rows
     /// of the store, when a session has half as many again. Up to which number they go is said by its record
-    /// ([`trimmed`](SessionRecord::trimmed)) in the commit that brings the newest event, so that it costs no commit and no look at
-    /// others; a session at rest keeps what it has until it changes. They stay for ten seconds at least, and for a day where a sink, a hook or
-    /// the statistics of this worker have not come to them. While that is waited for, more events gather.
+    /// ([`trimmed`](SessionRecord::trimmed)) in the commit that brings the newest event, and a second, small one notes that they
+    /// are gone; no other session is looked at, and one at rest keeps what it has until it changes. They stay for ten seconds
+    /// at least, and for a day where a sink, a hook or the statistics of this worker have not come to them. While that is
+    /// waited for, more events gather.
     ///
     /// Who reads from before them is told: [`Update::Gap`](crate::Update::Gap), [`EventPage::gap`](crate::EventPage::gap),
     /// [`LogUpdate::Gap`](crate::LogUpdate::Gap).
@@ -112,6 +116,50 @@ impl Retention {
     pub const fn events(mut self, newest: NonZeroU64) -> Self {
         self.events = Some(newest);
         self
+    }
+
+    /// How many logical bytes all sessions of the store may hold together: their events, kept snapshots, waiting inputs and the results of
+    /// kept steps, as their records [say](SessionRecord::bytes). A disk needs several times as much, and
+    /// its files do not shrink: what is deleted makes room for what comes next.
+    ///
+    /// Where they hold more, ended sessions are deleted before their time, the one that ended first before the others, until it
+    /// fits: of the states that have a time of their own here, and no others. So a session that is kept for good is kept, also a stopped
+    /// one unless [`stopped`](Self::stopped) was asked for; and none that is pending, active or paused, quarantined or not, is ever
+    /// removed for it. If that is not enough, it is logged once, and [`Supervisor::space`](crate::Supervisor::space) says so. It is
+    /// looked at once a second at most.
+    ///
+    /// Events are counted from when a session is written under such a limit: those that were there before are not, until
+    /// they are gone. Together with [`events`](Self::events) older ones go in larger portions: twice as many as are to be kept
+    /// may be there.
+    #[must_use]
+    pub const fn bytes(mut self, most: NonZeroU64) -> Self {
+        self.bytes = Some(most);
+        self
+    }
+
+    /// How many bytes all sessions may hold together.
+    pub(crate) const fn most_bytes(&self) -> Option<NonZeroU64> {
+        self.bytes
+    }
+
+    /// How many events are kept of each session.
+    pub(crate) const fn newest(&self) -> Option<NonZeroU64> {
+        self.events
+    }
+
+    /// The lanes of those that may be removed before their time.
+    pub(crate) fn makes_room(&self) -> impl Iterator<Item = Lane> {
+        let may =
+            |lane: &Lane| self.keeps(*lane).is_some() || faults::planted(Bug::MakeRoomOfTheKept);
+        Self::LANES.into_iter().filter(may)
+    }
+
+    /// Whether a session may be removed before its time.
+    pub(crate) fn may_go(&self, record: &SessionRecord) -> bool {
+        match ended_as(record) {
+            Some(lane) => self.makes_room().any(|may| may == lane),
+            None => faults::planted(Bug::RemoveWhatHasNotEnded),
+        }
     }
 
     /// Up to which event those of a session are to go, if it has too many.
@@ -143,18 +191,23 @@ impl Retention {
 
     /// Whether a session was kept for long enough.
     pub(crate) fn is_over(&self, record: &SessionRecord, now: SupervisedTime) -> bool {
-        let lane = match record.state() {
-            State::Completed => Lane::Completed,
-            State::Failed => Lane::Failed,
-            State::Expired => Lane::Expired,
-            State::Stopped => Lane::Stopped,
-            State::Pending | State::Active | State::Paused | State::Stopping => {
-                return faults::planted(Bug::RemoveWhatHasNotEnded);
-            }
+        let Some(lane) = ended_as(record) else {
+            return faults::planted(Bug::RemoveWhatHasNotEnded);
         };
         match (self.keeps(lane), record.ended) {
             (Some(keep), Some(ended)) => ended.after(keep) <= now,
             (_, None) | (None, _) => false,
         }
+    }
+}
+
+/// The lane of a session that has ended.
+fn ended_as(record: &SessionRecord) -> Option<Lane> {
+    match record.state() {
+        State::Completed => Some(Lane::Completed),
+        State::Failed => Some(Lane::Failed),
+        State::Expired => Some(Lane::Expired),
+        State::Stopped => Some(Lane::Stopped),
+        State::Pending | State::Active | State::Paused | State::Stopping => None,
     }
 }

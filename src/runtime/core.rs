@@ -77,6 +77,8 @@ pub(crate) struct Core {
     pub(crate) removals: Notify,
     /// Told when there are events to remove of a session that goes on.
     pub(crate) trims: Notify,
+    /// Told when sessions may hold more than they did, where that has a limit.
+    pub(crate) grown: Notify,
     /// Told when a session may owe something to its children or its parent.
     pub(crate) owing: Notify,
     /// Who starts children, of which parent.
@@ -166,6 +168,7 @@ impl Core {
             sleepers: Notify::new(),
             removals: Notify::new(),
             trims: Notify::new(),
+            grown: Notify::new(),
             owing: Notify::new(),
             bearing: Bearing::default(),
             runtime: parts.runtime,
@@ -330,6 +333,9 @@ impl Core {
         }
         if record.is_deleted() {
             self.removals.notify_one();
+        }
+        if self.retention.most_bytes().is_some() {
+            self.grown.notify_one();
         }
         if record.due(Lane::Trim).is_some() {
             self.trims.notify_one();

@@ -18,6 +18,7 @@ pub(crate) mod op;
 mod reader;
 pub(crate) mod recovery;
 pub(crate) mod removal;
+pub(crate) mod room;
 mod session;
 pub(crate) mod shutdown;
 pub(crate) mod sinks;

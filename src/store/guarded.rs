@@ -11,6 +11,7 @@ use super::{
 use crate::model::{
     counts::{Scope, StateCounts},
     event::EventRecord,
+    footprint::StateBytes,
     ids::{InputId, RunId, SessionId, WorkerGeneration},
     record::{Lane, SessionRecord, StoredInput},
     step::{StoredStep, Turn},
@@ -58,6 +59,10 @@ impl Store for Guarded {
 
     fn count(&self, scope: Scope) -> StoreFuture<'_, StateCounts> {
         guard(async move { self.0.count(scope).await })
+    }
+
+    fn held(&self) -> StoreFuture<'_, StateBytes> {
+        guard(async move { self.0.held().await })
     }
 
     fn due(&self, lane: Lane, until: LaneTime, limit: usize) -> StoreFuture<'_, Vec<Due>> {

@@ -23,6 +23,7 @@ use super::{
 use crate::model::{
     counts::{Scope, StateCounts},
     event::EventRecord,
+    footprint::StateBytes,
     ids::{InputId, ReaderName, RunId, SessionId, StepKey, WorkerGeneration},
     record::{Lane, SessionRecord, StoredInput},
     step::{StoredStep, Turn},
@@ -69,6 +70,7 @@ struct Data {
     sessions: HashMap<SessionId, Session>,
     index: Rows,
     counts: Counters,
+    held: StateBytes,
     log: LogEnd,
     /// The events of the batch that is being done.
     logged: Vec<Entry>,
@@ -186,6 +188,10 @@ impl Store for MemoryStore {
 
     fn count(&self, scope: Scope) -> StoreFuture<'_, StateCounts> {
         Box::pin(async move { Ok(self.open()?.counts.get(&scope)) })
+    }
+
+    fn held(&self) -> StoreFuture<'_, StateBytes> {
+        Box::pin(async move { Ok(self.open()?.held) })
     }
 
     fn due(&self, lane: Lane, until: LaneTime, limit: usize) -> StoreFuture<'_, Vec<Due>> {
@@ -389,6 +395,7 @@ impl Data {
         let old = self.sessions.get(&id).map(|entry| &*entry.record);
         let changes = index::changes(old, &commit.record);
         self.counts.replace(old, &commit.record);
+        self.held.replace(old, &commit.record);
         self.change_index(changes.into_iter().chain(runs::rows(id, &commit.events)));
         self.sessions
             .entry(id)

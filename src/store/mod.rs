@@ -30,7 +30,7 @@
 //! 8. **Unique.** A name has one holder that has not ended, a start key belongs to one session for
 //!    ever, and an input id to one input of its session. A commit that breaks this is refused, and
 //!    the [`Refusal`] says what is in its way. The commits of a batch are done in order.
-//! 9. **Indexes follow records.** `find`, `list`, `count` and `due` answer by the records as they are. What
+//! 9. **Indexes follow records.** `find`, `list`, `count`, `held` and `due` answer by the records as they are. What
 //!    does not exist is `None`, empty or zero, never an error.
 //!    `run` answers by the events that are there.
 //! 10. **Generations.** Commits of a worker that did not begin, or was ended by one that began
@@ -64,6 +64,7 @@ use std::{future::Future, ops::RangeInclusive, pin::Pin, sync::Arc};
 use crate::model::{
     counts::{Scope, StateCounts},
     event::EventRecord,
+    footprint::StateBytes,
     ids::{ExternalId, InputId, Kind, Name, RunId, SessionId, StartKey, WorkerGeneration},
     record::{Lane, SessionRecord, StoredInput},
     state::State,
@@ -146,6 +147,10 @@ pub trait Store: Send + Sync + 'static {
     /// takes no longer the more there are. Tombstones count nowhere; a session whose record cannot be read may count
     /// in the state that it had.
     fn count(&self, scope: Scope) -> StoreFuture<'_, StateCounts>;
+
+    /// How many logical bytes the sessions in each state hold, by what their records [say](SessionRecord::bytes): a sum that changes
+    /// with the records, so it takes no longer the more there are.
+    fn held(&self) -> StoreFuture<'_, StateBytes>;
 
     /// What is due in a lane at `until` or before, in the time of the lane, earliest first, at most
     /// `limit`.

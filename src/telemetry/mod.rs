@@ -1,6 +1,6 @@
 //! Every name that shows in traces and metrics, and what is written with them.
 
-use std::time::Duration;
+use std::{num::NonZeroU64, time::Duration};
 
 use tracing::{Span, debug, info, info_span, warn};
 
@@ -82,6 +82,12 @@ pub(crate) fn purged(session: SessionId, forgotten: bool) {
 /// Says that the older events of a session are removed.
 pub(crate) fn trimmed(session: SessionId, to: u64) {
     debug!(target: TARGET, %session, to, "its events up to this one are removed");
+}
+
+/// Says that all sessions hold more than they may, and that none of them may go.
+pub(crate) fn no_room(limit: NonZeroU64, excess: u64) {
+    let what = "the sessions hold more than they may, and none may be removed that could be";
+    warn!(target: TARGET, limit = limit.get(), excess, "{what}");
 }
 
 /// Says that the store failed and that commits are being retried.

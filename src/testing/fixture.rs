@@ -79,6 +79,7 @@ pub fn record(number: u128) -> SessionRecord {
         lineage: None,
         last_event: 0,
         trimmed: None,
+        footprint: None,
         inbox: Inbox::default(),
         snapshots: Vec::new(),
         steps: None,

@@ -2,8 +2,10 @@
 
 use std::io;
 
+use serde::Serialize;
+
 use crate::model::{
-    event::Event,
+    event::{Event, Fact},
     ids::ExternalId,
     labels::{MAX_NESTING, is_nested_within},
     time::Timestamp,
@@ -151,10 +153,20 @@ impl Weight {
     }
 }
 
-/// How many bytes an event has as JSON.
-fn encoded(event: &Event) -> usize {
+/// How many logical bytes a fact holds in the store: those of its JSON.
+pub(crate) fn bytes_of(fact: &Fact) -> u64 {
+    let bytes = match fact {
+        Fact::Work(event) => Weight::of(event).map_or(0, Weight::bytes),
+        Fact::Lifecycle(what) => encoded(what),
+        Fact::Usage(usage) => encoded(usage),
+    };
+    bytes as u64
+}
+
+/// How many bytes something has as JSON.
+fn encoded(value: &impl Serialize) -> usize {
     let mut counted = Counted(0);
-    serde_json::to_writer(&mut counted, event).map_or(usize::MAX, |()| counted.0)
+    serde_json::to_writer(&mut counted, value).map_or(usize::MAX, |()| counted.0)
 }
 
 /// How many bytes a text has in JSON, without its quotes.

@@ -39,7 +39,7 @@ pub use self::{
     threads::UserCode,
 };
 pub(crate) use self::{
-    facts::{Note, Noted, Weight, fitting},
+    facts::{Note, Noted, Weight, bytes_of, fitting},
     hold::Holding,
     inbox::{Covers, Delivery, Draft},
     line::{Ask, Fenced, Port, Request, RunParts, StepChange},

@@ -78,6 +78,7 @@ fn full() -> SessionRecord {
         })),
         last_event: 40,
         trimmed: None,
+        footprint: None,
         inbox: Inbox {
             accepted: 9,
             consumed: 7,

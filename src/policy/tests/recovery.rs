@@ -44,6 +44,7 @@ fn record(phase: Phase, recoveries: u32) -> SessionRecord {
         lineage: None,
         last_event: 1,
         trimmed: None,
+        footprint: None,
         inbox: Inbox::default(),
         snapshots: Vec::new(),
         steps: None,

@@ -398,6 +398,7 @@ impl<'a> Desk<'a> {
         let as_found = match by {
             Removal::Asked => true,
             Removal::Age => self.core.retention.is_over(draft.record(), draft.moment().supervised),
+            Removal::Space => self.core.retention.may_go(draft.record()),
         };
         if !(is_at_rest && as_found) {
             return Err(SessionError::NotAtRest { session, state });

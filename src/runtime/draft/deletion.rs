@@ -30,6 +30,7 @@ impl Draft {
         record.policy = None;
         record.lineage = None;
         record.trimmed = None;
+        record.footprint = None;
         record.inbox = Inbox::default();
         record.snapshots = Vec::new();
         record.steps = None;

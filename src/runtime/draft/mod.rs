@@ -7,6 +7,7 @@ mod forks;
 mod moves;
 mod state;
 mod successor;
+mod weight;
 
 pub(crate) use self::deletion::after_purge;
 
@@ -21,7 +22,6 @@ use crate::{
         state::{Phase, State},
         step::StoredStep,
         time::{SupervisedTime, Timestamp},
-        trimmed::Trimmed,
     },
     policy::{Policy, Retention},
     store::Commit,
@@ -115,12 +115,10 @@ impl Draft {
 
     /// The commit that makes the draft true. Where the session has more events than are kept, it says so.
     pub(crate) fn finish(mut self, retention: &Retention) -> Commit {
-        if let Some(to) = retention.trims(&self.record) {
-            let trimmed = Trimmed { to, since: Some(self.moment.supervised) };
-            self.record.trimmed = Some(Box::new(trimmed));
-        }
         self.forget_covered_inputs();
         self.forget_covered_steps();
+        self.weigh(retention);
+        self.trim(retention);
         self.record.version += 1;
         self.record.writer = self.moment.worker;
         self.record.updated_at = self.moment.wall;

@@ -60,6 +60,7 @@ impl Draft {
             lineage: Some(Box::new(Links::of_successor(old.id, &old.links()))),
             last_event: 0,
             trimmed: None,
+            footprint: None,
             inbox: Inbox::default(),
             snapshots: Vec::new(),
             steps: None,

@@ -13,6 +13,7 @@ use super::{
 use crate::{
     model::{
         counts::{Scope, StateCounts, counted},
+        footprint::StateBytes,
         state::State,
     },
     store::{
@@ -101,6 +102,32 @@ pub(super) fn place(engine: &Engine, meta: &mut Meta) -> Result<(), StoreError> 
     engine.sync()
 }
 
+/// Sums up what all sessions hold, unless that is known: in a store that was written before it was counted, or put together anew.
+pub(super) fn weigh(engine: &Engine, meta: &mut Meta) -> Result<(), StoreError> {
+    if meta.held.is_some() {
+        return Ok(());
+    }
+    let mut held = StateBytes::default();
+    let mut rows = engine.tree(Table::Records).iter().keys();
+    while let Some(key) = reading(|| rows.next().transpose())? {
+        let Some(session) = Table::Records.session(&key) else { continue };
+        match read::record(engine, session) {
+            Ok(record) => record.iter().for_each(|record| held.add(record)),
+            Err(StoreError::Damaged { .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    meta.held = Some(held);
+    if held.total() == 0 {
+        return Ok(());
+    }
+    let plan = Plan::new(engine, meta.commit + 1);
+    meta.commit = plan.number;
+    plan.apply(meta)?;
+    engine.flush()?;
+    engine.sync()
+}
+
 /// The row of a counter.
 pub(super) fn encode(counts: &StateCounts) -> Vec<u8> {
     BY_NUMBER.iter().flat_map(|state| counts.of(*state).to_le_bytes()).collect()
@@ -116,7 +143,7 @@ fn decode(body: &[u8]) -> Result<StateCounts, Unreadable> {
 }
 
 /// The states in the order in which they are on disk, which stays.
-const BY_NUMBER: [State; 8] = [
+pub(super) const BY_NUMBER: [State; 8] = [
     State::Pending,
     State::Active,
     State::Paused,

@@ -1,12 +1,13 @@
 //! What the store knows about itself: one row, written with every group of commits.
 
 use super::{
+    counted::BY_NUMBER,
     engine::Engine,
     table::{META, Table},
     value,
 };
 use crate::{
-    model::{ids::WorkerGeneration, time::SupervisedTime},
+    model::{footprint::StateBytes, ids::WorkerGeneration, time::SupervisedTime},
     store::{
         LogEnd, StoreError,
         codec::{self, FORMAT, Frame, Reader, Unreadable},
@@ -28,6 +29,8 @@ pub(super) struct Meta {
     pub(super) log: Option<LogEnd>,
     /// Whether all runs are found by their ids. They were not when the first stores were written.
     pub(super) runs: bool,
+    /// What all sessions hold. `None`: it was not counted yet when this was written.
+    pub(super) held: Option<StateBytes>,
 }
 
 impl Meta {
@@ -51,13 +54,21 @@ impl Meta {
             body.extend_from_slice(&last.to_le_bytes());
             if self.runs {
                 body.push(RUNS);
+                let held = self.held.iter();
+                let held = held.flat_map(|held| BY_NUMBER.map(|state| held.of(state)));
+                held.for_each(|bytes| body.extend_from_slice(&bytes.to_le_bytes()));
             }
         }
         body
     }
 
-    /// How long its row is; and was before it spoke of runs, and before it had the end of the log.
-    const LENGTHS: [usize; 3] = [codec::OVERHEAD + 49, codec::OVERHEAD + 48, codec::OVERHEAD + 32];
+    /// How long its row is; and was before it had the sum of bytes, before it spoke of runs, and before it had the end of the log.
+    const LENGTHS: [usize; 4] = [
+        codec::OVERHEAD + 49 + 8 * BY_NUMBER.len(),
+        codec::OVERHEAD + 49,
+        codec::OVERHEAD + 48,
+        codec::OVERHEAD + 32,
+    ];
 
     pub(super) fn decode(body: &[u8]) -> Result<Self, Unreadable> {
         let mut reader = Reader(body);
@@ -69,13 +80,27 @@ impl Meta {
             false => Some(LogEnd { log: reader.u64()?, last: reader.u64()? }),
         };
         let runs = reader.0.first() == Some(&RUNS);
+        let held = match runs && reader.0.len() > 1 {
+            true => Some(Self::read_held(&mut reader)?),
+            false => None,
+        };
         Ok(Self {
             commit,
             supervised,
             generation: Some(generation).filter(|id| !id.is_nil()).map(WorkerGeneration::from_uuid),
             log,
             runs,
+            held,
         })
+    }
+
+    fn read_held(reader: &mut Reader<'_>) -> Result<StateBytes, Unreadable> {
+        let [_] = reader.array()?;
+        let mut held = StateBytes::default();
+        for state in BY_NUMBER {
+            held.set(state, reader.u64()?);
+        }
+        Ok(held)
     }
 }
 

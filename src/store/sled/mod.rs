@@ -33,6 +33,7 @@ use super::{
 use crate::model::{
     counts::{Scope, StateCounts},
     event::EventRecord,
+    footprint::StateBytes,
     ids::{InputId, RunId, SessionId, WorkerGeneration},
     record::{Lane, SessionRecord, StoredInput},
     step::{StoredStep, Turn},
@@ -225,6 +226,14 @@ impl Store for SledStore {
 
     fn count(&self, scope: Scope) -> StoreFuture<'_, StateCounts> {
         Box::pin(self.shared.read(move |engine| counted::read(engine, &scope)))
+    }
+
+    fn held(&self) -> StoreFuture<'_, StateBytes> {
+        Box::pin(
+            self.shared.read(|engine| {
+                Ok(Meta::read(engine)?.and_then(|meta| meta.held).unwrap_or_default())
+            }),
+        )
     }
 
     fn due(&self, lane: Lane, until: LaneTime, limit: usize) -> StoreFuture<'_, Vec<Due>> {

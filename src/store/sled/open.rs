@@ -69,6 +69,7 @@ pub(super) fn open(options: &SledOptions) -> Result<Opened, StoreError> {
     };
     logged::complete(&engine, &mut meta)?;
     counted::place(&engine, &mut meta)?;
+    counted::weigh(&engine, &mut meta)?;
     let has_reserve = reserve::make(&layout.reserve())
         .map_err(|error| layout.refused("reserve some space", error))?;
     layout::sync_folder(&layout.root).map_err(|error| layout.refused("sync the folder", error))?;

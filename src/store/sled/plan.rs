@@ -23,8 +23,10 @@ use super::{
     value::{self, Value},
 };
 use crate::{
+    faults::{self, Bug},
     model::{
         counts::StateCounts,
+        footprint::StateBytes,
         ids::{InputId, SessionId},
         record::SessionRecord,
     },
@@ -47,6 +49,8 @@ pub(super) struct Plan<'a> {
     index: HashMap<Vec<u8>, Option<Vec<u8>>>,
     /// The counters that change, as they will be.
     counts: HashMap<Vec<u8>, StateCounts>,
+    /// What its records hold, and what those held that they replace.
+    held: (StateBytes, StateBytes),
     sessions: HashSet<SessionId>,
     /// The events of its commits, in the order in which they are done.
     logged: Vec<Entry>,
@@ -62,6 +66,7 @@ impl<'a> Plan<'a> {
             writes: BTreeMap::new(),
             index: HashMap::new(),
             counts: HashMap::new(),
+            held: Default::default(),
             sessions: HashSet::new(),
             logged: Vec::new(),
             bytes: 0,
@@ -92,6 +97,12 @@ impl<'a> Plan<'a> {
     /// How many events its commits have.
     pub(super) fn logged(&self) -> u64 {
         self.logged.iter().map(Entry::count).sum()
+    }
+
+    /// What all sessions hold when it is done.
+    pub(super) fn weigh(&self, held: &mut StateBytes) {
+        let (added, removed) = &self.held;
+        held.apply(added, removed);
     }
 
     /// Plans the places of some events in the log of all sessions.
@@ -261,6 +272,10 @@ impl<'a> Plan<'a> {
         new: &SessionRecord,
     ) -> Result<(), StoreError> {
         self.change_index(index::changes(old, new));
+        self.held.0.add(new);
+        if let Some(old) = old.filter(|_| !faults::planted(Bug::KeepFreedBytes)) {
+            self.held.1.add(old);
+        }
         for (key, step) in counts::steps(old, new) {
             let counts = match self.counts.entry(key) {
                 hash_map::Entry::Occupied(planned) => planned.into_mut(),

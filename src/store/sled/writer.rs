@@ -273,6 +273,9 @@ impl Writer {
         if let Some(end) = &mut self.meta.log {
             end.last += plan.logged();
         }
+        if let Some(held) = &mut self.meta.held {
+            plan.weigh(held);
+        }
         self.shared.applying(plan.number);
         #[cfg(test)]
         self.shared.count(plan.bytes());

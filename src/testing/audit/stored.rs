@@ -7,14 +7,16 @@ use crate::{
     model::{
         counts::{Scope, StateCounts},
         event::{EventRecord, RunEdge},
+        footprint::StateBytes,
         ids::{RunId, SessionId},
         record::{Lane, SessionRecord, StoredInput},
         snapshot::SnapshotEnvelope,
         state::State,
-        step::Turn,
+        step::{StepProgress, Turn},
         time::LaneTime,
     },
     store::{AcceptedInput, Key, Query, Related, Store, StoreError, StoredRun},
+    workload,
 };
 
 pub(super) async fn audit_session<S: Store + ?Sized>(
@@ -31,6 +33,7 @@ pub(super) async fn audit_session<S: Store + ?Sized>(
     audit_inputs(store, record, &said, findings).await?;
     audit_steps(store, record, &said, findings).await?;
     audit_runs(store, session, &log, findings).await?;
+    audit_weight(store, record, &log, findings).await?;
     let loaded = store.load(session).await?;
     let mut about = findings.about(Some(session));
     about.check(loaded.as_ref() == Some(record), Rule::Index, || {
@@ -156,6 +159,31 @@ async fn audit_steps<S: Store + ?Sized>(
     Ok(())
 }
 
+/// What its record says that it holds is what there is of it.
+async fn audit_weight<S: Store + ?Sized>(
+    store: &S,
+    record: &SessionRecord,
+    log: &[EventRecord],
+    findings: &mut Findings,
+) -> Result<(), StoreError> {
+    let Some(held) = &record.footprint else { return Ok(()) };
+    let counted = log.iter().filter(|event| event.sequence > held.after);
+    let events: u64 = counted.map(|event| workload::bytes_of(&event.fact)).sum();
+    let steps = store.steps(record.id, record.steps_covered()).await?;
+    let steps: u64 = steps
+        .iter()
+        .map(|step| match &step.progress {
+            StepProgress::Finished(result) => result.len() as u64,
+            StepProgress::Begun | StepProgress::Failed => 0,
+        })
+        .sum();
+    let mut about = findings.about(Some(record.id));
+    about.same(Rule::Record, "the bytes of its events", &held.events, &events);
+    let counted: u64 = held.steps.iter().map(|(_, bytes)| *bytes).sum();
+    about.same(Rule::Record, "the bytes of its steps", &counted, &steps);
+    Ok(())
+}
+
 /// Every run is found where it began and ended.
 async fn audit_runs<S: Store + ?Sized>(
     store: &S,
@@ -245,6 +273,10 @@ pub(super) async fn audit_index<S: Store + ?Sized>(
         let what = format!("how many are counted of {scope}");
         findings.about(None).same(Rule::Index, &what, &counts, &should);
     }
+    let mut held = StateBytes::default();
+    records.values().for_each(|record| held.add(record));
+    let found = store.held().await?;
+    findings.about(None).same(Rule::Index, "what all sessions hold", &found, &held);
     for (key, holder) in keys(records, tombstones) {
         let found = store.find(key.clone()).await?;
         let mut about = findings.about(Some(holder));

@@ -1,8 +1,8 @@
 //! Listings and lanes.
 
 use crate::{
-    Deleted, ForkedFrom, Labels, Lane, LaneTime, Links, PauseCause, Phase, Removal, Scope,
-    SessionRecord, Sleep, State, StateCounts, Timestamp,
+    Deleted, Footprint, ForkedFrom, Labels, Lane, LaneTime, Links, PauseCause, Phase, Removal,
+    Scope, SessionRecord, Sleep, State, StateBytes, StateCounts, Timestamp, Turn,
     store::{Query, Related, Store},
 };
 
@@ -10,8 +10,8 @@ use super::{listed, number, numbers};
 use crate::testing::{
     Place,
     fixture::{
-        active, at, batch, kind, next, only, opened, paused, pending, put, record, reopened,
-        session, supervised, with_inputs,
+        active, at, batch, kind, next, noise, only, opened, paused, pending, put, record, reopened,
+        session, supervised, with_inputs, with_snapshot,
     },
 };
 
@@ -214,6 +214,54 @@ const LATE: i64 = 253_402_300_799_999;
 fn asleep(until: i64) -> PauseCause {
     let until = Timestamp::from_timestamp_millis(until).expect("a date");
     PauseCause::Asleep(Sleep { until, woken_after: None })
+}
+
+/// Clause 9, indexes follow records: what the sessions in each state hold is the sum of what their records say, also after a crash.
+pub async fn what_sessions_hold_follows_their_records<P: Place>() {
+    let (place, store) = opened::<P>().await;
+    let held = async |store: &P::Store| store.held().await.expect("an answer");
+    assert_eq!(held(&store).await, StateBytes::default());
+    let counted = |record: &mut SessionRecord, events| {
+        let steps = vec![(Turn { input: 1, interlude: 0 }, 7)];
+        record.footprint = Some(Box::new(Footprint { events, steps, ..Footprint::default() }));
+    };
+    let mut first = record(1);
+    counted(&mut first, 1_000);
+    let first = put(&store, with_snapshot(first, 0, &noise(1, 300))).await;
+    let second = put(&store, with_inputs(record(2), &[(None, b"one"), (None, b"three")])).await;
+    let check = async |store: &P::Store, active: u64, paused: u64| {
+        let held = held(store).await;
+        let both = (held.of(State::Active), held.of(State::Paused));
+        assert_eq!((both, held.total()), ((active, paused), active + paused));
+    };
+    check(&store, 1_307 + 8, 0).await;
+    let store = reopened(&place, store, 1).await;
+    check(&store, 1_307 + 8, 0).await;
+
+    // In one batch: one moves and holds less, one is refused, and one is repeated.
+    let moved = only(next(&second, |record| {
+        record.phase = paused(PauseCause::Idle, 10, None);
+        record.inbox.waiting_bytes = 5;
+    }));
+    let refused = only(next(&next(&first, |_| ()), |record| counted(record, 9_999)));
+    let less = only(next(&first, |record| counted(record, 400)));
+    let batch = batch(1, [moved.clone(), refused]);
+    let answers = store.commit(batch.clone()).await.expect("a batch");
+    assert_eq!(answers.iter().filter(|answer| answer.is_err()).count(), 1, "{answers:?}");
+    store.commit(batch).await.expect("a batch");
+    let first = put(&store, less).await;
+    check(&store, 707, 5).await;
+    let store = reopened(&place, store, 1).await;
+    check(&store, 707, 5).await;
+
+    // What was deleted holds nothing.
+    let gone = next(&first, |record| {
+        record.deleted = Some(Deleted { at: supervised(9), by: Removal::Asked, purged: false });
+    });
+    put(&store, only(gone)).await;
+    check(&store, 0, 5).await;
+    let store = reopened(&place, store, 1).await;
+    check(&store, 0, 5).await;
 }
 
 /// Clause 9, indexes follow records: counters say how many sessions are in each state, also after a crash.

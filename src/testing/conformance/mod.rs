@@ -124,6 +124,7 @@ macro_rules! __conformance {
             a_listing_finds_who_comes_from_a_session,
             a_listing_follows_its_records,
             counters_follow_their_records,
+            what_sessions_hold_follows_their_records,
             lanes_give_what_is_due_earliest_first,
             lanes_follow_their_records,
             a_run_is_found_where_it_began_and_ended,

@@ -15,6 +15,7 @@ use crate::{
     model::{
         counts::{Scope, StateCounts},
         event::EventRecord,
+        footprint::StateBytes,
         ids::{InputId, RunId, SessionId, WorkerGeneration},
         record::{Lane, SessionRecord, StoredInput},
         step::{StoredStep, Turn},
@@ -240,6 +241,10 @@ impl<S: Store> Store for FaultyStore<S> {
 
     fn count(&self, scope: Scope) -> StoreFuture<'_, StateCounts> {
         Box::pin(self.interfere(Call::Count, 0, async move { self.inner().count(scope).await }))
+    }
+
+    fn held(&self) -> StoreFuture<'_, StateBytes> {
+        Box::pin(self.interfere(Call::Held, 0, async move { self.inner().held().await }))
     }
 
     fn due(&self, lane: Lane, until: LaneTime, limit: usize) -> StoreFuture<'_, Vec<Due>> {

@@ -18,6 +18,7 @@ pub enum Call {
     Run,
     List,
     Count,
+    Held,
     Due,
     Snapshot,
     Inputs,
@@ -35,7 +36,7 @@ pub enum Call {
 
 impl Call {
     /// All of them.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::Begin,
         Self::Commit,
         Self::Load,
@@ -43,6 +44,7 @@ impl Call {
         Self::Run,
         Self::List,
         Self::Count,
+        Self::Held,
         Self::Due,
         Self::Snapshot,
         Self::Inputs,

@@ -117,7 +117,8 @@ async fn worker(store: &Faulty) -> Supervisor {
         let takes_all = sink::from_fn(|_| async { Ok::<(), std::io::Error>(()) });
         let builder = Supervisor::builder(store.clone()).workload(Scripted::default());
         let builder = builder.sink("outside", takes_all).statistics(StatisticsOptions::default());
-        let builder = builder.retention(Retention::default().events(NEWEST));
+        let retention = Retention::default().events(NEWEST).bytes(NonZeroU64::MAX);
+        let builder = builder.retention(retention);
         match builder.seed(7).start().await {
             Ok(supervisor) => break supervisor,
             Err(BuildError::Store(StoreError::Unavailable { .. })) => attempts += 1,

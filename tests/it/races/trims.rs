@@ -3,7 +3,9 @@
 use std::{num::NonZeroU64, sync::Arc, time::Duration};
 
 use futures::StreamExt;
-use sessionkeeper::{Builder, ExternalId, Retention, SessionHandle, State, Update, store::Store};
+use sessionkeeper::{
+    Builder, ExternalId, Retention, SessionError, SessionHandle, State, Update, store::Store,
+};
 
 use super::{MS, Race, SECOND, on_paused_time, quiet, racer::Racer, soon, turn};
 
@@ -109,6 +111,48 @@ async fn resume_against_trim(race: Arc<Race>) -> &'static str {
 #[test]
 fn a_resume_against_a_trim() {
     on_paused_time(&["trimmed first", "resumed first"], resume_against_trim);
+}
+
+/// A stopped session is resumed when room is needed: it is deleted, or it goes on and nothing of it is gone.
+async fn resume_against_room(race: Arc<Race>) -> &'static str {
+    let limit = NonZeroU64::new(1_500).unwrap();
+    let retention = Retention::default().stopped(SHOWN * 9_999).bytes(limit);
+    let set = |builder: Builder| builder.policy(quiet(|policy| policy)).retention(retention);
+    let worker = race.worker(set).await;
+    let session = race.session(&worker, |start| start).await;
+    race.idle(&session).await;
+    soon(soon(session.stop()).await.unwrap().ended()).await.unwrap();
+    let paused = race.session(&worker, |start| start).await;
+    soon(paused.pause()).await.unwrap();
+    tokio::time::sleep(SECOND * 3).await;
+    let held = soon(worker.space()).await.unwrap();
+    assert_eq!(held.excess(), 0, "{held}");
+    let fills = tokio::spawn(async move {
+        tokio::time::sleep(MS * 10).await;
+        for _ in 0..60 {
+            soon(paused.send(turn(MS))).await.unwrap();
+        }
+        paused
+    });
+    race.about(MS * 10).await;
+    let resumed = soon(session.resume()).await;
+    let paused = soon(fills).await.unwrap();
+    tokio::time::sleep(SECOND * 5).await;
+    assert_eq!(soon(paused.status()).await.unwrap().state(), State::Paused, "it is kept");
+    match (&resumed, soon(session.status()).await) {
+        (Ok(()), Ok(status)) => {
+            assert_eq!(status.state(), State::Active);
+            assert!(soon(worker.space()).await.unwrap().excess() > 0, "and said to be too much");
+            "resumed"
+        }
+        (Err(_), Err(SessionError::NotFound { .. })) => "deleted",
+        answers => panic!("{answers:?}"),
+    }
+}
+
+#[test]
+fn a_resume_against_the_need_of_room() {
+    on_paused_time(&["resumed", "deleted"], resume_against_room);
 }
 
 /// A session is deleted when events of it go: nothing of it is left, and nothing brings it back.

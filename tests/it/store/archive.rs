@@ -142,6 +142,8 @@ async fn a_session_whose_older_events_are_gone_comes_through_an_archive() {
     assert_eq!(exported(&copy), archive);
     let new = copy.open().await;
     assert_eq!(new.events(session(1), 1..=9_999, 9_999).await.expect("events"), left);
+    let old = place.open().await;
+    assert_eq!(new.held().await.expect("an answer"), old.held().await.expect("an answer"));
     let found = new.run(run(13)).await.expect("an answer").expect("its end is there");
     assert_eq!((found.session, found.ended), (session(1), Some(stored.last_event)));
     for gone in [11, 12] {

@@ -10,8 +10,8 @@ use std::{
 };
 
 use sessionkeeper::{
-    EventRecord, InputId, Lane, LaneTime, RunId, Scope, SessionId, SessionRecord, StateCounts,
-    StoredInput, StoredStep, SupervisedTime, Turn, WorkerGeneration,
+    EventRecord, InputId, Lane, LaneTime, RunId, Scope, SessionId, SessionRecord, StateBytes,
+    StateCounts, StoredInput, StoredStep, SupervisedTime, Turn, WorkerGeneration,
     store::{
         AcceptedInput, Batch, Bookmark, Damage, Due, Key, LogPage, LogQuery, MemoryStore, Opened,
         Page, Purge, Purged, Query, Refusal, Store, StoreError, StoreFuture, StoredRun, Trim,
@@ -209,6 +209,10 @@ impl Store for Bent {
             }
             Ok(page)
         })
+    }
+
+    fn held(&self) -> StoreFuture<'_, StateBytes> {
+        self.inner.held()
     }
 
     fn due(&self, lane: Lane, until: LaneTime, limit: usize) -> StoreFuture<'_, Vec<Due>> {

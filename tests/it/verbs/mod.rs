@@ -28,6 +28,7 @@ mod send;
 mod sinks;
 mod sleep;
 mod slots;
+mod space;
 mod start;
 mod statistics;
 mod status;

@@ -45,7 +45,8 @@ pub enum RunState {
 }
 
 impl Supervisor {
-    /// The run of this id, present or past, with its session. Every run is known as long as its session.
+    /// The run of this id, present or past, with its session. Every run is known as long as its session, or where only the
+    /// [newest events](crate::Retention::events) of that are kept, as long as the event is that it ended with.
     ///
     /// ```
     /// use sessionkeeper::{FindError, RunId, RunState, Supervisor};
@@ -98,7 +99,8 @@ impl Supervisor {
     }
 
     /// The events of this run, a page at a time, as [`Session::query_events`] gives those of a session: from the one that it
-    /// began with to the one that says how it ended. What its session does next is told there.
+    /// began with to the one that says how it ended. What its session does next is told there; what is gone of it, by
+    /// [`EventPage::gap`](crate::EventPage::gap).
     ///
     /// # Errors
     /// [`FindError::NoSuchRun`], or a store that fails.

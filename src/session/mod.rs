@@ -370,7 +370,7 @@ impl Session {
     /// Events in a range of sequence numbers, in order, at most `limit`. Only durable ones are seen.
     ///
     /// They are numbered from 1 without gaps, so the next page begins after the last number of
-    /// this one; nothing is found beyond the newest.
+    /// this one; nothing is found beyond the newest, nor of what is [gone](crate::Retention::events).
     ///
     /// # Errors
     /// [`SessionError::NotFound`] if it was deleted, or a store that fails.

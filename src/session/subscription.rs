@@ -22,7 +22,7 @@ const PAGE: usize = 64;
 pub enum Update {
     /// An event.
     Event(Arc<EventRecord>),
-    /// These events are not there any more, the last included.
+    /// These events are not there any more, the last included: only the [newest](crate::Retention::events) are kept.
     Gap {
         /// The number of the first.
         from: u64,
@@ -36,8 +36,9 @@ impl Session {
     /// twice and none left out. The number is that of the first one wanted: 1 for all of them, and for one who
     /// comes back the last that was seen and one more, also after a restart of the worker.
     ///
-    /// A subscriber is never waited for, and 64 events at most are kept in memory for it: one that is slow is served from the store. The
-    /// stream ends when the worker does, and after an error.
+    /// Where only the [newest](crate::Retention::events) are kept and the number is that of an older one, what is gone is told first, by
+    /// an [`Update::Gap`]; so it is to one who falls so far behind. A subscriber is never waited for, and 64 events at most are kept in
+    /// memory for it: one that is slow is served from the store. The stream ends when the worker does, and after an error.
     ///
     /// ```no_run
     /// # use futures::StreamExt;

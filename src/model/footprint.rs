@@ -21,6 +21,9 @@ pub struct Footprint {
     pub marks: Vec<(u64, u64)>,
 }
 
+/// How many notes there are at most.
+const MOST_MARKS: usize = 16;
+
 const fn is_zero(number: &u64) -> bool {
     *number == 0
 }
@@ -47,9 +50,18 @@ impl Footprint {
     /// Notes that events may go up to this one, the newest that is counted, if so many came since the last note.
     pub(crate) fn mark(&mut self, event: u64, every: u64) {
         let last = self.marks.last().map_or(self.after, |(event, _)| *event);
-        if event.saturating_sub(last) >= every {
-            self.marks.push((event, self.events));
+        if event.saturating_sub(last) < every {
+            return;
         }
+        // While older events wait to go, many notes may come: fewer will do.
+        if self.marks.len() >= MOST_MARKS {
+            let mut stays = true;
+            self.marks.retain(|_| {
+                stays = !stays;
+                stays
+            });
+        }
+        self.marks.push((event, self.events));
     }
 
     /// Leaves out events that go: those up to the last note that is not beyond this one. Gives its number, if there is one

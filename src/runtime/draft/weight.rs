@@ -29,8 +29,12 @@ impl Draft {
         }
         let covered = self.record.steps_covered();
         let Some(held) = &mut self.record.footprint else { return };
-        let bytes = self.events.iter().map(|event| workload::bytes_of(&event.fact));
-        held.events = bytes.fold(held.events, u64::saturating_add);
+        for event in &self.events {
+            held.events = held.events.saturating_add(workload::bytes_of(&event.fact));
+            if let Some(newest) = retention.newest() {
+                held.mark(event.sequence, newest.get().div_ceil(2));
+            }
+        }
         for StoredStep { turn, progress, .. } in &self.steps {
             if let StepProgress::Finished(result) = progress {
                 held.add_step(*turn, result.len() as u64);
@@ -38,9 +42,6 @@ impl Draft {
         }
         if !faults::planted(Bug::KeepFreedBytes) {
             held.forget_steps(covered);
-        }
-        if let Some(newest) = retention.newest() {
-            held.mark(self.record.last_event, newest.get().div_ceil(2));
         }
     }
 

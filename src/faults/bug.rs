@@ -116,7 +116,7 @@ super::listed! {
         /// Sessions that are to be kept for good go where there is no room (`policy/retention.rs`).
         /// Noticed by `none_goes_that_is_to_be_kept`.
         MakeRoomOfTheKept,
-        /// What sessions do not hold any more is counted for ever (`model/footprint.rs`, `store/sled/plan.rs`, `runtime/draft/weight.rs`).
+        /// What sessions do not hold any more is counted for ever (`model/footprint.rs`).
         /// Noticed by `what_sessions_hold_follows_their_records`, `what_is_held_is_what_there_is`.
         KeepFreedBytes,
 

@@ -123,7 +123,7 @@ impl StateBytes {
     /// A record takes the place of an old one.
     pub(crate) fn replace(&mut self, old: Option<&SessionRecord>, new: &SessionRecord) {
         self.add(new);
-        if let Some(old) = old.filter(|_| !faults::planted(Bug::KeepFreedBytes)) {
+        if let Some(old) = given_up(old) {
             self.remove(old);
         }
     }
@@ -141,4 +141,9 @@ impl StateBytes {
             }
         }
     }
+}
+
+/// The record that gives up what it held when another takes its place.
+pub(crate) fn given_up(old: Option<&SessionRecord>) -> Option<&SessionRecord> {
+    old.filter(|_| !faults::planted(Bug::KeepFreedBytes))
 }

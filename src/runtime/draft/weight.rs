@@ -2,7 +2,6 @@
 
 use super::Draft;
 use crate::{
-    faults::{self, Bug},
     model::{
         footprint::Footprint,
         step::{StepProgress, StoredStep},
@@ -40,9 +39,7 @@ impl Draft {
                 held.add_step(*turn, result.len() as u64);
             }
         }
-        if !faults::planted(Bug::KeepFreedBytes) {
-            held.forget_steps(covered);
-        }
+        held.forget_steps(covered);
     }
 
     /// Says which events go, where there are more than are kept.

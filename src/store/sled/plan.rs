@@ -23,10 +23,9 @@ use super::{
     value::{self, Value},
 };
 use crate::{
-    faults::{self, Bug},
     model::{
         counts::StateCounts,
-        footprint::StateBytes,
+        footprint::{StateBytes, given_up},
         ids::{InputId, SessionId},
         record::SessionRecord,
     },
@@ -273,7 +272,7 @@ impl<'a> Plan<'a> {
     ) -> Result<(), StoreError> {
         self.change_index(index::changes(old, new));
         self.held.0.add(new);
-        if let Some(old) = old.filter(|_| !faults::planted(Bug::KeepFreedBytes)) {
+        if let Some(old) = given_up(old) {
             self.held.1.add(old);
         }
         for (key, step) in counts::steps(old, new) {

@@ -134,7 +134,8 @@ async fn resume_against_room(race: Arc<Race>) -> &'static str {
         }
         paused
     });
-    race.about(MS * 10).await;
+    // With the first of them it is looked at how much there is, and again after a second.
+    race.about(MS * 10 + SECOND).await;
     let resumed = soon(session.resume()).await;
     let paused = soon(fills).await.unwrap();
     tokio::time::sleep(SECOND * 5).await;

@@ -85,6 +85,8 @@ impl Session {
                     self.watch();
                     self.live.run().set_ask(Ask::GoOn);
                 }
+                // A rollover that waits behind the pause waits for an end that does not come by itself any more.
+                self.make_room();
                 reply.send(Ok(()));
             }
             (State::Active, Intent::Run | Intent::RollOver | Intent::Silence(_)) => {

@@ -37,9 +37,16 @@ impl Session {
         if let Err(error) = asked.successor.check(&self.policy) {
             return asked.reply.send(Err(error.into()));
         }
-        let grace = asked.grace.unwrap_or_else(|| self.policy.pause_grace());
         self.rolling.push(NewRollover { reply: asked.reply.begin(), ..asked });
-        if self.runs_as_asked() {
+        self.make_room();
+    }
+
+    /// Asks the run to yield to the successor that was asked for first, if there is one, unless it was asked for something else.
+    pub(super) fn make_room(&mut self) {
+        if self.runs_as_asked()
+            && let Some(asked) = self.rolling.first()
+        {
+            let grace = asked.grace.unwrap_or_else(|| self.policy.pause_grace());
             self.intent = Intent::RollOver;
             self.ask(YieldReason::Rollover, grace);
         }

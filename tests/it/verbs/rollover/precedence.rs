@@ -135,6 +135,32 @@ async fn a_pause_under_way_is_finished_first_and_a_later_one_names_the_successor
     sound(worker).await;
 }
 
+/// A rollover waits behind a pause, which a resume withdraws: the run is asked to make room then. Else the rollover would wait for
+/// an end that may never come.
+#[tokio::test(start_paused = true)]
+async fn a_rollover_behind_a_pause_that_is_withdrawn_is_next() {
+    let worker = Worker::start().await;
+    let session = worker.session().await;
+    session.send(Do::Deaf(SECOND * 5)).await.unwrap();
+    in_hand(&session, 1).await;
+    let asked = async {
+        let resumed = async {
+            tokio::time::sleep(SECOND).await;
+            session.resume().await
+        };
+        tokio::join!(session.pause(), session.rollover(fresh(0)), resumed)
+    };
+    let (paused, rolled, resumed) = soon(asked).await;
+    let paused = paused.unwrap_err();
+    assert!(matches!(paused, SessionError::Superseded { by: "resume", .. }), "{paused:?}");
+    resumed.unwrap();
+    let next = rolled.unwrap();
+    let last = moves(&session).await.pop();
+    assert_eq!(last, Some((State::Active, State::Completed, Cause::RolledOver)));
+    until(&next, |status| status.state() == State::Active).await;
+    sound(worker).await;
+}
+
 /// Whatever becomes of the turn, the session is rolled over; a failure is no reason to begin it anew.
 #[tokio::test(start_paused = true)]
 async fn a_turn_that_fails_meanwhile_hinders_nothing() {

@@ -223,6 +223,12 @@ async fn make(
         return Ok((made, Origin::Repeated));
     }
     if let Some(name) = &successor.next.name {
+        // Else it may be its own successor that holds the name, and is to be asked.
+        if let Some(successor) =
+            session::status(&core, session).await?.record().links().transitioned_to
+        {
+            return Err(SessionError::RolledOver { session, successor }.into());
+        }
         is_free(&core, session, &successor, name).await?;
     }
     let made = session::ask(&core, session, |reply| {

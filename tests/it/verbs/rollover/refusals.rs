@@ -55,6 +55,23 @@ async fn a_name_of_another_session_is_refused_and_the_session_goes_on() {
     sound(worker).await;
 }
 
+/// Its own name is its successor's by then: that is told, and not that the name is taken.
+#[tokio::test(start_paused = true)]
+async fn a_session_that_was_rolled_over_names_its_successor_whatever_name_is_asked_for() {
+    let worker = Worker::start().await;
+    let session = worker.session_with(|start| start.name(name("mine"))).await;
+    let next = roll(&session, 0).await;
+    let error = soon(session.rollover(fresh(1).name(name("mine")))).await.unwrap_err();
+    match error {
+        RolloverError::Session(SessionError::RolledOver { successor, .. }) => {
+            assert_eq!(successor, next.id());
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(count(&worker).await, 2);
+    sound(worker).await;
+}
+
 /// The name is taken while the rollover waits for its turn: the run has ended by then, and another one goes on.
 #[tokio::test(start_paused = true)]
 async fn a_name_that_is_taken_meanwhile_is_refused_and_the_session_goes_on() {

@@ -25,6 +25,8 @@ impl Care {
     const CANCEL_GRACE: Ms = 5_000;
     /// How many inputs may wait.
     pub(super) const INPUTS: u64 = 4;
+    /// How many urgent ones may, besides.
+    pub(super) const URGENT: u64 = 2;
     /// A run of this length makes the backoff forget.
     pub(super) const HEALTHY: Ms = 45_170;
     /// In this window failures count.
@@ -149,6 +151,7 @@ impl Care {
             .pending_timeout(limit(self.pending_timeout()))
             .restart(restart)
             .max_inputs(u32::try_from(Self::INPUTS).unwrap())
+            .max_urgent_inputs(u32::try_from(Self::URGENT).unwrap())
             .build()
             .unwrap()
     }

@@ -30,7 +30,7 @@ fn start_in(care: Care) -> Step {
 }
 
 fn send(who: usize, work: Work) -> Step {
-    Step::Send(who, Input { id: None, work })
+    Step::Send(who, Input::of(work))
 }
 
 /// A pause of a stopped session is refused, and a resume that waits for its place goes on waiting.

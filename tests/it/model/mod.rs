@@ -2,7 +2,8 @@
 //! step, and after each step everything that can be seen is as the model says.
 //!
 //! `SESSIONKEEPER_CASES` says how many lives each test tries, `SESSIONKEEPER_SEED` which ones. A
-//! life that fails is printed in as few steps as it takes; the seed of it is written to
+//! life that fails is printed in as few steps as it takes, or as `SESSIONKEEPER_SHRINKS` tries find
+//! out; the seed of it is written to
 //! `tests/it/model/regressions.txt` and tried first from then on. When it is understood, write its
 //! steps down in [`known`] under a name, and delete the seed: it means another life as soon as the
 //! steps change.
@@ -41,7 +42,7 @@ fn config(salt: u64) -> Config {
         failure_persistence: Some(Box::new(FileFailurePersistence::Direct(
             "tests/it/model/regressions.txt",
         ))),
-        max_shrink_iters: 4_000,
+        max_shrink_iters: u32::try_from(number("SESSIONKEEPER_SHRINKS").unwrap_or(4_000)).unwrap(),
         ..Config::default()
     }
 }

@@ -74,8 +74,10 @@ impl Workload for Player {
                 Work::GiveUp => return Err(WorkloadError::permanent("told to give up")),
                 Work::Finish => return Ok(Outcome::Completed),
                 Work::Last(Manner::Polite, span) => tokio::select! {
+                    biased;
                     () = sleep(ms(span)) => {}
                     _ = cx.yield_requested() => return Ok(Outcome::Yielded),
+                    () = cx.interrupted() => {}
                 },
                 Work::Last(manner, span) => last(cx, manner, ms(span)).await?,
             }

@@ -4,27 +4,37 @@
 //! or its call waits in the model until something answers it. Time is supervised time in
 //! milliseconds; [`Reference::pass`] walks from one due moment to the next.
 
+mod deletion;
 mod ending;
+mod fork;
+mod inbox;
 mod places;
+mod queries;
+mod rollover;
 mod run;
+mod runs;
+mod session;
 mod time;
 mod verbs;
+mod work;
 mod worker;
 
 use std::collections::{BTreeMap, VecDeque};
 
 use sessionkeeper::{Cause, PauseCause, State};
 
-use self::{places::Seeker, run::Alive, worker::Recovery};
 pub(super) use self::{
-    run::{Doing, Done, Intent, Manner, Work},
+    fork::Branch,
+    rollover::Next,
+    run::{Doing, Intent},
+    runs::RunState,
+    session::{End, Kept, Line, Links, Made, Session},
     verbs::Answer,
+    work::{Done, Manner, Work},
     worker::Recovered,
 };
-use super::{
-    care::Care,
-    steps::{Begin, Input, Step},
-};
+use self::{inbox::Inbox, places::Seeker, session::Failures, worker::Recovery};
+use super::{care::Care, steps::Step};
 
 pub(super) type Ms = u64;
 /// A verb that was called: the number of its step.
@@ -75,82 +85,13 @@ pub(super) struct Reference {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Until {
     /// The end of a run that is being stopped.
-    Gone { run: u32 },
+    Gone { run: Option<u32> },
+    /// Nothing of a run, so that it can be deleted; perhaps after it was stopped for that.
+    Deletable { stopped: bool },
     /// One of these states.
     In(Vec<State>),
     /// Rest, until somebody acts.
     Settled,
-}
-
-/// A session.
-#[derive(Debug, Clone)]
-pub(super) struct Session {
-    pub(super) begin: Begin,
-    pub(super) care: Care,
-    pub(super) state: State,
-    /// Why it is paused, if it is.
-    pub(super) cause: Option<PauseCause>,
-    /// Since when it waits, pending or paused, and when that ends in expiry.
-    since: Ms,
-    until: Option<Ms>,
-    /// Its run, as long as it is alive in this worker.
-    pub(super) alive: Option<Alive>,
-    /// When the next run begins, between two runs: which attempt it is, and when.
-    pub(super) backoff: Option<(u32, Ms)>,
-    /// It was active in a worker that is gone, and this one has not taken it up.
-    pub(super) lost: bool,
-    /// Whether the end of its last run is not recorded yet.
-    open: bool,
-    /// Whether it has one of the places.
-    place: bool,
-    pub(super) inputs: Vec<Input>,
-    pub(super) consumed: u64,
-    /// The input that a run was given and that is not consumed, and how often.
-    pub(super) in_hand: Option<(u64, u32)>,
-    /// The state of its last checkpoint.
-    pub(super) done: Done,
-    pub(super) team: Option<u8>,
-    pub(super) note: Option<u8>,
-    pub(super) external: Option<u8>,
-    pub(super) runs: u32,
-    pub(super) restarts: u32,
-    failures: Failures,
-    /// How many workers were lost while it ran, since it last proved itself.
-    pub(super) recoveries: u32,
-    pub(super) last: Option<(u32, End)>,
-    pub(super) log: Vec<Line>,
-}
-
-/// What counts against a session.
-#[derive(Debug, Clone, Default)]
-struct Failures {
-    recent: Vec<Ms>,
-    in_a_row: u32,
-    without_checkpoint: u32,
-}
-
-/// How a run ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum End {
-    Yielded,
-    Completed,
-    Failed,
-    Panicked,
-    Cancelled,
-    Interrupted,
-}
-
-/// What the log says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Line {
-    Created,
-    Moved(State, State, Cause),
-    CauseChanged(PauseCause, PauseCause),
-    Ended(End),
-    Restart { attempt: u32, after: Ms },
-    External(u8),
-    Event,
-    Usage,
 }
 
 impl Reference {
@@ -207,7 +148,18 @@ impl Reference {
         self.answer_waits();
     }
 
+    /// Who waits for a session to be at rest sees that, also where it is deleted then.
     fn answer_waits(&mut self) {
+        self.answer_reached();
+        for (call, who) in self.take_deletable() {
+            if let Some(answer) = self.delete(who, false, call) {
+                self.answer(call, answer);
+            }
+        }
+        self.answer_reached();
+    }
+
+    fn answer_reached(&mut self) {
         for (call, who, until) in std::mem::take(&mut self.waits) {
             match self.sessions[who].reached(&until) {
                 Some(answer) => self.answer(call, answer),
@@ -258,51 +210,6 @@ impl Reference {
         if session.lost && session.backoff.is_none() && std::mem::take(&mut session.open) {
             session.ended(End::Interrupted);
         }
-    }
-}
-
-impl Session {
-    pub(super) fn waiting(&self) -> u64 {
-        self.inputs.len() as u64 - self.consumed
-    }
-
-    pub(super) fn is_terminal(&self) -> bool {
-        matches!(self.state, State::Completed | State::Failed | State::Expired)
-    }
-
-    /// Whether it would run if it had a place.
-    fn is_ready(&self) -> bool {
-        match self.state {
-            State::Pending => true,
-            State::Paused => self.cause == Some(PauseCause::Idle) && self.waiting() > 0,
-            _ => false,
-        }
-    }
-
-    fn ended(&mut self, end: End) {
-        self.last = Some((self.runs, end));
-        self.log.push(Line::Ended(end));
-    }
-
-    fn reached(&self, until: &Until) -> Option<Answer> {
-        let reached = match until {
-            Until::Gone { run } => {
-                self.state != State::Stopping && !(self.state == State::Active && self.runs == *run)
-            }
-            Until::In(states) => states.contains(&self.state),
-            Until::Settled => {
-                self.is_terminal()
-                    || self.state == State::Stopped
-                    || self.cause == Some(PauseCause::Quarantined)
-            }
-        };
-        reached.then(|| match until {
-            Until::Gone { run } => {
-                let end = self.last.filter(|(last, _)| last == run).map(|(_, end)| end);
-                Answer::Gone(end)
-            }
-            Until::In(_) | Until::Settled => Answer::Reached(self.state),
-        })
     }
 }
 

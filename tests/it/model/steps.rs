@@ -1,18 +1,16 @@
-//! The steps of a life. A verb is one variant, and one line in each of [`step`] (how often it is
-//! taken), [`Step::expect`] (what the model does) and [`Step::take`] (what the library is asked).
+//! The steps of a life. A verb is one variant, and one line in each of [`draw::step`] (how often it
+//! is taken), [`Step::expect`] (what the model does) and [`Step::take`] (what the library is asked).
 
-use proptest::{
-    option::of,
-    prelude::{Just, Strategy, any, prop_oneof},
-    sample::{select, subsequence},
-};
-use sessionkeeper::{RecoverWhat, State};
+mod draw;
 
+use sessionkeeper::{OnInterrupt, RecoverWhat, State};
+
+pub(super) use self::draw::step;
 use super::{
     care::Care,
     player::external_id,
-    reference::{Answer, Call, Manner, Ms, Reference, Session, Until, Who, Work},
-    world::{Said, World, labels, note_of, send},
+    reference::{Answer, Branch, Call, Ms, Next, Reference, Until, Who, Work},
+    world::{World, labels, note_of, send},
 };
 
 /// What can be asked of a worker and its sessions, and what can befall them.
@@ -23,9 +21,27 @@ pub(super) enum Step {
         in_slot: bool,
     },
     Send(Who, Input),
+    /// It goes to the end of the chain.
+    SendAlong(Who, Input),
     Pause(Who),
     Resume(Who),
     Stop(Who, Option<Ms>),
+    Rollover(Who, Next),
+    Fork {
+        who: Who,
+        /// How far the checkpoint is behind the newest, where one is named.
+        back: Option<u64>,
+        branch: Branch,
+    },
+    Latest(Who),
+    /// Whether it may be stopped for that.
+    Delete(Who, bool),
+    /// A start with the id of that one.
+    StartAs(Who),
+    Interrupt(Who, OnInterrupt),
+    /// The run that was so many before the last one.
+    FindRun(Who, u32),
+    StopRun(Who, u32),
     Complete(Who),
     Fail(Who),
     Label(Who, Option<u8>),
@@ -71,7 +87,15 @@ pub(super) struct Begin {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Input {
     pub(super) id: Option<u8>,
+    pub(super) urgent: bool,
     pub(super) work: Work,
+}
+
+impl Input {
+    /// The first input of a session.
+    pub(super) const fn of(work: Work) -> Self {
+        Self { id: None, urgent: false, work }
+    }
 }
 
 /// What a session is found by.
@@ -82,97 +106,8 @@ pub(super) enum Named {
     Key(u8),
 }
 
-/// At most so many sessions: a step that means a later one means nobody, until it exists.
-const SESSIONS: Who = 4;
 /// What every step takes at least.
 const STEP: Ms = 1_000;
-
-/// How often each step is taken.
-pub(super) fn step(model: &Reference) -> impl Strategy<Value = Step> + use<> {
-    let sessions = model.sessions.len();
-    let who = || 0..sessions.clamp(1, SESSIONS);
-    // A crash seldom comes alone.
-    let is_suspected = |session: &Session| session.recoveries > 0;
-    let crashes = if model.sessions.iter().any(is_suspected) { 25 } else { 6 };
-    let few = || 0..3_u8;
-    let starts = if sessions < SESSIONS { 8 } else { 2 };
-    let away = || prop_oneof![2 => Just(0), 1 => Just(1_000_000)];
-    let recover = || {
-        use RecoverWhat::{All, Nothing, ShutdownOnly};
-        prop_oneof![4 => Just(All), 1 => Just(ShutdownOnly), 1 => Just(Nothing)]
-    };
-    let states = || subsequence(&State::ALL[..], 0..4);
-    let lasting = vec![State::Stopped, State::Completed, State::Failed, State::Expired];
-    let span = prop_oneof![6 => 1..15_u64, 6 => 15..60_u64, 2 => 60..160_u64];
-    prop_oneof![
-        starts => (begin(), any::<bool>())
-            .prop_map(|(begin, in_slot)| Step::Start { begin, in_slot }),
-        24 => (who(), input()).prop_map(|(who, input)| Step::Send(who, input)),
-        12 => who().prop_map(Step::Pause),
-        14 => who().prop_map(Step::Resume),
-        5 => who().prop_map(|who| Step::Stop(who, None)),
-        2 => who().prop_map(|who| Step::Stop(who, Some(1_930))),
-        2 => who().prop_map(|who| Step::Stop(who, Some(0))),
-        1 => who().prop_map(Step::Complete),
-        1 => who().prop_map(Step::Fail),
-        1 => (who(), of(few())).prop_map(|(who, team)| Step::Label(who, team)),
-        1 => (who(), few()).prop_map(|(who, note)| Step::Describe(who, note)),
-        1 => (who(), few()).prop_map(|(who, external)| Step::SetExternal(who, external)),
-        3 => who().prop_map(Step::Heartbeat),
-        2 => (who(), subsequence(lasting, 1..3))
-            .prop_map(|(who, states)| Step::WaitFor(who, states)),
-        2 => who().prop_map(Step::Settled),
-        3 => (0..3_u8, 0..3_u8).prop_map(|(kind, which)| Step::Find(match kind {
-            0 => Named::Name(which),
-            1 => Named::External(which),
-            _ => Named::Key(which),
-        })),
-        3 => (states(), of(few()), 1..4_usize)
-            .prop_map(|(states, team, page)| Step::List { states, team, page }),
-        2 => Just(Step::Slot),
-        2 => Just(Step::DropSlot),
-        16 => span.prop_map(|seconds| Step::Pass(seconds * 1_000)),
-        crashes => (recover(), away()).prop_map(|(recover, away)| Step::Crash { recover, away }),
-        5 => (recover(), away()).prop_map(|(recover, away)| Step::Replace { recover, away }),
-    ]
-}
-
-fn begin() -> impl Strategy<Value = Begin> {
-    let rare = || prop_oneof![3 => Just(None), 1 => (0..3_u8).prop_map(Some)];
-    let care = of(select(&Care::ALL[..]));
-    (rare(), rare(), rare(), rare(), care, of(work())).prop_map(
-        |(key, name, external, team, care, work)| Begin { key, name, external, team, care, work },
-    )
-}
-
-fn input() -> impl Strategy<Value = Input> {
-    let id = prop_oneof![4 => Just(None), 1 => (0..3_u8).prop_map(Some)];
-    (id, work()).prop_map(|(id, work)| Input { id, work })
-}
-
-fn work() -> impl Strategy<Value = Work> {
-    use Manner::{Awaiting, Beating, Busy, Late, Polite, Silent};
-    let manner = prop_oneof![
-        4 => Just(Silent),
-        2 => Just(Beating),
-        1 => Just(Busy),
-        1 => Just(Late),
-        1 => Just(Awaiting),
-        2 => Just(Polite),
-    ];
-    prop_oneof![
-        8 => any::<i8>().prop_map(Work::Add),
-        4 => (1..4_u32).prop_map(Work::Fail),
-        1 => (1..4_u32).prop_map(Work::Panic),
-        1 => (1..30_u64).prop_map(|seconds| Work::RetryAfter(seconds * 1_000 + 710)),
-        2 => (1..3_u32).prop_map(Work::Yield),
-        1 => any::<i8>().prop_map(Work::Save),
-        2 => (0..3_u8, of(0..3_u8)).prop_map(|(events, external)| Work::Tell { events, external }),
-        1 => Just(Work::GiveUp),
-        1 => Just(Work::Finish),
-        10 => (manner, 1..60_u64).prop_map(|(how, seconds)| Work::Last(how, seconds * 1_000 + 250)),
-    ]
-}
 
 impl Step {
     /// What the model answers. `None`: it will.
@@ -180,12 +115,33 @@ impl Step {
         if self.who().is_some_and(|who| who >= model.sessions.len()) {
             return Some(Answer::Nobody);
         }
+        let is_gone = self.who().is_some_and(|who| model.sessions[who].deleted.is_some());
+        let may_know = matches!(
+            self,
+            Self::Delete(..)
+                | Self::StartAs(_)
+                | Self::Fork { .. }
+                | Self::FindRun(..)
+                | Self::StopRun(..)
+        );
+        if is_gone && !may_know {
+            return Some(Answer::NotFound);
+        }
         match self {
             Self::Start { begin, in_slot } => model.start(begin, *in_slot),
             Self::Send(who, input) => model.send(*who, *input),
+            Self::SendAlong(who, input) => model.send_along(*who, *input),
             Self::Pause(who) => model.pause(*who, call),
             Self::Resume(who) => model.resume(*who, call),
             Self::Stop(who, grace) => model.stop(*who, *grace, call),
+            Self::Rollover(who, next) => model.rollover(*who, next, call),
+            Self::Fork { who, back, branch } => model.fork(*who, *back, branch),
+            Self::Latest(who) => model.latest(*who),
+            Self::Delete(who, stop_first) => model.delete(*who, *stop_first, call),
+            Self::StartAs(who) => model.start_as(*who),
+            Self::Interrupt(who, then) => model.interrupt(*who, *then),
+            Self::FindRun(who, back) => model.find_run(*who, *back),
+            Self::StopRun(who, back) => model.stop_run(*who, *back, call),
             Self::Complete(who) => model.complete(*who),
             Self::Fail(who) => model.fail(*who),
             Self::Label(who, team) => model.label(*who, *team),
@@ -220,30 +176,41 @@ impl Step {
         match self.clone() {
             Self::Start { begin, in_slot } => world.start(call, &begin, in_slot),
             Self::Send(who, input) => {
-                world.ask(call, who, async move |s| send(&s, input).await.said()).await;
+                world.ask(call, who, async move |s| send(&s, input).await).await;
             }
-            Self::Pause(who) => world.ask(call, who, async |s| s.pause().await.said()).await,
-            Self::Resume(who) => world.ask(call, who, async |s| s.resume().await.said()).await,
+            Self::SendAlong(who, input) => {
+                world.ask(call, who, async move |s| send(&s.following(), input).await).await;
+            }
+            Self::Rollover(who, next) => world.rollover(call, who, next).await,
+            Self::Fork { who, back, branch } => world.fork(call, who, back, &branch).await,
+            Self::Latest(who) => world.ask(call, who, async |s| s.latest().await).await,
+            Self::Pause(who) => world.ask(call, who, async |s| s.pause().await).await,
+            Self::Resume(who) => world.ask(call, who, async |s| s.resume().await).await,
             Self::Stop(who, grace) => world.stop(call, who, grace).await,
-            Self::Complete(who) => world.ask(call, who, async |s| s.complete().await.said()).await,
-            Self::Fail(who) => world.ask(call, who, async |s| s.fail("enough").await.said()).await,
+            Self::Delete(who, stop_first) => world.delete(call, who, stop_first).await,
+            Self::StartAs(who) => world.start_as(call, who).await,
+            Self::Interrupt(who, then) => {
+                world.ask(call, who, async move |s| s.interrupt(then).await).await;
+            }
+            Self::FindRun(who, back) => world.find_run(call, who, back),
+            Self::StopRun(who, back) => world.stop_run(call, who, back).await,
+            Self::Complete(who) => world.ask(call, who, async |s| s.complete().await).await,
+            Self::Fail(who) => world.ask(call, who, async |s| s.fail("enough").await).await,
             Self::Label(who, team) => {
-                world.ask(call, who, async move |s| s.set_labels(labels(team)).await.said()).await;
+                world.ask(call, who, async move |s| s.set_labels(labels(team)).await).await;
             }
             Self::Describe(who, note) => {
-                world
-                    .ask(call, who, async move |s| s.set_metadata(note_of(note)).await.said())
-                    .await;
+                world.ask(call, who, async move |s| s.set_metadata(note_of(note)).await).await;
             }
             Self::SetExternal(who, number) => {
                 let id = external_id(number);
-                world.ask(call, who, async move |s| s.set_external_id(id).await.said()).await;
+                world.ask(call, who, async move |s| s.set_external_id(id).await).await;
             }
-            Self::Heartbeat(who) => world.ask(call, who, async |s| s.heartbeat().said()).await,
+            Self::Heartbeat(who) => world.heartbeat(call, who).await,
             Self::WaitFor(who, states) => {
-                world.ask(call, who, async move |s| s.wait_for(&states).await.said()).await;
+                world.ask(call, who, async move |s| s.wait_for(&states).await).await;
             }
-            Self::Settled(who) => world.ask(call, who, async |s| s.settled().await.said()).await,
+            Self::Settled(who) => world.ask(call, who, async |s| s.settled().await).await,
             Self::Find(named) => world.find(call, named).await,
             Self::List { states, team, page } => world.list(call, states, team, page).await,
             Self::Slot => world.slot(call),
@@ -269,6 +236,15 @@ impl Step {
     fn who(&self) -> Option<Who> {
         match self {
             Self::Send(who, _)
+            | Self::SendAlong(who, _)
+            | Self::Rollover(who, _)
+            | Self::Fork { who, .. }
+            | Self::Latest(who)
+            | Self::Delete(who, _)
+            | Self::FindRun(who, _)
+            | Self::StopRun(who, _)
+            | Self::Interrupt(who, _)
+            | Self::StartAs(who)
             | Self::Pause(who)
             | Self::Resume(who)
             | Self::Stop(who, _)

@@ -1,6 +1,7 @@
 //! The library itself, driven by the same steps.
 
 mod said;
+mod verbs;
 mod view;
 
 use std::{
@@ -10,20 +11,21 @@ use std::{
 };
 
 use sessionkeeper::{
-    InputId, Kind, Labels, Metadata, Name, Origin, Receipt, RecoverWhat, RecoveryReport, SendError,
-    SessionHandle, SessionId, ShuttingDown, Slot, Start, StartKey, State, Supervisor, Workload,
-    store::{Key, MemoryStore, Query},
-    testing::audit,
+    Kind, Labels, RecoverWhat, Scope, SessionError, SessionHandle, SessionId, Slot, Start, State,
+    Supervisor, Workload, store::MemoryStore, testing::audit,
 };
 use tokio::{sync::watch, time::Instant};
 
-pub(super) use self::said::Said;
-use self::view::View;
+pub(super) use self::verbs::{labels, note_of, send};
+use self::{
+    said::{Known, Said},
+    view::View,
+};
 use super::{
     care::Care,
-    player::{Player, external_id, ms},
-    reference::{Answer, Call, Done, Ms, Recovered, Reference, Setup, Who},
-    steps::{Begin, Input, Named, Step},
+    player::{Player, ms},
+    reference::{Answer, Call, Done, Ms, Reference, Setup, Who},
+    steps::Step,
 };
 use crate::support::BUDGET;
 
@@ -36,6 +38,7 @@ pub(super) struct World {
     /// A session that has ended: writing on it stores how late it is, and touches nothing else.
     beacon: Option<SessionHandle<Player>>,
     heard: Arc<Mutex<Heard>>,
+    handles: Mutex<BTreeMap<Who, SessionHandle<Player>>>,
     slots: Arc<Mutex<VecDeque<Slot>>>,
     /// Ends the calls that would keep a lost worker alive.
     lost: watch::Sender<()>,
@@ -47,8 +50,7 @@ pub(super) struct World {
 #[derive(Default)]
 pub(super) struct Heard {
     answers: BTreeMap<Call, Vec<Answer>>,
-    /// The sessions, in the order of their starts.
-    sessions: Vec<SessionId>,
+    known: Known,
 }
 
 const BEACON: &str = "beacon";
@@ -63,6 +65,7 @@ impl World {
             supervisor: None,
             beacon: None,
             heard: Arc::default(),
+            handles: Mutex::default(),
             slots: Arc::default(),
             lost: watch::Sender::new(()),
             began: Instant::now(),
@@ -111,26 +114,59 @@ impl World {
         if let Some(error) = self.supervisor().health().store_error() {
             return Err(format!("the store works, and is said to fail: {error}"));
         }
-        same("how many sessions there are", self.sessions(), model.sessions.len())?;
+        let count = model.present().count();
+        same("how many sessions there are", self.list_all().await, count)?;
+        same("how many of them were heard of", self.sessions(), model.sessions.len())?;
         for (who, session) in model.sessions.iter().enumerate() {
-            let is = View::of(&self.session(who).await).await?;
+            let is = match self.session(who).await {
+                Ok(session) => View::of(&session, &self.heard).await?,
+                Err(SessionError::NotFound { .. }) => None,
+                Err(error) => return Err(error.to_string()),
+            };
             same(&format!("session {who}"), is, View::expected(session))?;
         }
+        self.compare_counts(model).await?;
         let alive = self.player.alive.load(Ordering::Relaxed);
         same("how many runs are at work", alive, view::at_work(model))
     }
 
+    /// How many sessions are in each state: of all, and of those with a label.
+    async fn compare_counts(&self, model: &Reference) -> Result<(), String> {
+        for team in [None, Some(0), Some(1), Some(2)] {
+            let scope = match team {
+                None => Scope::Kind(Kind::new(Player::KIND).unwrap()),
+                Some(team) => Scope::label("team", team.to_string()),
+            };
+            let counts = self.supervisor().counts(scope).await.unwrap();
+            for state in State::ALL {
+                let what = format!("how many sessions of team {team:?} are {state}");
+                same(&what, counts.of(state), model.count(state, team))?;
+            }
+        }
+        Ok(())
+    }
+
     pub(super) fn sessions(&self) -> usize {
-        self.heard.lock().unwrap().sessions.len()
+        self.heard.lock().unwrap().known.len()
     }
 
     fn supervisor(&self) -> &Supervisor {
         self.supervisor.as_ref().expect("a worker runs")
     }
 
-    async fn session(&self, who: Who) -> SessionHandle<Player> {
-        let id = self.heard.lock().unwrap().sessions[who];
-        self.supervisor().session(id).await.unwrap().typed().unwrap()
+    fn id(&self, who: Who) -> SessionId {
+        self.heard.lock().unwrap().known.id(who)
+    }
+
+    /// The handle of a session that was there in this worker, also where it is gone.
+    async fn session(&self, who: Who) -> Result<SessionHandle<Player>, SessionError> {
+        if let Some(known) = self.handles.lock().unwrap().get(&who) {
+            return Ok(known.clone());
+        }
+        let session: SessionHandle<Player> =
+            self.supervisor().session(self.id(who)).await?.typed()?;
+        self.handles.lock().unwrap().insert(who, session.clone());
+        Ok(session)
     }
 
     async fn begin_worker(&mut self, recover: RecoverWhat) {
@@ -167,30 +203,31 @@ impl World {
     /// The next worker begins, after a while in which there is none.
     pub(super) async fn begin(&mut self, call: Call, recover: RecoverWhat, away: Ms) {
         self.slots.lock().unwrap().clear();
+        self.handles.lock().unwrap().clear();
         tokio::time::sleep(ms(away)).await;
         self.began += ms(away);
         self.begin_worker(recover).await;
         let beacon = self.beacon.take().expect("it lives on").id();
         self.beacon = Some(self.supervisor().session(beacon).await.unwrap().typed().unwrap());
-        let sessions = Arc::clone(&self.heard);
-        self.ask_supervisor(call, async move |supervisor| match supervisor.recovered().await {
-            Ok(report) => Answer::Recovered(recovered(&report, &sessions.lock().unwrap().sessions)),
-            Err(ShuttingDown) => Answer::ShuttingDown,
-        });
+        self.ask_supervisor(call, async |supervisor| supervisor.recovered().await);
     }
 
-    pub(super) fn hear(&self, call: Call, answer: Answer) {
+    pub(super) fn hear(&self, call: Call, answer: impl Said) {
         hear(&self.heard, call, answer);
     }
 
     /// Asks a session, and listens.
-    pub(super) async fn ask(
+    pub(super) async fn ask<A: Said>(
         &self,
         call: Call,
         who: Who,
-        verb: impl AsyncFnOnce(SessionHandle<Player>) -> Answer + 'static,
+        verb: impl AsyncFnOnce(SessionHandle<Player>) -> A + 'static,
     ) {
-        let (session, heard) = (self.session(who).await, Arc::clone(&self.heard));
+        let session = match self.session(who).await {
+            Ok(session) => session,
+            Err(error) => return self.hear(call, error),
+        };
+        let heard = Arc::clone(&self.heard);
         tokio::task::spawn_local(async move {
             let answer = verb(session).await;
             hear(&heard, call, answer);
@@ -198,7 +235,11 @@ impl World {
     }
 
     /// The same of the supervisor, as long as it lives.
-    fn ask_supervisor(&self, call: Call, verb: impl AsyncFnOnce(Supervisor) -> Answer + 'static) {
+    fn ask_supervisor<A: Said>(
+        &self,
+        call: Call,
+        verb: impl AsyncFnOnce(Supervisor) -> A + 'static,
+    ) {
         let (supervisor, heard) = (self.supervisor().clone(), Arc::clone(&self.heard));
         let mut lost = self.lost.subscribe();
         tokio::task::spawn_local(async move {
@@ -208,94 +249,6 @@ impl World {
                 answer = verb(supervisor) => hear(&heard, call, answer),
             }
         });
-    }
-
-    pub(super) fn start(&self, call: Call, begin: &Begin, in_slot: bool) {
-        let start = start(begin);
-        let slot = if in_slot { self.slots.lock().unwrap().pop_front() } else { None };
-        let heard = Arc::clone(&self.heard);
-        self.ask_supervisor(call, async move |supervisor| {
-            let start = match slot {
-                Some(slot) => start.in_slot(slot),
-                None => start,
-            };
-            let started = supervisor.start(start).await;
-            let mut heard = heard.lock().unwrap();
-            if let Ok(new) = &started
-                && new.origin() == Origin::New
-            {
-                heard.sessions.push(new.id());
-            }
-            said::started(started, &heard.sessions)
-        });
-    }
-
-    pub(super) async fn stop(&self, call: Call, who: Who, grace: Option<Ms>) {
-        let heard = Arc::clone(&self.heard);
-        self.ask(call, who, async move |session| {
-            let stopping = match grace {
-                None => session.stop().await,
-                Some(0) => session.kill().await,
-                Some(grace) => session.stop_within(ms(grace)).await,
-            };
-            match stopping {
-                Ok(ticket) => {
-                    let alive = ticket.run().is_some();
-                    hear(&heard, call, Answer::Stopping { alive });
-                    ticket.ended().await.said()
-                }
-                Err(error) => Err::<(), _>(error).said(),
-            }
-        })
-        .await;
-    }
-
-    pub(super) async fn find(&self, call: Call, named: Named) {
-        let key = match named {
-            Named::Name(number) => Key::Name(name(number)),
-            Named::External(number) => Key::ExternalId(external_id(number)),
-            Named::Key(number) => Key::Start(key(number)),
-        };
-        let found = self.supervisor().find(key).await.unwrap();
-        let sessions = &self.heard.lock().unwrap().sessions.clone();
-        self.hear(call, Answer::Found(found.map(|session| said::who(session.id(), sessions))));
-    }
-
-    pub(super) async fn list(&self, call: Call, states: Vec<State>, team: Option<u8>, page: usize) {
-        let mut query = Query {
-            states,
-            kind: Some(Kind::new(Player::KIND).unwrap()),
-            labels: labels(team).iter().map(|(key, team)| (key.into(), team.into())).collect(),
-            limit: page,
-            ..Query::default()
-        };
-        let sessions = &self.heard.lock().unwrap().sessions.clone();
-        let mut listed = Vec::new();
-        loop {
-            let found = self.supervisor().list(query.clone()).await.unwrap();
-            assert!(found.records.len() <= page, "a page has no more than was asked for");
-            listed.extend(found.records.iter().map(|record| said::who(record.id, sessions)));
-            query.after = found.next;
-            if query.after.is_none() {
-                return self.hear(call, Answer::Listed(listed));
-            }
-        }
-    }
-
-    pub(super) fn slot(&self, call: Call) {
-        let slots = Arc::clone(&self.slots);
-        self.ask_supervisor(call, async move |supervisor| match supervisor.slot().await {
-            Ok(slot) => {
-                slots.lock().unwrap().push_back(slot);
-                Answer::Done
-            }
-            Err(ShuttingDown) => Answer::ShuttingDown,
-        });
-    }
-
-    pub(super) fn drop_slot(&self, call: Call) {
-        let slot = self.slots.lock().unwrap().pop_front();
-        self.hear(call, if slot.is_some() { Answer::Done } else { Answer::Nobody });
     }
 }
 
@@ -307,66 +260,8 @@ fn same<T: PartialEq + std::fmt::Debug>(what: &str, is: T, should: T) -> Result<
     }
 }
 
-fn hear(heard: &Mutex<Heard>, call: Call, answer: Answer) {
-    heard.lock().unwrap().answers.entry(call).or_default().push(answer);
-}
-
-fn start(begin: &Begin) -> Start<Player> {
-    let mut start = Start::new(Done::default()).labels(labels(begin.team));
-    if let Some(number) = begin.key {
-        start = start.key(key(number));
-    }
-    if let Some(number) = begin.name {
-        start = start.name(name(number));
-    }
-    if let Some(number) = begin.external {
-        start = start.external_id(external_id(number));
-    }
-    if let Some(care) = begin.care {
-        start = start.policy(care.policy());
-    }
-    if let Some(work) = begin.work {
-        start = start.input(work);
-    }
-    start
-}
-
-pub(super) async fn send(
-    session: &SessionHandle<Player>,
-    input: Input,
-) -> Result<Receipt, SendError> {
-    match input.id {
-        None => session.send(input.work).await,
-        Some(id) => {
-            let id = InputId::new(format!("input/{id}")).unwrap();
-            session.send_with_id(id, input.work).await
-        }
-    }
-}
-
-fn recovered(report: &RecoveryReport, sessions: &[SessionId]) -> Recovered {
-    assert!(report.failed.is_empty(), "{:?}", report.failed);
-    let who = |ids: &[SessionId]| ids.iter().map(|id| said::who(*id, sessions)).collect();
-    Recovered {
-        resumed: who(&report.resumed),
-        stopped: who(&report.stopped),
-        interrupted: who(&report.interrupted),
-        quarantined: who(&report.quarantined),
-    }
-}
-
-fn key(number: u8) -> StartKey {
-    StartKey::new(format!("key/{number}")).unwrap()
-}
-
-fn name(number: u8) -> Name {
-    Name::new(format!("name/{number}")).unwrap()
-}
-
-pub(super) fn labels(team: Option<u8>) -> Labels {
-    Labels::new(team.map(|team| ("team", team.to_string()))).unwrap()
-}
-
-pub(super) fn note_of(number: u8) -> Metadata {
-    Metadata::from_iter([("note".to_owned(), number.into())])
+fn hear(heard: &Mutex<Heard>, call: Call, answer: impl Said) {
+    let mut heard = heard.lock().unwrap();
+    let answer = answer.said(&mut heard.known);
+    heard.answers.entry(call).or_default().push(answer);
 }

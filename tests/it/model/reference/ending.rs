@@ -3,8 +3,8 @@
 use sessionkeeper::{Cause, OnExhausted, OnSilence, PauseCause, State};
 
 use super::{
-    Call, Care, End, Line, Reference, Who,
-    run::{Alive, Doing, Intent, Retry},
+    Care, End, Line, Reference, Who,
+    run::{Alive, Callers, Doing, Intent, Retry},
     verbs::Answer,
 };
 
@@ -22,31 +22,39 @@ impl Reference {
     /// Nothing of the run is alive any more: what follows?
     pub(super) fn gone(&mut self, who: Who, end: End, retry: Retry) {
         let session = &self.sessions[who];
-        let may_save = matches!(session.state, State::Active | State::Stopping);
+        let may_save = session.may_write();
         let run = self.run(who);
         if may_save && !run.fenced {
             match end {
                 End::Completed => self.consume(who),
-                End::Yielded if !run.in_hand => self.checkpoint(who),
+                End::Yielded if run.in_hand.is_none() => self.checkpoint(who),
                 _ => {}
             }
         }
         let session = &mut self.sessions[who];
-        let run = session.alive.take().expect("it has ended");
+        let mut run = session.alive.take().expect("it has ended");
         session.open = false;
         session.ended(end);
         match session.state {
             State::Stopping => self.go(who, State::Stopped, Cause::RunGone),
-            State::Active => self.follow(who, &run, end, retry),
+            State::Active => self.follow(who, &mut run, end, retry),
             _ => {}
         }
-        self.leave(who, run.pausers);
+        self.leave(who, run.callers);
     }
 
     /// What follows the end of a run that was not stopped.
-    fn follow(&mut self, who: Who, run: &Alive, end: End, retry: Retry) {
+    fn follow(&mut self, who: Who, run: &mut Alive, end: End, retry: Retry) {
         match (end, run.intent) {
             (End::Completed, _) => self.go(who, State::Completed, Cause::Workload),
+            (_, Intent::RollOver) => {
+                if !self.succeed_run(who, run) {
+                    // Nobody takes its place: it goes on.
+                    run.intent = Intent::Run;
+                    run.recalled = true;
+                    self.follow(who, run, end, retry);
+                }
+            }
             (_, Intent::Pause(cause)) => {
                 let why = match cause {
                     PauseCause::Idle => Cause::IdleTimeout,
@@ -59,6 +67,9 @@ impl Reference {
                 OnSilence::Pause => self.rest(who, PauseCause::Quarantined, Cause::Silence),
                 OnSilence::Restart | OnSilence::Expire => self.failure(who, run, Retry::ByPolicy),
             },
+            (End::Yielded, Intent::Run) if run.interrupted.is_some() => {
+                self.again(who, Cause::Asked)
+            }
             (End::Yielded | End::Cancelled, Intent::Run) if run.recalled => {
                 self.again(who, Cause::Asked);
             }
@@ -118,38 +129,45 @@ impl Reference {
         session.open = true;
     }
 
-    /// The run has left its session, and those who waited for a pause are told.
-    fn leave(&mut self, who: Who, pausers: Vec<Call>) {
+    /// The run has left its session, and those who waited for its end are told.
+    fn leave(&mut self, who: Who, callers: Callers) {
         let session = &mut self.sessions[who];
-        let state = session.state;
-        if self.draining && state == State::Active {
-            self.vague |= !pausers.is_empty();
+        let is_active = session.state == State::Active;
+        if self.draining && is_active {
+            self.vague |= !callers.is_empty();
             return self.shut_down_between_runs(who);
         }
-        match (state, session.backoff) {
-            (State::Active, None) => return self.launch(who, pausers),
-            (State::Active, Some(_)) if pausers.is_empty() => return,
+        match session.backoff {
+            None if is_active => return self.launch(who, callers),
+            Some(_) if callers.is_empty() => return,
             // Between two runs a pause acts at once.
-            (State::Active, Some(_)) => {
+            Some(_) if !callers.pausers.is_empty() => {
                 session.backoff = None;
                 self.rest(who, PauseCause::Asked, Cause::Asked);
             }
-            _ => {}
+            Some(_) => {}
+            None => self.sessions[who].place = false,
         }
-        self.sessions[who].place = false;
-        for call in pausers {
+        for call in callers.pausers {
             let answer = match self.sessions[who].state {
                 State::Paused => Answer::Done,
-                _ => Answer::Refused(state, State::Paused),
+                _ => self.refused(who, State::Paused),
             };
             self.answer(call, answer);
         }
+        // So does a rollover, which hands its place on.
+        for (call, next) in callers.rollers {
+            let answer = self.roll_over(who, &next);
+            self.answer(call, answer);
+        }
+        self.sessions[who].place = false;
     }
 
     /// The worker is lost, and the run with it.
     pub(super) fn lose(&mut self, who: Who) {
         if let Some(run) = self.sessions[who].alive.take() {
-            for call in run.pausers {
+            let rollers = run.callers.rollers.into_iter().map(|(call, _)| call);
+            for call in run.callers.pausers.into_iter().chain(rollers) {
                 self.answer(call, Answer::OutcomeUnknown);
             }
         }

@@ -23,7 +23,8 @@ impl Reference {
 
     pub(super) fn is_anybody_waiting(&self) -> bool {
         let ready = |session: &super::Session| session.is_ready();
-        !(self.line.is_empty() && self.resumes.is_empty()) || self.sessions.iter().any(ready)
+        !(self.line.is_empty() && self.resumes.is_empty())
+            || self.present().any(|(_, session)| ready(session))
     }
 
     pub(super) fn queue(&mut self, seeker: Seeker) {
@@ -64,8 +65,7 @@ impl Reference {
             self.answer(call, answer);
             return true;
         }
-        let sessions = self.sessions.iter().enumerate();
-        let ready = sessions.filter(|(_, session)| session.is_ready());
+        let ready = self.present().filter(|(_, session)| session.is_ready());
         let Some((who, session)) = ready.min_by_key(|(who, session)| (session.since, *who)) else {
             return false;
         };
@@ -91,7 +91,7 @@ impl Reference {
                 State::Active | State::Paused | State::Stopped => {
                     self.resumes.push_back((who, call));
                 }
-                from => self.answer(call, Answer::Refused(from, State::Active)),
+                _ => self.answer(call, self.refused(who, State::Active)),
             }
         }
     }
@@ -119,7 +119,7 @@ impl Reference {
                 Answer::Done
             }
             State::Pending => Answer::Done,
-            from => Answer::Refused(from, State::Active),
+            _ => self.refused(who, State::Active),
         }
     }
 }

@@ -1,54 +1,15 @@
-//! One run: turn after turn, until it ends; and what follows then.
+//! One run: turn after turn, until it ends.
 
-use serde::{Deserialize, Serialize};
-use sessionkeeper::{Cause, OnIdle, OnSilence, PauseCause, State};
+use std::collections::VecDeque;
 
-use super::{Call, Care, End, Line, Ms, Reference, Who, verbs::Answer};
+use sessionkeeper::{Cause, OnIdle, OnInterrupt, OnSilence, PauseCause, State};
 
-/// What a session has done: its state.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(in crate::model) struct Done {
-    pub(in crate::model) sum: i64,
-    /// The inputs that it saw, each as often as its effects were kept.
-    pub(in crate::model) seen: Vec<u64>,
-}
-
-/// What an input makes its workload do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(in crate::model) enum Work {
-    /// Add to the sum.
-    Add(i8),
-    /// Fail, on the first attempts; then it is nothing.
-    Fail(u32),
-    /// The same, with a panic.
-    Panic(u32),
-    /// Fail at the first attempt, and name the wait.
-    RetryAfter(Ms),
-    /// Return though nobody asked, on the first attempts.
-    Yield(u32),
-    /// Keep what was added in the middle of the turn, and fail, at the first attempt.
-    Save(i8),
-    /// Emit events, use something, and set the external id.
-    Tell { events: u8, external: Option<u8> },
-    /// Fail for good.
-    GiveUp,
-    /// Complete.
-    Finish,
-    /// Go on for a while.
-    Last(Manner, Ms),
-}
-
-/// What a work that lasts shows of itself. Only the polite one heeds a request to yield.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(in crate::model) enum Manner {
-    Silent,
-    Beating,
-    Busy,
-    /// Declared for half of the time that it takes.
-    Late,
-    Awaiting,
-    Polite,
-}
+use super::{
+    Call, Care, End, Ms, Reference, Who,
+    rollover::Next,
+    verbs::Answer,
+    work::{Done, Manner},
+};
 
 /// A run that is alive in this worker.
 #[derive(Debug, Clone)]
@@ -58,18 +19,34 @@ pub(in crate::model) struct Alive {
     pub(in crate::model) intent: Intent,
     /// It was asked to yield, and is cancelled then.
     asked: Option<Ms>,
-    /// Calls that wait for the session to be paused.
-    pub(super) pausers: Vec<Call>,
+    pub(super) callers: Callers,
     /// A pause was withdrawn.
     pub(super) recalled: bool,
     /// It consumed an input.
     pub(super) progressed: bool,
     /// What it did may not be kept.
     pub(super) fenced: bool,
-    /// Whether it has an input in hand.
-    pub(super) in_hand: bool,
+    /// The input that it has in hand.
+    pub(super) in_hand: Option<u64>,
+    /// What becomes of that, since its turn was interrupted.
+    pub(super) interrupted: Option<OnInterrupt>,
     /// The state that no checkpoint has yet.
-    state: Done,
+    pub(super) state: Done,
+}
+
+/// Calls that are answered when the run has ended.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Callers {
+    /// They wait for the session to be paused.
+    pub(super) pausers: Vec<Call>,
+    /// They wait for its successor, the first of them first.
+    pub(super) rollers: VecDeque<(Call, Next)>,
+}
+
+impl Callers {
+    pub(super) fn is_empty(&self) -> bool {
+        self.pausers.is_empty() && self.rollers.is_empty()
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,6 +66,7 @@ pub(in crate::model) enum Doing {
 pub(in crate::model) enum Intent {
     Run,
     Pause(PauseCause),
+    RollOver,
     Silence,
 }
 
@@ -157,7 +135,7 @@ impl Reference {
         session.runs += 1;
         session.restarts += u32::from(why == Cause::Restarted);
         session.open = true;
-        self.launch(who, Vec::new());
+        self.launch(who, Callers::default());
     }
 
     /// An idle run has an input.
@@ -181,22 +159,26 @@ impl Reference {
         true
     }
 
-    /// The run begins to work. A pause may have come before.
-    pub(super) fn launch(&mut self, who: Who, pausers: Vec<Call>) {
+    /// The run begins to work. Who waits for the end of the last one waits for that of this one.
+    pub(super) fn launch(&mut self, who: Who, callers: Callers) {
         self.sessions[who].alive = Some(Alive {
             since: self.now,
             doing: Doing::Starting,
             intent: Intent::Run,
             asked: None,
-            pausers: Vec::new(),
+            callers: Callers::default(),
             recalled: false,
             progressed: false,
             fenced: false,
-            in_hand: false,
-            state: self.sessions[who].done.clone(),
+            in_hand: None,
+            interrupted: None,
+            state: self.sessions[who].kept[0].done.clone(),
         });
-        for call in pausers {
+        for call in callers.pausers {
             self.pause_run(who, call);
+        }
+        for (call, next) in callers.rollers {
+            self.roll_over_run(who, call, next);
         }
         self.next_input(who);
     }
@@ -216,85 +198,40 @@ impl Reference {
         if run.asked.is_some() || session.state != State::Active {
             return self.end(who, End::Yielded, Retry::ByPolicy);
         }
-        if session.consumed == session.inputs.len() as u64 {
+        let Some((input, attempt)) = session.inbox.give() else {
             run.doing = Doing::Resting { since: now };
             session.recoveries = 0;
             return;
-        }
-        let input = session.consumed + 1;
-        let before = session.in_hand.map_or(0, |(_, attempt)| attempt);
-        session.in_hand = Some((input, before + 1));
-        run.in_hand = true;
+        };
+        run.in_hand = Some(input);
         run.state.seen.push(input);
-        let work = session.inputs[input as usize - 1].work;
-        self.work(who, work, before + 1);
-    }
-
-    fn work(&mut self, who: Who, work: Work, attempt: u32) {
-        let now = self.now;
-        match work {
-            Work::Add(number) => self.run(who).state.sum += i64::from(number),
-            Work::Fail(times) if attempt <= times => {
-                return self.end(who, End::Failed, Retry::ByPolicy);
-            }
-            Work::Panic(times) if attempt <= times => {
-                return self.end(who, End::Panicked, Retry::ByPolicy);
-            }
-            Work::RetryAfter(wait) if attempt == 1 => {
-                return self.end(who, End::Failed, Retry::After(wait));
-            }
-            Work::Yield(times) if attempt <= times => {
-                return self.end(who, End::Yielded, Retry::ByPolicy);
-            }
-            Work::Save(number) if attempt == 1 => {
-                self.run(who).state.sum += i64::from(number);
-                self.checkpoint(who);
-                return self.end(who, End::Failed, Retry::ByPolicy);
-            }
-            Work::Fail(_) | Work::Panic(_) | Work::RetryAfter(_) | Work::Yield(_) => {}
-            Work::Save(_) => {}
-            Work::Tell { events, external } => {
-                let session = &mut self.sessions[who];
-                session.log.extend((0..events).map(|_| Line::Event));
-                session.log.push(Line::Usage);
-                if external.is_some() {
-                    session.external = external;
-                }
-                session.log.extend(external.map(Line::External));
-            }
-            Work::GiveUp => return self.end(who, End::Failed, Retry::Never),
-            Work::Finish => return self.end(who, End::Completed, Retry::ByPolicy),
-            Work::Last(manner, span) => {
-                let span = if manner == Manner::Late { span / 2 } else { span };
-                self.run(who).doing = Doing::Working { manner, until: now + span, sign: now };
-                return;
-            }
-        }
-        self.turn_over(who);
+        let work = session.inbox.input(input).work;
+        self.work(who, work, attempt);
     }
 
     /// The turn ends: the state and the input that it covers are one checkpoint.
-    fn turn_over(&mut self, who: Who) {
+    pub(super) fn turn_over(&mut self, who: Who) {
         self.run(who).doing = Doing::Starting;
         self.consume(who);
         self.next_input(who);
     }
 
+    /// An input whose turn is interrupted may have to be given out again.
     pub(super) fn consume(&mut self, who: Who) {
-        self.checkpoint(who);
-        let session = &mut self.sessions[who];
-        if let Some((input, _)) = session.in_hand.take() {
-            session.consumed = input;
-        }
         let run = self.run(who);
-        run.in_hand = false;
-        run.progressed = true;
+        let input = run.in_hand.take();
+        let again = run.interrupted.take() == Some(OnInterrupt::Redeliver);
+        run.progressed |= input.is_some() && !again;
+        if !again {
+            self.sessions[who].inbox.end_turn(input);
+        }
+        self.checkpoint(who);
     }
 
     pub(super) fn checkpoint(&mut self, who: Who) {
         let state = self.run(who).state.clone();
         let session = &mut self.sessions[who];
-        session.done = state;
+        session.keep(state);
         session.recoveries = 0;
         session.failures.without_checkpoint = 0;
     }
@@ -321,10 +258,10 @@ impl Reference {
     pub(super) fn pause_run(&mut self, who: Who, call: Call) {
         let grace = self.sessions[who].care.pause_grace();
         let run = self.run(who);
-        run.pausers.push(call);
+        run.callers.pausers.push(call);
         match run.intent {
             Intent::Pause(_) => run.intent = Intent::Pause(PauseCause::Asked),
-            Intent::Silence => {}
+            Intent::RollOver | Intent::Silence => {}
             Intent::Run => self.pause_for(who, PauseCause::Asked, grace),
         }
     }
@@ -334,18 +271,21 @@ impl Reference {
         self.ask(who, grace);
     }
 
-    /// The pause of a run is withdrawn.
+    /// The pause of a run is withdrawn. A rollover that waited behind it is next.
     pub(super) fn recall(&mut self, who: Who) {
         self.supersede_pausers(who, "resume");
         let run = self.run(who);
         run.intent = Intent::Run;
         run.recalled = true;
         run.asked = None;
+        for (call, next) in std::mem::take(&mut run.callers.rollers) {
+            self.roll_over_run(who, call, next);
+        }
     }
 
     pub(super) fn supersede_pausers(&mut self, who: Who, by: &'static str) {
         let run = self.sessions[who].alive.as_mut();
-        for call in run.map(|run| std::mem::take(&mut run.pausers)).unwrap_or_default() {
+        for call in run.map(|run| std::mem::take(&mut run.callers.pausers)).unwrap_or_default() {
             self.answer(call, Answer::Superseded(by));
         }
     }

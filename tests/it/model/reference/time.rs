@@ -73,7 +73,7 @@ impl Reference {
 
     fn dues(&self) -> Vec<(Ms, Due)> {
         let mut dues = Vec::new();
-        for (who, session) in self.sessions.iter().enumerate() {
+        for (who, session) in self.present() {
             if let Some(run) = &session.alive {
                 let due = run.due(session.care, session.recoveries > 0);
                 dues.extend(due.into_iter().map(|(at, due)| (at, Due::Run(who, due))));

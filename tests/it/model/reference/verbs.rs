@@ -1,14 +1,12 @@
 //! What each verb does, and what it answers.
 
-use sessionkeeper::{Cause, PauseCause, State};
+use sessionkeeper::{Cause, OnInterrupt, PauseCause, State};
 
 use super::{
-    Call, Care, End, Failures, Line, Ms, Reference, Session, Until, Who,
-    places::Seeker,
-    run::{Done, Intent},
-    worker::Recovered,
+    Call, Care, Done, End, Inbox, Line, Made, Ms, Reference, Session, Until, Who, places::Seeker,
+    run::Intent, runs::RunState, worker::Recovered,
 };
-use crate::model::steps::{Begin, Input, Named};
+use crate::model::steps::{Begin, Input};
 
 /// What a verb was answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,15 +15,36 @@ pub(in crate::model) enum Answer {
     /// There is nobody to ask.
     Nobody,
     Refused(State, State),
+    /// Its successor goes on in its place.
+    RolledOver(Who),
+    /// It cannot be rolled over in this state.
+    NoSuccessor(State),
+    /// It was deleted, and nobody finds it.
+    NotFound,
+    /// It was deleted, and that is remembered: it is not started again.
+    Deleted(Who),
+    /// It was not deleted, since it was not at rest.
+    NotAtRest(State),
+    /// The checkpoint is not kept; these are.
+    NotKept(Vec<u64>),
+    /// There is a session with this id.
+    Exists,
     Superseded(&'static str),
     ShuttingDown,
     OutcomeUnknown,
     Received {
+        who: Who,
         input: u64,
         repeated: bool,
     },
     NotAccepting(State),
     Full,
+    UrgentFull,
+    Interrupted {
+        input: u64,
+        then: OnInterrupt,
+    },
+    NothingInHand,
     InputIdReused(u64),
     Started {
         who: Who,
@@ -40,6 +59,13 @@ pub(in crate::model) enum Answer {
     /// The run of a stop is gone, and how it ended.
     Gone(Option<End>),
     NotRunning,
+    Run {
+        who: Who,
+        run: u32,
+        state: RunState,
+    },
+    /// The run is not the present one, which is this.
+    NotCurrentRun(Option<u32>),
     Reached(State),
     Found(Option<Who>),
     Listed(Vec<Who>),
@@ -54,50 +80,22 @@ impl Reference {
         if has_slot {
             self.slots -= 1;
         }
-        let sessions = || self.sessions.iter().enumerate();
-        let same_key = |session: &Session| begin.key.is_some() && session.begin.key == begin.key;
-        if let Some((who, known)) = sessions().find(|(_, session)| same_key(session)) {
-            let repeated = known.begin == *begin;
-            return Some(if repeated {
-                Answer::Started { who, repeated }
-            } else {
-                Answer::KeyReused(who)
-            });
+        let made = Made::Start(begin.clone());
+        if let Some(answer) = self.made_before(&made) {
+            return Some(answer);
         }
-        let holds = |session: &Session| {
-            !session.is_terminal() && begin.name.is_some() && session.begin.name == begin.name
-        };
-        if let Some((holder, _)) = sessions().find(|(_, session)| holds(session)) {
+        if let Some(holder) = self.holder(begin.name) {
             return Some(Answer::NameTaken(holder));
         }
         let who = self.sessions.len();
-        let (now, has_place) = (self.now, self.is_place_free());
+        let has_place = self.is_place_free();
         let care = begin.care.unwrap_or(Care::Usual);
         self.sessions.push(Session {
-            begin: begin.clone(),
-            care,
-            state: State::Pending,
-            cause: None,
-            since: now,
-            until: care.pending_timeout().map(|limit| now + limit),
-            alive: None,
-            backoff: None,
-            lost: false,
-            open: false,
-            place: false,
-            inputs: begin.work.map(|work| Input { id: None, work }).into_iter().collect(),
-            consumed: 0,
-            in_hand: None,
-            done: Done::default(),
+            name: begin.name,
+            inbox: Inbox::of(begin.work.map(Input::of).into_iter().collect()),
             team: begin.team,
-            note: None,
             external: begin.external,
-            runs: 0,
-            restarts: 0,
-            failures: Failures::default(),
-            recoveries: 0,
-            last: None,
-            log: vec![Line::Created],
+            ..Session::new(made, care, Done::default(), self.now)
         });
         if has_place {
             self.begin(who, Cause::Asked);
@@ -110,24 +108,31 @@ impl Reference {
     /// An input is accepted while the session can still run; it wakes one that is idle.
     pub(in crate::model) fn send(&mut self, who: Who, input: Input) -> Option<Answer> {
         let session = &mut self.sessions[who];
-        let mut numbered = (1..).zip(&session.inputs);
+        let mut numbered = (1..).zip(&session.inbox.all);
         if let Some((number, known)) =
             numbered.find(|(_, known)| known.id.is_some() && known.id == input.id)
         {
-            return Some(if *known == input {
-                Answer::Received { input: number, repeated: true }
+            return Some(if known.work == input.work {
+                Answer::Received { who, input: number, repeated: true }
             } else {
                 Answer::InputIdReused(number)
             });
         }
-        if !matches!(session.state, State::Pending | State::Active | State::Paused) {
+        if let Some(successor) = session.links.successor {
+            return Some(Answer::RolledOver(successor));
+        }
+        if !session.accepts() {
             return Some(Answer::NotAccepting(session.state));
         }
-        if session.waiting() >= Care::INPUTS {
+        let urgent = session.inbox.urgent().len() as u64;
+        if input.urgent && urgent >= Care::URGENT {
+            return Some(Answer::UrgentFull);
+        }
+        if !input.urgent && session.waiting() - urgent >= Care::INPUTS {
             return Some(Answer::Full);
         }
-        session.inputs.push(input);
-        let number = session.inputs.len() as u64;
+        session.inbox.all.push(input);
+        let number = session.inbox.all.len() as u64;
         let (wakes, pending) = (session.is_ready(), session.state == State::Pending);
         if wakes && self.is_place_free() {
             self.begin(who, if pending { Cause::SlotFree } else { Cause::InputArrived });
@@ -135,7 +140,7 @@ impl Reference {
             self.ready |= wakes;
         }
         self.wake_run(who);
-        Some(Answer::Received { input: number, repeated: false })
+        Some(Answer::Received { who, input: number, repeated: false })
     }
 
     /// With a run, it comes to rest first; without one, the session is paused at once.
@@ -147,7 +152,7 @@ impl Reference {
                 return None;
             }
             State::Pending | State::Active | State::Paused => {}
-            from => return Some(Answer::Refused(from, State::Paused)),
+            _ => return Some(self.refused(who, State::Paused)),
         }
         self.bury(who);
         self.give_up(who);
@@ -169,7 +174,7 @@ impl Reference {
             }
             State::Pending => return Some(Answer::Done),
             State::Active | State::Paused | State::Stopped => {}
-            from => return Some(Answer::Refused(from, State::Active)),
+            _ => return Some(self.refused(who, State::Active)),
         }
         if self.is_place_free() {
             return Some(self.resume_now(who));
@@ -186,9 +191,20 @@ impl Reference {
         grace: Option<Ms>,
         call: Call,
     ) -> Option<Answer> {
+        let run = self.sessions[who].runs;
+        let alive = match self.stop_now(who, grace) {
+            Ok(alive) => alive,
+            Err(refused) => return Some(refused),
+        };
+        self.answer(call, Answer::Stopping { alive });
+        self.wait(call, who, Until::Gone { run: alive.then_some(run) });
+        None
+    }
+
+    /// Stops a session, and says whether that has to wait for a run.
+    pub(super) fn stop_now(&mut self, who: Who, grace: Option<Ms>) -> Result<bool, Answer> {
         let session = &self.sessions[who];
-        let (state, run) = (session.state, session.runs);
-        let alive = session.alive.is_some();
+        let (state, alive) = (session.state, session.alive.is_some());
         match state {
             State::Active | State::Stopping if alive => {
                 let grace = grace.unwrap_or_else(|| session.care.stop_grace());
@@ -196,36 +212,30 @@ impl Reference {
                     self.go(who, State::Stopping, Cause::Asked);
                 }
                 self.supersede_pausers(who, "stop");
-                self.answer(call, Answer::Stopping { alive });
                 self.ask(who, grace);
-                self.wait(call, who, Until::Gone { run });
-                return None;
+                return Ok(true);
             }
-            State::Active => {
+            State::Active | State::Stopping => {
                 self.bury(who);
                 self.give_up(who);
-                self.go(who, State::Stopping, Cause::Asked);
-                self.go(who, State::Stopped, Cause::RunGone);
-            }
-            State::Stopping => {
-                self.bury(who);
-                self.give_up(who);
+                if state == State::Active {
+                    self.go(who, State::Stopping, Cause::Asked);
+                }
                 self.go(who, State::Stopped, Cause::RunGone);
             }
             State::Pending | State::Paused => self.go(who, State::Stopped, Cause::Asked),
             State::Stopped => {}
-            from => return Some(Answer::Refused(from, State::Stopped)),
+            _ => return Err(self.refused(who, State::Stopped)),
         }
         self.supersede_resumes(who, "stop");
-        self.answer(call, Answer::Stopping { alive });
-        Some(Answer::Gone(None))
+        Ok(false)
     }
 
     pub(in crate::model) fn complete(&mut self, who: Who) -> Option<Answer> {
         match self.sessions[who].state {
             State::Completed => Some(Answer::Done),
-            from @ (State::Stopping | State::Failed | State::Expired) => {
-                Some(Answer::Refused(from, State::Completed))
+            State::Stopping | State::Failed | State::Expired => {
+                Some(self.refused(who, State::Completed))
             }
             _ => self.conclude(who, State::Completed, "complete"),
         }
@@ -237,8 +247,14 @@ impl Reference {
             State::Pending | State::Active | State::Paused => {
                 self.conclude(who, State::Failed, "fail")
             }
-            from => Some(Answer::Refused(from, State::Failed)),
+            _ => Some(self.refused(who, State::Failed)),
         }
+    }
+
+    /// The state of a session does not allow a move.
+    pub(super) fn refused(&self, who: Who, to: State) -> Answer {
+        let session = &self.sessions[who];
+        session.links.successor.map_or(Answer::Refused(session.state, to), Answer::RolledOver)
     }
 
     /// The end comes first, and then the run is cancelled.
@@ -291,31 +307,6 @@ impl Reference {
     ) -> Option<Answer> {
         self.wait(call, who, until);
         None
-    }
-
-    /// Who has not ended holds its name; else the newest is found.
-    pub(in crate::model) fn find(&self, named: Named) -> Option<Answer> {
-        let newest_first = || self.sessions.iter().enumerate().rev();
-        let found = match named {
-            Named::Key(key) => newest_first().find(|(_, s)| s.begin.key == Some(key)),
-            Named::External(external) => newest_first().find(|(_, s)| s.external == Some(external)),
-            Named::Name(name) => {
-                let named = || newest_first().filter(|(_, s)| s.begin.name == Some(name));
-                named().find(|(_, s)| !s.is_terminal()).or_else(|| named().next())
-            }
-        };
-        Some(Answer::Found(found.map(|(who, _)| who)))
-    }
-
-    /// Newest first.
-    pub(in crate::model) fn list(&self, states: &[State], team: Option<u8>) -> Option<Answer> {
-        let matches = |session: &Session| {
-            (states.is_empty() || states.contains(&session.state))
-                && (team.is_none() || session.team == team)
-        };
-        let newest_first = self.sessions.iter().enumerate().rev();
-        let listed = newest_first.filter(|(_, session)| matches(session));
-        Some(Answer::Listed(listed.map(|(who, _)| who).collect()))
     }
 
     /// Keeps a place, or waits for one.

@@ -179,6 +179,7 @@ impl Reference {
             _ => Plan::Quarantine,
         };
         match (session.state, session.cause, what) {
+            _ if session.deleted.is_some() => Plan::Leave,
             (State::Stopping, ..) if session.lost => Plan::FinishStop,
             (State::Active, _, RecoverWhat::All) if session.lost => resume,
             (State::Active, ..) if session.lost => Plan::Interrupt,

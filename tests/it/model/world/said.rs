@@ -1,77 +1,149 @@
 //! What the library says, in the words of the model.
 
+use std::{collections::BTreeMap, sync::Arc};
+
 use sessionkeeper::{
-    InvalidTransition, NotRunning, Paused, Receipt, RunEnd, SendError, SessionError, SessionId,
-    Settled, StartError, StartedSession, Status, StopReport,
+    FindError, ForkError, Interruption, InvalidTransition, NotRunning, Origin, Paused, Receipt,
+    RecoveryReport, RolloverError, RunEnd, RunId, RunStatus, SendError, SessionError,
+    SessionHandle, SessionId, Settled, ShuttingDown, StartError, StartedSession, Status,
+    StopReport,
 };
 
 use crate::model::{
     player::Player,
-    reference::{Answer, End, Who},
+    reference::{Answer, End, Recovered, RunState, Who},
 };
+
+/// The sessions that were heard of, in the order in which they were made.
+#[derive(Debug, Clone, Default)]
+pub(in crate::model) struct Known {
+    sessions: Vec<SessionId>,
+    /// The runs of each, in the order in which they began.
+    runs: BTreeMap<Who, Vec<RunId>>,
+}
+
+impl Known {
+    /// A session, as the model names it.
+    pub(super) fn who(&mut self, session: SessionId) -> Who {
+        let place = self.sessions.iter().position(|known| *known == session);
+        place.unwrap_or_else(|| {
+            self.sessions.push(session);
+            self.sessions.len() - 1
+        })
+    }
+
+    pub(super) fn id(&self, who: Who) -> SessionId {
+        self.sessions[who]
+    }
+
+    /// The events of a session tell of its runs, the first one first.
+    pub(super) fn know_runs(&mut self, who: Who, mut runs: Vec<RunId>) {
+        runs.dedup();
+        self.runs.insert(who, runs);
+    }
+
+    pub(super) fn earlier_run(&self, who: Who, back: usize) -> Option<RunId> {
+        self.runs.get(&who)?.iter().rev().nth(back).copied()
+    }
+
+    /// A run, and the session that it is of, as the model names them.
+    fn run(&self, run: RunId) -> Option<(Who, u32)> {
+        self.runs.iter().find_map(|(who, runs)| {
+            let place = runs.iter().position(|known| *known == run)?;
+            Some((*who, u32::try_from(place).unwrap() + 1))
+        })
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.sessions.len()
+    }
+}
 
 /// An answer of the library.
 pub(in crate::model) trait Said {
-    fn said(self) -> Answer;
+    fn said(self, known: &mut Known) -> Answer;
 }
 
 impl<T: Said, E: Said> Said for Result<T, E> {
-    fn said(self) -> Answer {
+    fn said(self, known: &mut Known) -> Answer {
         match self {
-            Ok(answer) => answer.said(),
-            Err(error) => error.said(),
+            Ok(answer) => answer.said(known),
+            Err(error) => error.said(known),
         }
     }
 }
 
+impl Said for Answer {
+    fn said(self, _: &mut Known) -> Answer {
+        self
+    }
+}
+
 impl Said for () {
-    fn said(self) -> Answer {
+    fn said(self, _: &mut Known) -> Answer {
         Answer::Done
     }
 }
 
+impl Said for Interruption {
+    fn said(self, _: &mut Known) -> Answer {
+        match self {
+            Self::Turn { input, then, .. } => Answer::Interrupted { input, then },
+            Self::Nothing => Answer::NothingInHand,
+        }
+    }
+}
+
 impl Said for Paused {
-    fn said(self) -> Answer {
+    fn said(self, _: &mut Known) -> Answer {
         assert!(self.snapshot.is_some(), "what is paused has a snapshot");
         Answer::Done
     }
 }
 
 impl Said for Receipt {
-    fn said(self) -> Answer {
-        Answer::Received { input: self.sequence, repeated: self.repeated }
+    fn said(self, known: &mut Known) -> Answer {
+        let who = known.who(self.session);
+        Answer::Received { who, input: self.sequence, repeated: self.repeated }
     }
 }
 
 impl Said for Status {
-    fn said(self) -> Answer {
+    fn said(self, _: &mut Known) -> Answer {
         Answer::Reached(self.state())
     }
 }
 
 impl Said for Settled {
-    fn said(self) -> Answer {
+    fn said(self, _: &mut Known) -> Answer {
         Answer::Reached(self.status().state())
     }
 }
 
 impl Said for StopReport {
-    fn said(self) -> Answer {
+    fn said(self, _: &mut Known) -> Answer {
         Answer::Gone(self.end.as_ref().map(end))
     }
 }
 
 impl Said for NotRunning {
-    fn said(self) -> Answer {
+    fn said(self, _: &mut Known) -> Answer {
         Answer::NotRunning
     }
 }
 
 impl Said for SessionError {
-    fn said(self) -> Answer {
+    fn said(self, known: &mut Known) -> Answer {
         match self {
             Self::Refused(InvalidTransition { from, to, .. }) => Answer::Refused(from, to),
+            Self::RolledOver { successor, .. } => Answer::RolledOver(known.who(successor)),
             Self::Superseded { by, .. } => Answer::Superseded(by),
+            Self::NotCurrentRun { current, .. } => {
+                let current = current.map(|run| known.run(run).expect("it began here").1);
+                Answer::NotCurrentRun(current)
+            }
+            Self::NotFound { .. } => Answer::NotFound,
+            Self::NotAtRest { state, .. } => Answer::NotAtRest(state),
             Self::ShuttingDown { .. } => Answer::ShuttingDown,
             Self::OutcomeUnknown { .. } => Answer::OutcomeUnknown,
             error => panic!("{error}"),
@@ -79,37 +151,91 @@ impl Said for SessionError {
     }
 }
 
-impl Said for SendError {
-    fn said(self) -> Answer {
+impl Said for FindError {
+    fn said(self, known: &mut Known) -> Answer {
         match self {
-            Self::NotAccepting { state, .. } => Answer::NotAccepting(state),
-            Self::Full { .. } => Answer::Full,
-            Self::InputIdReused { sequence, .. } => Answer::InputIdReused(sequence),
-            Self::Session(error) => error.said(),
+            Self::NoSuchRun { .. } => Answer::NotFound,
+            Self::Session(error) => error.said(known),
             error => panic!("{error}"),
         }
     }
 }
 
-pub(super) fn started(
-    started: Result<StartedSession<Player>, StartError>,
-    sessions: &[SessionId],
-) -> Answer {
-    match started {
-        Ok(started) => Answer::Started {
-            who: who(started.id(), sessions),
-            repeated: started.origin() == sessionkeeper::Origin::Repeated,
-        },
-        Err(StartError::KeyReused { session, .. }) => Answer::KeyReused(who(session, sessions)),
-        Err(StartError::NameTaken { holder, .. }) => Answer::NameTaken(who(holder, sessions)),
-        Err(error) => panic!("{error}"),
+impl Said for RunStatus {
+    fn said(self, known: &mut Known) -> Answer {
+        let (who, run) = known.run(self.run).expect("it began here");
+        assert_eq!(known.who(self.session.id()), who, "it is told whose it is");
+        let state = match &self.state {
+            sessionkeeper::RunState::Current => RunState::Current,
+            sessionkeeper::RunState::Ending => RunState::Ending,
+            sessionkeeper::RunState::Ended(how) => RunState::Ended(end(how)),
+            state => panic!("{state:?}"),
+        };
+        Answer::Run { who, run, state }
     }
 }
 
-/// A session, by the order of the starts.
-pub(super) fn who(session: SessionId, sessions: &[SessionId]) -> Who {
-    let place = sessions.iter().position(|known| *known == session);
-    place.expect("it was started here")
+impl Said for SendError {
+    fn said(self, known: &mut Known) -> Answer {
+        match self {
+            Self::NotAccepting { state, .. } => Answer::NotAccepting(state),
+            Self::Full { .. } => Answer::Full,
+            Self::UrgentFull { .. } => Answer::UrgentFull,
+            Self::InputIdReused { sequence, .. } => Answer::InputIdReused(sequence),
+            Self::RolledOver { successor, .. } => Answer::RolledOver(known.who(successor)),
+            Self::Session(error) => error.said(known),
+            error => panic!("{error}"),
+        }
+    }
+}
+
+impl Said for StartedSession<Player> {
+    fn said(self, known: &mut Known) -> Answer {
+        let repeated = self.origin() == Origin::Repeated;
+        Answer::Started { who: known.who(self.id()), repeated }
+    }
+}
+
+impl Said for StartError {
+    fn said(self, known: &mut Known) -> Answer {
+        match self {
+            Self::Exists { .. } => Answer::Exists,
+            Self::Deleted { session } => Answer::Deleted(known.who(session)),
+            Self::Input(error) => error.said(known),
+            Self::KeyReused { session, .. } => Answer::KeyReused(known.who(session)),
+            Self::NameTaken { holder, .. } => Answer::NameTaken(known.who(holder)),
+            error => panic!("{error}"),
+        }
+    }
+}
+
+impl Said for RolloverError {
+    fn said(self, known: &mut Known) -> Answer {
+        match self {
+            Self::Refused { state, .. } => Answer::NoSuccessor(state),
+            Self::Start(error) => error.said(known),
+            Self::Session(error) => error.said(known),
+            error => panic!("{error}"),
+        }
+    }
+}
+
+impl Said for ForkError {
+    fn said(self, known: &mut Known) -> Answer {
+        match self {
+            Self::NotKept { kept, .. } => Answer::NotKept(kept),
+            Self::Start(error) => error.said(known),
+            Self::Session(error) => error.said(known),
+            error => panic!("{error}"),
+        }
+    }
+}
+
+/// Where a handle leads.
+impl Said for SessionHandle<Player> {
+    fn said(self, known: &mut Known) -> Answer {
+        Answer::Found(Some(known.who(self.id())))
+    }
 }
 
 pub(super) fn end(end: &RunEnd) -> End {
@@ -121,5 +247,24 @@ pub(super) fn end(end: &RunEnd) -> End {
         RunEnd::Cancelled => End::Cancelled,
         RunEnd::Interrupted => End::Interrupted,
         end => panic!("{end}"),
+    }
+}
+
+impl Said for Arc<RecoveryReport> {
+    fn said(self, known: &mut Known) -> Answer {
+        assert!(self.failed.is_empty(), "{:?}", self.failed);
+        let mut who = |ids: &[SessionId]| ids.iter().map(|id| known.who(*id)).collect();
+        Answer::Recovered(Recovered {
+            resumed: who(&self.resumed),
+            stopped: who(&self.stopped),
+            interrupted: who(&self.interrupted),
+            quarantined: who(&self.quarantined),
+        })
+    }
+}
+
+impl Said for ShuttingDown {
+    fn said(self, _: &mut Known) -> Answer {
+        Answer::ShuttingDown
     }
 }

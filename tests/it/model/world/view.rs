@@ -1,13 +1,15 @@
 //! A session as a caller sees it, and as the model says that it should be.
 
+use std::sync::Mutex;
+
 use sessionkeeper::{
-    Activity, EventRecord, Fact, InHand, Lifecycle, PauseCause, SessionHandle, State,
+    Activity, EventRecord, Fact, InHand, Lifecycle, PauseCause, SessionError, SessionHandle, State,
 };
 
-use super::{external_id, labels, name, note_of, said};
+use super::{Heard, labels, note_of, said, said::Known, verbs::name};
 use crate::model::{
-    player::Player,
-    reference::{Doing, Done, End, Intent, Line, Manner, Reference, Session},
+    player::{Player, external_id},
+    reference::{Doing, Done, End, Intent, Line, Links, Manner, Reference, Session},
 };
 
 /// Everything that can be seen of a session.
@@ -18,8 +20,14 @@ pub(super) struct View {
     activity: &'static str,
     accepted: u64,
     consumed: u64,
+    waiting: u64,
     in_hand: Option<(u64, u32)>,
+    /// The urgent inputs that wait, and how often each was given out.
+    urgent: Vec<(u64, u32)>,
+    /// The newest state.
     done: Done,
+    /// The checkpoints, and up to where inputs are over in each.
+    kept: Vec<(u64, u64)>,
     name: Option<sessionkeeper::Name>,
     external: Option<sessionkeeper::ExternalId>,
     labels: sessionkeeper::Labels,
@@ -28,25 +36,40 @@ pub(super) struct View {
     restarts: u32,
     recoveries: u32,
     last: Option<End>,
+    links: Links,
     log: Vec<Line>,
 }
 
 impl View {
-    /// As it is.
-    pub(super) async fn of(session: &SessionHandle<Player>) -> Result<Self, String> {
-        let status = session.status().await.unwrap();
+    /// As it is, if it is there.
+    pub(super) async fn of(
+        session: &SessionHandle<Player>,
+        heard: &Mutex<Heard>,
+    ) -> Result<Option<Self>, String> {
+        let status = match session.status().await {
+            Ok(status) => status,
+            Err(SessionError::NotFound { .. }) => return Ok(None),
+            Err(error) => return Err(error.to_string()),
+        };
         let record = status.record();
         let log = session.events(1..=u64::MAX, usize::MAX).await.unwrap();
         let numbers: Vec<u64> = log.iter().map(|event| event.sequence).collect();
         super::same("the log", numbers, (1..=record.last_event).collect())?;
-        Ok(Self {
+        let done = session.snapshot().await.unwrap().state;
+        let known = &mut heard.lock().unwrap().known;
+        let who = known.who(session.id());
+        known.know_runs(who, log.iter().filter_map(|event| event.run).collect());
+        Ok(Some(Self {
             state: status.state(),
             cause: status.pause_cause(),
             activity: activity(status.activity()),
             accepted: record.inbox.accepted,
             consumed: record.inbox.consumed,
+            waiting: record.inbox.waiting(),
+            urgent: record.inbox.urgent().iter().map(|u| (u.input, u.attempts)).collect(),
             in_hand: record.inbox.in_hand.map(|InHand { input, attempt }| (input, attempt)),
-            done: session.snapshot().await.unwrap().state,
+            done,
+            kept: record.snapshots.iter().map(|kept| (kept.sequence, kept.consumed)).collect(),
             name: record.name.clone(),
             external: record.external_id.clone(),
             labels: record.labels.clone(),
@@ -55,21 +78,26 @@ impl View {
             restarts: record.runs.restarts,
             recoveries: record.recoveries,
             last: status.last_run().map(|last| said::end(&last.end)),
-            log: log.iter().map(line).collect(),
-        })
+            links: links(record.links(), known),
+            log: log.iter().map(|event| line(event, known)).collect(),
+        }))
     }
 
     /// As it should be.
-    pub(super) fn expected(session: &Session) -> Self {
-        Self {
+    pub(super) fn expected(session: &Session) -> Option<Self> {
+        let is_there = session.deleted.is_none();
+        is_there.then(|| Self {
             state: session.state,
             cause: session.cause,
             activity: expected_activity(session),
-            accepted: session.inputs.len() as u64,
-            consumed: session.consumed,
-            in_hand: session.in_hand,
-            done: session.done.clone(),
-            name: session.begin.name.map(name),
+            accepted: session.inbox.all.len() as u64,
+            consumed: session.inbox.consumed,
+            waiting: session.inbox.waiting(),
+            in_hand: session.inbox.in_hand,
+            urgent: session.inbox.urgent(),
+            done: session.kept[0].done.clone(),
+            kept: session.kept.iter().map(|kept| (kept.number, kept.consumed)).collect(),
+            name: session.name.map(name),
             external: session.external.map(external_id),
             labels: labels(session.team),
             metadata: session.note.map(note_of).unwrap_or_default(),
@@ -77,8 +105,9 @@ impl View {
             restarts: session.restarts,
             recoveries: session.recoveries,
             last: session.last.map(|(_, end)| end),
+            links: session.links,
             log: session.log.clone(),
-        }
+        })
     }
 }
 
@@ -135,12 +164,31 @@ fn expected_activity(session: &Session) -> &'static str {
     }
 }
 
-fn line(event: &EventRecord) -> Line {
+fn links(links: sessionkeeper::Links, known: &mut Known) -> Links {
+    let forked = links.forked_from;
+    Links {
+        forked_from: forked.map(|from| (known.who(from.session), from.snapshot)),
+        predecessor: links.transitioned_from.map(|session| known.who(session)),
+        successor: links.transitioned_to.map(|session| known.who(session)),
+    }
+}
+
+fn line(event: &EventRecord, known: &mut Known) -> Line {
     match &event.fact {
         Fact::Work(_) => Line::Event,
         Fact::Usage(_) => Line::Usage,
         Fact::Lifecycle(lifecycle) => match lifecycle {
             Lifecycle::Created { .. } => Line::Created,
+            Lifecycle::Forked(forked) => {
+                Line::Forked(known.who(forked.from.session), forked.from.snapshot, forked.inputs)
+            }
+            Lifecycle::TurnInterrupted { then } => Line::Interrupted(*then),
+            Lifecycle::TransitionedFrom { session, inputs } => {
+                Line::SucceedsTo(known.who(*session), *inputs)
+            }
+            Lifecycle::TransitionedTo { session, unread } => {
+                Line::SucceededBy(known.who(*session), *unread)
+            }
             Lifecycle::StateChanged { from, to, cause, .. } => Line::Moved(*from, *to, *cause),
             Lifecycle::PauseCauseChanged { from, to } => Line::CauseChanged(*from, *to),
             Lifecycle::RunEnded { how } => Line::Ended(said::end(how)),

@@ -1,0 +1,99 @@
+//! What inputs make a workload do, as far as the model knows.
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    End, Line, Ms, Reference, Who,
+    run::{Doing, Retry},
+};
+
+/// What a session has done: its state.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::model) struct Done {
+    pub(in crate::model) sum: i64,
+    /// The inputs that it saw, each as often as its effects were kept.
+    pub(in crate::model) seen: Vec<u64>,
+}
+
+/// What an input makes its workload do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::model) enum Work {
+    /// Add to the sum.
+    Add(i8),
+    /// Fail, on the first attempts; then it is nothing.
+    Fail(u32),
+    /// The same, with a panic.
+    Panic(u32),
+    /// Fail at the first attempt, and name the wait.
+    RetryAfter(Ms),
+    /// Return though nobody asked, on the first attempts.
+    Yield(u32),
+    /// Keep what was added in the middle of the turn, and fail, at the first attempt.
+    Save(i8),
+    /// Emit events, use something, and set the external id.
+    Tell { events: u8, external: Option<u8> },
+    /// Fail for good.
+    GiveUp,
+    /// Complete.
+    Finish,
+    /// Go on for a while.
+    Last(Manner, Ms),
+}
+
+/// What a work that lasts shows of itself. Only the polite one heeds a request to yield.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::model) enum Manner {
+    Silent,
+    Beating,
+    Busy,
+    /// Declared for half of the time that it takes.
+    Late,
+    Awaiting,
+    Polite,
+}
+
+impl Reference {
+    /// A turn: what the input that was given out makes of the run.
+    pub(super) fn work(&mut self, who: Who, work: Work, attempt: u32) {
+        let now = self.now;
+        match work {
+            Work::Add(number) => self.run(who).state.sum += i64::from(number),
+            Work::Fail(times) if attempt <= times => {
+                return self.end(who, End::Failed, Retry::ByPolicy);
+            }
+            Work::Panic(times) if attempt <= times => {
+                return self.end(who, End::Panicked, Retry::ByPolicy);
+            }
+            Work::RetryAfter(wait) if attempt == 1 => {
+                return self.end(who, End::Failed, Retry::After(wait));
+            }
+            Work::Yield(times) if attempt <= times => {
+                return self.end(who, End::Yielded, Retry::ByPolicy);
+            }
+            Work::Save(number) if attempt == 1 => {
+                self.run(who).state.sum += i64::from(number);
+                self.checkpoint(who);
+                return self.end(who, End::Failed, Retry::ByPolicy);
+            }
+            Work::Fail(_) | Work::Panic(_) | Work::RetryAfter(_) | Work::Yield(_) => {}
+            Work::Save(_) => {}
+            Work::Tell { events, external } => {
+                let session = &mut self.sessions[who];
+                session.log.extend((0..events).map(|_| Line::Event));
+                session.log.push(Line::Usage);
+                if external.is_some() {
+                    session.external = external;
+                }
+                session.log.extend(external.map(Line::External));
+            }
+            Work::GiveUp => return self.end(who, End::Failed, Retry::Never),
+            Work::Finish => return self.end(who, End::Completed, Retry::ByPolicy),
+            Work::Last(manner, span) => {
+                let span = if manner == Manner::Late { span / 2 } else { span };
+                self.run(who).doing = Doing::Working { manner, until: now + span, sign: now };
+                return;
+            }
+        }
+        self.turn_over(who);
+    }
+}

@@ -1,0 +1,158 @@
+//! How often each step is taken, and what it is taken with.
+
+use proptest::{
+    option::of,
+    prelude::{Just, Strategy, any, prop_oneof},
+    sample::{select, subsequence},
+};
+use sessionkeeper::{OnInterrupt, RecoverWhat, State};
+
+use super::{Begin, Input, Named, Step};
+use crate::model::{
+    care::Care,
+    reference::{Branch, Manner, Next, Reference, Session, Who, Work},
+};
+
+/// When there are so many sessions, hardly any new one is made.
+const SESSIONS: Who = 4;
+
+/// How often each step is taken.
+pub(in crate::model) fn step(model: &Reference) -> impl Strategy<Value = Step> + use<> {
+    let sessions = model.sessions.len();
+    let who = || 0..sessions.max(1);
+    // A crash seldom comes alone.
+    let is_suspected = |session: &Session| session.recoveries > 0;
+    let crashes = if model.sessions.iter().any(is_suspected) { 25 } else { 6 };
+    let back = prop_oneof![2 => Just(None), 3 => (0..3_u64).prop_map(Some)];
+    let few = || 0..3_u8;
+    let starts = if sessions < SESSIONS { 8 } else { 2 };
+    let successors = if sessions < 2 * SESSIONS { 6 } else { 2 };
+    let away = || prop_oneof![2 => Just(0), 1 => Just(1_000_000)];
+    let recover = || {
+        use RecoverWhat::{All, Nothing, ShutdownOnly};
+        prop_oneof![4 => Just(All), 1 => Just(ShutdownOnly), 1 => Just(Nothing)]
+    };
+    let states = || subsequence(&State::ALL[..], 0..4);
+    let lasting = vec![State::Stopped, State::Completed, State::Failed, State::Expired];
+    let span = prop_oneof![
+        48 => 1..15_u64,
+        48 => 15..60_u64,
+        16 => 60..160_u64,
+        // What was deleted is forgotten.
+        1 => Just(90_000),
+    ];
+    prop_oneof![
+        starts => (begin(), any::<bool>())
+            .prop_map(|(begin, in_slot)| Step::Start { begin, in_slot }),
+        24 => (who(), input()).prop_map(|(who, input)| Step::Send(who, input)),
+        12 => who().prop_map(Step::Pause),
+        14 => who().prop_map(Step::Resume),
+        5 => who().prop_map(|who| Step::Stop(who, None)),
+        2 => who().prop_map(|who| Step::Stop(who, Some(1_930))),
+        2 => who().prop_map(|who| Step::Stop(who, Some(0))),
+        3 => (who(), input()).prop_map(|(who, input)| Step::SendAlong(who, input)),
+        successors => (who(), next()).prop_map(|(who, next)| Step::Rollover(who, next)),
+        successors / 2 => (who(), back, branch())
+            .prop_map(|(who, back, branch)| Step::Fork { who, back, branch }),
+        1 => who().prop_map(Step::Latest),
+        4 => (who(), any::<bool>()).prop_map(|(who, stop)| Step::Delete(who, stop)),
+        1 => who().prop_map(Step::StartAs),
+        6 => (who(), select(&[OnInterrupt::Drop, OnInterrupt::Redeliver][..]))
+            .prop_map(|(who, then)| Step::Interrupt(who, then)),
+        2 => (who(), 0..3_u32).prop_map(|(who, back)| Step::FindRun(who, back)),
+        2 => (who(), 0..2_u32).prop_map(|(who, back)| Step::StopRun(who, back)),
+        1 => who().prop_map(Step::Complete),
+        1 => who().prop_map(Step::Fail),
+        1 => (who(), of(few())).prop_map(|(who, team)| Step::Label(who, team)),
+        1 => (who(), few()).prop_map(|(who, note)| Step::Describe(who, note)),
+        1 => (who(), few()).prop_map(|(who, external)| Step::SetExternal(who, external)),
+        3 => who().prop_map(Step::Heartbeat),
+        2 => (who(), subsequence(lasting, 1..3))
+            .prop_map(|(who, states)| Step::WaitFor(who, states)),
+        2 => who().prop_map(Step::Settled),
+        3 => (0..3_u8, 0..3_u8).prop_map(|(kind, which)| Step::Find(match kind {
+            0 => Named::Name(which),
+            1 => Named::External(which),
+            _ => Named::Key(which),
+        })),
+        3 => (states(), of(few()), 1..4_usize)
+            .prop_map(|(states, team, page)| Step::List { states, team, page }),
+        2 => Just(Step::Slot),
+        2 => Just(Step::DropSlot),
+        16 => span.prop_map(|seconds| Step::Pass(seconds * 1_000)),
+        crashes => (recover(), away()).prop_map(|(recover, away)| Step::Crash { recover, away }),
+        5 => (recover(), away()).prop_map(|(recover, away)| Step::Replace { recover, away }),
+    ]
+}
+
+fn begin() -> impl Strategy<Value = Begin> {
+    let rare = || prop_oneof![3 => Just(None), 1 => (0..3_u8).prop_map(Some)];
+    let care = of(select(&Care::ALL[..]));
+    (rare(), rare(), rare(), rare(), care, of(work())).prop_map(
+        |(key, name, external, team, care, work)| Begin { key, name, external, team, care, work },
+    )
+}
+
+fn next() -> impl Strategy<Value = Next> {
+    let rare = || prop_oneof![3 => Just(None), 1 => (0..3_u8).prop_map(Some)];
+    let within = of(prop_oneof![Just(0), Just(1_930), Just(25_930)]);
+    let seldom = prop_oneof![3 => Just(false), 1 => Just(true)];
+    let care = of(select(&Care::ALL[..]));
+    (rare(), rare(), rare(), care, any::<i8>(), of(work()), seldom, within).prop_map(
+        |(key, name, team, care, sum, work, leave, within)| Next {
+            key,
+            name,
+            team,
+            care,
+            sum,
+            work,
+            leave,
+            within,
+        },
+    )
+}
+
+fn branch() -> impl Strategy<Value = Branch> {
+    let rare = || prop_oneof![3 => Just(None), 1 => (0..3_u8).prop_map(Some)];
+    let care = of(select(&Care::ALL[..]));
+    (rare(), rare(), rare(), care, of(work()), any::<bool>()).prop_map(
+        |(key, name, team, care, work, copy_inputs)| Branch {
+            key,
+            name,
+            team,
+            care,
+            work,
+            copy_inputs,
+        },
+    )
+}
+
+fn input() -> impl Strategy<Value = Input> {
+    let id = prop_oneof![4 => Just(None), 1 => (0..3_u8).prop_map(Some)];
+    let urgent = prop_oneof![4 => Just(false), 1 => Just(true)];
+    (id, urgent, work()).prop_map(|(id, urgent, work)| Input { id, urgent, work })
+}
+
+fn work() -> impl Strategy<Value = Work> {
+    use Manner::{Awaiting, Beating, Busy, Late, Polite, Silent};
+    let manner = prop_oneof![
+        4 => Just(Silent),
+        2 => Just(Beating),
+        1 => Just(Busy),
+        1 => Just(Late),
+        1 => Just(Awaiting),
+        2 => Just(Polite),
+    ];
+    prop_oneof![
+        8 => any::<i8>().prop_map(Work::Add),
+        4 => (1..4_u32).prop_map(Work::Fail),
+        1 => (1..4_u32).prop_map(Work::Panic),
+        1 => (1..30_u64).prop_map(|seconds| Work::RetryAfter(seconds * 1_000 + 710)),
+        2 => (1..3_u32).prop_map(Work::Yield),
+        1 => any::<i8>().prop_map(Work::Save),
+        2 => (0..3_u8, of(0..3_u8)).prop_map(|(events, external)| Work::Tell { events, external }),
+        1 => Just(Work::GiveUp),
+        1 => Just(Work::Finish),
+        10 => (manner, 1..60_u64).prop_map(|(how, seconds)| Work::Last(how, seconds * 1_000 + 250)),
+    ]
+}

@@ -5,7 +5,7 @@ use sessionkeeper::RecoverWhat::{All, Nothing, ShutdownOnly};
 use super::{
     Driven,
     care::Care,
-    reference::{Manner, Reference, Setup, Work},
+    reference::{Manner, Next, Reference, Setup, Work},
     steps::{Begin, Input, Step},
 };
 
@@ -101,4 +101,33 @@ fn a_lost_worker_counted_against_a_session_that_was_not_running() {
             Step::Pause(1),
         ],
     );
+}
+
+fn rollover(who: usize, name: Option<u8>) -> Step {
+    Step::Rollover(who, Next { name, ..Next::default() })
+}
+
+/// A rollover waits behind a pause, and the pause is withdrawn: nobody asks the run for its end any more.
+#[test]
+fn a_rollover_waited_for_an_end_that_nobody_asked_for() {
+    live(
+        None,
+        0,
+        [
+            start(),
+            send(0, Work::Last(Manner::Silent, 4_250)),
+            Step::Pause(0),
+            rollover(0, None),
+            Step::Resume(0),
+            Step::Pass(5_000),
+        ],
+    );
+}
+
+/// The name that a session had is its successor's.
+#[test]
+fn a_session_that_was_rolled_over_called_its_name_taken() {
+    let begin = Begin { name: Some(0), ..Begin::default() };
+    let start = Step::Start { begin, in_slot: false };
+    live(None, 0, [start, rollover(0, None), rollover(0, Some(0))]);
 }

@@ -11,7 +11,7 @@ use super::{
 use crate::model::steps::Input;
 
 /// What is asked of a successor. What is `None` is inherited.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(in crate::model) struct Next {
     pub(in crate::model) key: Option<u8>,
     pub(in crate::model) sum: i8,

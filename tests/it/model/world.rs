@@ -10,9 +10,12 @@ use std::{
     time::Duration,
 };
 
+use chrono::DateTime;
 use sessionkeeper::{
     Kind, Labels, RecoverWhat, Scope, SessionError, SessionHandle, SessionId, Slot, Start, State,
-    Supervisor, Workload, store::MemoryStore, testing::audit,
+    Supervisor, Workload,
+    store::MemoryStore,
+    testing::{WallClock, audit},
 };
 use tokio::{sync::watch, time::Instant};
 
@@ -33,6 +36,8 @@ use crate::support::BUDGET;
 pub(super) struct World {
     setup: Setup,
     store: MemoryStore,
+    /// The wall clock goes with the others: else what is made in two steps may be made at the same time.
+    clock: WallClock,
     player: Player,
     supervisor: Option<Supervisor>,
     /// A session that has ended: writing on it stores how late it is, and touches nothing else.
@@ -61,6 +66,7 @@ impl World {
         let mut world = Self {
             setup,
             store: MemoryStore::new(),
+            clock: WallClock::starting_at(DateTime::from_timestamp(1_700_000_000, 0).unwrap()),
             player,
             supervisor: None,
             beacon: None,
@@ -176,6 +182,7 @@ impl World {
             .policy(Care::Usual.policy())
             .recover(recover)
             .resume_jitter(Duration::ZERO)
+            .wall_clock(self.clock.clone())
             .seed(7);
         let builder = match self.setup.places {
             Some(places) => builder.max_active(places),

@@ -170,11 +170,8 @@ impl<'a> Plan<'a> {
         if let Some(known) = cache.take(session) {
             return Ok(Ok(Some(known)));
         }
-        match read::record(self.engine, session) {
-            Ok(old) => Ok(Ok(old.map(Known::read))),
-            Err(StoreError::Damaged { reason, .. }) => Ok(Err(Refusal::Damaged { reason })),
-            Err(error) => Err(error),
-        }
+        let stored = read::record_to_change(self.engine, session)?;
+        Ok(stored.map(|old| old.map(Known::read)))
     }
 
     fn admit(

@@ -37,12 +37,9 @@ impl Plan<'_> {
         cache: &mut Cache,
     ) -> Result<Result<Purged, Refusal>, StoreError> {
         let session = purge.session;
-        let stored = match read::record(self.engine, session) {
+        let stored = match read::record_to_change(self.engine, session)? {
             Ok(stored) => stored,
-            Err(StoreError::Damaged { reason, .. }) => {
-                return Ok(Err(Refusal::Damaged { reason }));
-            }
-            Err(error) => return Err(error),
+            Err(refusal) => return Ok(Err(refusal)),
         };
         match purge.admit(stored.as_ref()) {
             Verdict::Refuse(refusal) => return Ok(Err(refusal)),

@@ -16,7 +16,7 @@ use crate::{
         step::{StoredStep, Turn},
     },
     store::{
-        Bookmark, StoreError,
+        Bookmark, Refusal, StoreError,
         codec::{self, Unreadable},
         index::{Index, Lookup},
     },
@@ -33,6 +33,18 @@ pub(super) fn record(
     let record = codec::read_record(session, &body)
         .map_err(|why| engine.damages.value(Table::Records, &key, &why, &body))?;
     Ok(Some(record))
+}
+
+/// The record of a session that something is to be done to: one that cannot be read refuses that.
+pub(super) fn record_to_change(
+    engine: &Engine,
+    session: SessionId,
+) -> Result<Result<Option<SessionRecord>, Refusal>, StoreError> {
+    match record(engine, session) {
+        Ok(record) => Ok(Ok(record)),
+        Err(StoreError::Damaged { reason, .. }) => Ok(Err(Refusal::Damaged { reason })),
+        Err(error) => Err(error),
+    }
 }
 
 pub(super) fn inputs(

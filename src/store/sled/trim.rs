@@ -12,12 +12,9 @@ use crate::store::{Purged, Refusal, StoreError, Trim, purge::Verdict, runs};
 impl Plan<'_> {
     /// Plans a trim. The last row that begins with what is to go may hold what stays, and is left.
     pub(super) fn trim(&mut self, trim: &Trim) -> Result<Result<Purged, Refusal>, StoreError> {
-        let stored = match read::record(self.engine, trim.session) {
+        let stored = match read::record_to_change(self.engine, trim.session)? {
             Ok(stored) => stored,
-            Err(StoreError::Damaged { reason, .. }) => {
-                return Ok(Err(Refusal::Damaged { reason }));
-            }
-            Err(error) => return Err(error),
+            Err(refusal) => return Ok(Err(refusal)),
         };
         match trim.admit(stored.as_ref()) {
             Verdict::Refuse(refusal) => return Ok(Err(refusal)),

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{ids::Kind, labels::Labels, record::SessionRecord, state::State};
+use super::{by_state::ByState, ids::Kind, labels::Labels, record::SessionRecord, state::State};
 
 /// Of which sessions something is counted.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -49,46 +49,38 @@ impl fmt::Display for Scope {
 
 /// How many sessions are in each state. What was deleted is in none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub struct StateCounts([u64; State::ALL.len()]);
+pub struct StateCounts(ByState);
 
 impl StateCounts {
     /// How many are in one state.
     pub fn of(&self, state: State) -> u64 {
-        self.iter().find(|(other, _)| *other == state).map_or(0, |(_, count)| count)
+        self.0.of(state)
     }
 
     /// How many there are.
     pub fn total(&self) -> u64 {
-        self.0.iter().sum()
+        self.0.total()
     }
 
     /// Every state with its count, also where that is 0.
     pub fn iter(&self) -> impl Iterator<Item = (State, u64)> + '_ {
-        State::ALL.into_iter().zip(self.0)
+        self.0.iter()
     }
 
     /// Counts one more.
     pub(crate) fn add(&mut self, state: State) {
-        self.change(state, |count| count.saturating_add(1));
+        self.0.change(state, |count| count.saturating_add(1));
     }
 
     /// Counts one less.
     pub(crate) fn remove(&mut self, state: State) {
-        self.change(state, |count| count.saturating_sub(1));
+        self.0.change(state, |count| count.saturating_sub(1));
     }
 
     /// Sets the count of a state.
     #[cfg(feature = "sled")]
     pub(crate) fn set(&mut self, state: State, count: u64) {
-        self.change(state, |_| count);
-    }
-
-    fn change(&mut self, state: State, change: impl Fn(u64) -> u64) {
-        for (other, count) in State::ALL.into_iter().zip(&mut self.0) {
-            if other == state {
-                *count = change(*count);
-            }
-        }
+        self.0.change(state, |_| count);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{record::SessionRecord, state::State, step::Turn};
+use super::{by_state::ByState, record::SessionRecord, state::State, step::Turn};
 use crate::faults::{self, Bug};
 
 /// What is kept of the weight of a session that does not follow from the rest of its record: its events and its steps.
@@ -84,39 +84,40 @@ impl Footprint {
 
 /// How many bytes the sessions in each state hold. What was deleted holds nothing, though it may take a while until it is removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub struct StateBytes([u64; State::ALL.len()]);
+pub struct StateBytes(ByState);
 
 impl StateBytes {
     /// How many those in one state hold.
     pub fn of(&self, state: State) -> u64 {
-        self.iter().find(|(other, _)| *other == state).map_or(0, |(_, bytes)| bytes)
+        self.0.of(state)
     }
 
     /// How many all hold.
     pub fn total(&self) -> u64 {
-        self.0.iter().fold(0, |total, bytes| total.saturating_add(*bytes))
+        self.0.total()
     }
 
     /// Every state with its bytes, also where these are 0.
     pub fn iter(&self) -> impl Iterator<Item = (State, u64)> + '_ {
-        State::ALL.into_iter().zip(self.0)
+        self.0.iter()
     }
 
     /// Adds what a session holds, if it counts.
     pub(crate) fn add(&mut self, record: &SessionRecord) {
-        self.change(record.state(), |bytes| bytes.saturating_add(record.bytes()));
+        self.0.change(record.state(), |bytes| bytes.saturating_add(record.bytes()));
     }
 
     /// Takes off what a session held.
     pub(crate) fn remove(&mut self, record: &SessionRecord) {
-        self.change(record.state(), |bytes| bytes.saturating_sub(record.bytes()));
+        self.0.change(record.state(), |bytes| bytes.saturating_sub(record.bytes()));
     }
 
     /// Adds some and takes off others.
     #[cfg(feature = "sled")]
     pub(crate) fn apply(&mut self, added: &Self, removed: &Self) {
-        for ((bytes, more), less) in self.0.iter_mut().zip(added.0).zip(removed.0) {
-            *bytes = bytes.saturating_add(more).saturating_sub(less);
+        for state in State::ALL {
+            let (more, less) = (added.of(state), removed.of(state));
+            self.0.change(state, |bytes| bytes.saturating_add(more).saturating_sub(less));
         }
     }
 
@@ -131,15 +132,7 @@ impl StateBytes {
     /// Sets the bytes of a state.
     #[cfg(feature = "sled")]
     pub(crate) fn set(&mut self, state: State, bytes: u64) {
-        self.change(state, |_| bytes);
-    }
-
-    fn change(&mut self, state: State, change: impl Fn(u64) -> u64) {
-        for (other, bytes) in State::ALL.into_iter().zip(&mut self.0) {
-            if other == state {
-                *bytes = change(*bytes);
-            }
-        }
+        self.0.change(state, |_| bytes);
     }
 }
 

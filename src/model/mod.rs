@@ -1,5 +1,6 @@
 //! Pure data and decisions: no clock, no tasks, no randomness.
 
+pub(crate) mod by_state;
 pub(crate) mod counts;
 pub(crate) mod deletion;
 pub(crate) mod event;

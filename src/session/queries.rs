@@ -100,12 +100,10 @@ impl Session {
         let first = gap.as_ref().map_or(first, |gap| first.max(gap.end().saturating_add(1)));
         if query.order == Order::OldestFirst {
             at = at.max(first);
-            page.gap.clone_from(&gap);
         }
-        for _ in 0..PARTS {
+        'parts: for _ in 0..PARTS {
             if at < first || at > last {
-                page.gap = gap;
-                return Ok(page);
+                break;
             }
             let (range, beyond) = match query.order {
                 Order::OldestFirst => {
@@ -126,17 +124,16 @@ impl Session {
                     continue;
                 }
                 if page.events.len() == limit {
-                    page.next = Some(event.sequence);
-                    return Ok(page);
+                    at = event.sequence;
+                    break 'parts;
                 }
                 page.events.push(event);
             }
             at = beyond;
         }
         page.next = Some(at).filter(|at| (first..=last).contains(at));
-        if page.next.is_none() {
-            page.gap = gap;
-        }
+        // It is older than all that is left: the oldest first, it comes before, and else after all of that.
+        page.gap = gap.filter(|_| query.order == Order::OldestFirst || page.next.is_none());
         Ok(page)
     }
 

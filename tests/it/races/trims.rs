@@ -4,7 +4,8 @@ use std::{num::NonZeroU64, sync::Arc, time::Duration};
 
 use futures::StreamExt;
 use sessionkeeper::{
-    Builder, ExternalId, Retention, SessionError, SessionHandle, State, Update, store::Store,
+    Builder, ExternalId, Retention, SessionError, SessionHandle, State, Supervisor, Update,
+    store::Store,
 };
 
 use super::{MS, Race, SECOND, on_paused_time, quiet, racer::Racer, soon, turn};
@@ -29,6 +30,16 @@ async fn fill(session: &SessionHandle<Racer>) {
         soon(session.set_external_id(id)).await.unwrap();
     }
     panic!("nothing is to go");
+}
+
+/// A session that is paused, and of which events are to go.
+async fn paused_and_filled(race: &Race) -> (Supervisor, SessionHandle<Racer>) {
+    let worker = race.worker(keep).await;
+    let session = race.session(&worker, |start| start).await;
+    race.idle(&session).await;
+    soon(session.pause()).await.unwrap();
+    fill(&session).await;
+    (worker, session)
 }
 
 /// What a subscriber is given up to an event: how much of it is gone.
@@ -82,11 +93,7 @@ fn a_subscription_against_a_trim() {
 
 /// A paused session is resumed, or sent to, when events of it go: both are done.
 async fn resume_against_trim(race: Arc<Race>) -> &'static str {
-    let worker = race.worker(keep).await;
-    let session = race.session(&worker, |start| start).await;
-    race.idle(&session).await;
-    soon(session.pause()).await.unwrap();
-    fill(&session).await;
+    let (_worker, session) = paused_and_filled(&race).await;
     race.about(SHOWN).await;
     let is_sent = race.choose(2) == 0;
     if is_sent {
@@ -158,11 +165,7 @@ fn a_resume_against_the_need_of_room() {
 
 /// A session is deleted when events of it go: nothing of it is left, and nothing brings it back.
 async fn delete_against_trim(race: Arc<Race>) -> &'static str {
-    let worker = race.worker(keep).await;
-    let session = race.session(&worker, |start| start).await;
-    race.idle(&session).await;
-    soon(session.pause()).await.unwrap();
-    fill(&session).await;
+    let (_worker, session) = paused_and_filled(&race).await;
     race.about(SHOWN).await;
     soon(session.delete(sessionkeeper::Delete::IfAtRest)).await.unwrap();
     let left = race.store.events(session.id(), 1..=1, 1).await.unwrap();

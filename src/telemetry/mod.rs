@@ -86,7 +86,7 @@ pub(crate) fn trimmed(session: SessionId, to: u64) {
 
 /// Says that all sessions hold more than they may, and that none of them may go.
 pub(crate) fn no_room(limit: NonZeroU64, excess: u64) {
-    let what = "the sessions hold more than they may, and none may be removed that could be";
+    let what = "the sessions hold more than they may, and none is left that may be removed";
     warn!(target: TARGET, limit = limit.get(), excess, "{what}");
 }
 

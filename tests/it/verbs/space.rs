@@ -10,7 +10,10 @@ use sessionkeeper::{
 };
 
 use super::{MINUTE, SECOND, state, status, until};
-use crate::support::{BUDGET, Do, Scripted, Worker, drained};
+use crate::{
+    support::{BUDGET, Do, Scripted, Worker, drained},
+    traces::traced,
+};
 
 const DAY: std::time::Duration = std::time::Duration::from_secs(24 * 3600);
 /// More than sessions hold beside what the tests let them grow by.
@@ -117,6 +120,33 @@ async fn none_goes_that_is_to_be_kept() {
     let deleted = Fact::Lifecycle(Lifecycle::Deleted { by: Removal::Space });
     assert_eq!(log.last().map(|last| &last.fact), Some(&deleted));
     assert!(worker.supervisor.space().await.unwrap().excess() > 20_000);
+    is_sound(worker).await;
+}
+
+/// That there is no room is said when it begins, and not with each commit.
+#[tokio::test(start_paused = true)]
+async fn that_there_is_no_room_is_said_once() {
+    let (lines, _tracing) = traced();
+    let said = || lines.all().iter().filter(|line| line.contains("none is left that may")).count();
+    let retention = Retention::default().completed(DAY);
+    let worker = Worker::start_with(most(retention, 25_000)).await;
+    let kept = grown(&worker, 10_000).await;
+    assert_eq!(said(), 0);
+    for times in 1..=2 {
+        let more = grown(&worker, 10_000).await;
+        // Two of its states are kept.
+        for _ in 0..5 {
+            kept.send(Do::Add(1)).await.unwrap();
+            tokio::time::sleep(MINUTE).await;
+        }
+        assert_eq!(said(), times);
+        let line = lines.all().into_iter().rfind(|line| line.contains("none is left")).unwrap();
+        assert!(line.contains("WARN") && line.contains("limit=25000 excess="), "{line}");
+        more.complete().await.unwrap();
+        tokio::time::sleep(MINUTE).await;
+        assert!(is_gone(&worker, &more).await);
+    }
+    assert_eq!(said(), 2);
     is_sound(worker).await;
 }
 

@@ -62,7 +62,8 @@ impl<W: Workload> Fork<W> {
         Self::of(Some(|registry, kind| registry.typed::<W>(kind).is_some()))
     }
 
-    /// The first input of its own, committed with the fork. It comes after those that are copied.
+    /// The first input of its own, committed with the fork. It comes after those that are copied, and is accepted
+    /// whatever waits there; but it must not be larger than the whole inbox.
     pub fn input(mut self, input: W::Input) -> Self {
         self.asked.input = Some(encode(&input));
         self

@@ -53,7 +53,8 @@ impl<W: Workload> Rollover<W> {
         Self::of(&state)
     }
 
-    /// A first input for the successor. It comes after those that move.
+    /// A first input for the successor. It comes after those that move, and is accepted whatever waits there; but it must
+    /// not be larger than the whole inbox.
     pub fn input(mut self, input: W::Input) -> Self {
         self.input = Some(encode(&input));
         self

@@ -311,7 +311,7 @@ impl<'a> Desk<'a> {
         draft.heed_parent();
         draft.wait_for_place(&self.policy);
         if let Some(input) = &new.input
-            && let Err(error) = draft.accept(input, &self.taken, &self.policy)
+            && let Err(error) = draft.accept_first(input, &self.taken, &self.policy)
         {
             return new.reply.send(Err(error.into()));
         }

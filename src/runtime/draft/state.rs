@@ -30,6 +30,28 @@ impl Draft {
         taken: &TakenIds,
         policy: &Policy,
     ) -> Result<Accepted, SendError> {
+        let bytes = input.payload.len() as u64;
+        self.accept_if(input, taken, |draft| draft.has_room(bytes, input.urgent, policy))
+    }
+
+    /// Accepts the input that a new session begins with. Others may be there already, which it takes over from another
+    /// session, so it need not have room beside them: nobody could make some.
+    pub(crate) fn accept_first(
+        &mut self,
+        input: &NewInput,
+        taken: &TakenIds,
+        policy: &Policy,
+    ) -> Result<Accepted, SendError> {
+        let bytes = input.payload.len() as u64;
+        self.accept_if(input, taken, |draft| draft.may_be(bytes, policy))
+    }
+
+    fn accept_if(
+        &mut self,
+        input: &NewInput,
+        taken: &TakenIds,
+        fits: impl FnOnce(&Self) -> Result<(), SendError>,
+    ) -> Result<Accepted, SendError> {
         let session = self.record.id;
         if let Some(id) = &input.id {
             let known = taken.get(id).copied().or_else(|| {
@@ -51,9 +73,8 @@ impl Draft {
         if !state.accepts_input() {
             return Err(SendError::NotAccepting { session, state });
         }
-        let bytes = input.payload.len() as u64;
-        self.has_room(bytes, input.urgent, policy)?;
-        let sequence = self.record.inbox.accept(bytes, input.urgent);
+        fits(self)?;
+        let sequence = self.record.inbox.accept(input.payload.len() as u64, input.urgent);
         self.changed = true;
         self.inputs.push(StoredInput {
             sequence,
@@ -79,14 +100,21 @@ impl Draft {
             }
             return Ok(());
         }
-        let limit = policy.max_input_bytes();
-        if bytes > limit {
-            return Err(SendError::TooLarge { session, bytes, limit });
-        }
+        self.may_be(bytes, policy)?;
         let (inputs, waiting) = (inbox.waiting(), inbox.waiting_bytes);
         let ordinary = inputs.saturating_sub(urgent);
-        if ordinary >= u64::from(policy.max_inputs()) || waiting + bytes > limit {
+        if ordinary >= u64::from(policy.max_inputs()) || waiting + bytes > policy.max_input_bytes()
+        {
             return Err(SendError::Full { session, inputs, bytes: waiting });
+        }
+        Ok(())
+    }
+
+    /// Whether an ordinary input may be as large as that at all.
+    fn may_be(&self, bytes: u64, policy: &Policy) -> Result<(), SendError> {
+        let limit = policy.max_input_bytes();
+        if bytes > limit {
+            return Err(SendError::TooLarge { session: self.record.id, bytes, limit });
         }
         Ok(())
     }

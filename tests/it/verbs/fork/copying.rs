@@ -79,21 +79,29 @@ async fn the_input_in_hand_is_copied_as_one_that_waits() {
     assert_eq!(drained(&parent).await.seen, [1, 2, 3]);
 }
 
-/// They were accepted once; its own first input is another matter.
+/// They were accepted once, and its own first input cannot wait until they are worked off.
 #[tokio::test(start_paused = true)]
-async fn the_limits_of_the_inbox_do_not_hold_for_what_is_copied() {
+async fn the_limits_of_the_inbox_do_not_hold_for_what_a_fork_begins_with() {
     let worker = Worker::start().await;
     let parent = worker.session().await;
     parent.pause().await.unwrap();
     for _ in 0..5 {
         parent.send(Do::Add(1)).await.unwrap();
     }
-    let small = || Fork::new().copy_inputs().policy(policy(|policy| policy.max_inputs(2_u32)));
-    let refused = soon(parent.fork(small().input(Do::Add(1)))).await.unwrap_err();
-    assert!(refused.to_string().contains("first input"), "{refused}");
-    let fork = soon(parent.fork(small())).await.unwrap().into_handle();
+    let small = policy(|policy| policy.max_inputs(2_u32).max_input_bytes(50_u64));
+    let small = || Fork::new().copy_inputs().policy(small.clone());
+    let large = Do::Busy { limit: SECOND, takes: SECOND };
+    let refused = soon(parent.fork(small().input(large))).await.unwrap_err();
+    assert!(
+        matches!(
+            refused,
+            ForkError::Start(StartError::Input(SendError::TooLarge { limit: 50, .. }))
+        ),
+        "{refused:?}"
+    );
+    let fork = soon(parent.fork(small().input(Do::Add(10)))).await.unwrap().into_handle();
     idle(&fork).await;
-    assert_eq!(drained(&fork).await.sum, 5);
+    assert_eq!(drained(&fork).await.sum, 15);
 }
 
 #[tokio::test(start_paused = true)]

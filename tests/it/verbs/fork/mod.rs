@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use sessionkeeper::{
-    EventRecord, Fact, Fork, ForkError, Forked, ForkedFrom, Lifecycle, Origin, SessionHandle,
-    SessionId, SessionRecord, StartedSession, State, StoredInput, Usage, Workload,
+    EventRecord, Fact, Fork, ForkError, Forked, ForkedFrom, Lifecycle, Origin, SendError,
+    SessionHandle, SessionId, SessionRecord, StartError, StartedSession, State, StoredInput, Usage,
+    Workload,
     store::{MemoryStore, Part, Query, Related, Store},
     testing::{Harness, audit},
 };

@@ -151,6 +151,33 @@ async fn what_is_given_is_not_inherited() {
     sound(worker).await;
 }
 
+/// They were accepted once, and its own first input cannot wait until they are worked off.
+#[tokio::test(start_paused = true)]
+async fn the_limits_of_the_inbox_do_not_hold_for_what_a_successor_begins_with() {
+    let worker = Worker::start().await;
+    let session = worker.session().await;
+    session.pause().await.unwrap();
+    for _ in 0..5 {
+        session.send(Do::Add(1)).await.unwrap();
+    }
+    let small = policy(|policy| policy.max_inputs(2_u32).max_input_bytes(50_u64));
+    let small = || fresh(100).policy(small.clone());
+    let refused =
+        soon(session.rollover(small().input(Do::Busy { limit: SECOND, takes: SECOND }))).await;
+    let refused = refused.unwrap_err();
+    assert!(
+        matches!(
+            refused,
+            RolloverError::Start(StartError::Input(SendError::TooLarge { limit: 50, .. }))
+        ),
+        "{refused:?}"
+    );
+    let next = soon(session.rollover(small().input(Do::Add(10)))).await.unwrap().into_handle();
+    idle(&next).await;
+    assert_eq!(drained(&next).await.sum, 115);
+    sound(worker).await;
+}
+
 /// G2, G4: every input is worked off once, by one or the other.
 #[tokio::test(start_paused = true)]
 async fn unread_inputs_move_in_their_order_with_their_ids() {

@@ -28,7 +28,11 @@ const BUDGET: Duration = Duration::from_secs(25);
 #[tokio::main]
 async fn main() -> ExitCode {
     let options = match Options::read(std::env::args().skip(1)) {
-        Ok(options) => options,
+        Ok(Some(options)) => options,
+        Ok(None) => {
+            println!("{USAGE}");
+            return ExitCode::SUCCESS;
+        }
         Err(error) => {
             println!("{error:#}\n{USAGE}");
             return ExitCode::from(2);
@@ -97,11 +101,13 @@ struct Options {
 }
 
 impl Options {
-    fn read(mut arguments: impl Iterator<Item = String>) -> anyhow::Result<Self> {
+    /// `None` if all that is asked for is what they are.
+    fn read(mut arguments: impl Iterator<Item = String>) -> anyhow::Result<Option<Self>> {
         let mut name = None;
         let mut data = PathBuf::from("data/chat");
         while let Some(argument) = arguments.next() {
             match argument.as_str() {
+                "--help" | "-h" => return Ok(None),
                 "--data" => data = arguments.next().context("--data needs a folder")?.into(),
                 flag if flag.starts_with('-') => bail!("there is no option {flag}"),
                 text => {
@@ -111,6 +117,6 @@ impl Options {
             }
         }
         let name = name.map_or_else(|| Name::new("chat"), Ok)?;
-        Ok(Self { name, data })
+        Ok(Some(Self { name, data }))
     }
 }

@@ -32,7 +32,11 @@ const BUDGET: Duration = Duration::from_secs(25);
 async fn main() -> ExitCode {
     let screen = Screen::new();
     let options = match Options::read(std::env::args_os().skip(1)) {
-        Ok(options) => options,
+        Ok(Some(options)) => options,
+        Ok(None) => {
+            screen.line(USAGE);
+            return ExitCode::SUCCESS;
+        }
         Err(error) => {
             screen.line(format!("{error:#}\n{USAGE}"));
             return ExitCode::from(2);

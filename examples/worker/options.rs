@@ -17,12 +17,16 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    pub(crate) fn read(mut arguments: impl Iterator<Item = OsString>) -> anyhow::Result<Self> {
+    /// `None` if all that is asked for is what they are.
+    pub(crate) fn read(
+        mut arguments: impl Iterator<Item = OsString>,
+    ) -> anyhow::Result<Option<Self>> {
         let mut folder = None;
         let mut data = PathBuf::from("data/worker");
         let mut pace = Duration::from_millis(20);
         while let Some(argument) = arguments.next() {
             match argument.to_str() {
+                Some("--help" | "-h") => return Ok(None),
                 Some("--data") => data = arguments.next().context("--data needs a folder")?.into(),
                 Some("--pace") => {
                     let millis = arguments.next().context("--pace needs a number")?;
@@ -41,6 +45,6 @@ impl Options {
             .canonicalize()
             .with_context(|| format!("{} cannot be found", folder.display()))?;
         ensure!(found.is_dir(), "{} is not a folder", folder.display());
-        Ok(Self { folder: found, data, pace })
+        Ok(Some(Self { folder: found, data, pace }))
     }
 }

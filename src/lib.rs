@@ -142,8 +142,22 @@
 //! and the input that was in hand. A crash of the worker can cost those of the last 100 ms or so.
 //!
 //! Each session has one log, numbered without gaps from 1, in which the library records its own facts
-//! too: every move with its [`Cause`], the end of each run, restarts. [`Session::events`] reads a range.
-//! There is no stream of events; [`Session::watch`] shows statuses, and a slow watcher misses some.
+//! too: every move with its [`Cause`], the end of each run, restarts.
+//!
+//! | to see | call | what it gives |
+//! | --- | --- | --- |
+//! | events of a session | [`Session::events`], [`Session::query_events`] | a range by number; pages, the newest first, by type |
+//! | the same as they come | [`Session::subscribe`] | a stream from a number on, joined to what is new |
+//! | events of all sessions | [`Supervisor::log`], [`Supervisor::subscribe`] | pages and a stream, by session, kind and type; a [`LogCursor`] to go on from |
+//! | what a run did | [`Supervisor::run`], [`Supervisor::run_events`] | its session and its end; its events |
+//! | how a session stands | [`Session::status`], [`Session::watch`] | the newest status; a slow watcher misses some |
+//!
+//! A stream skips nothing and repeats nothing, and holds little: who falls behind is served from the store. Where events are gone
+//! for good, there is a gap in their place that says from where to where. It ends when the worker does.
+//!
+//! What must reach the outside whatever happens is not a stream's business but that of a [sink], which is given every event at
+//! least once, in order, from a place that is kept in the store; and of [hooks], which are called for the start, the moves and the
+//! end of a session, and again until they succeed.
 //!
 //! # Silence
 //!
@@ -204,6 +218,12 @@
 //! A store that fails is nobody's failure and nobody's silence: runs wait at their next commit, callers get
 //! an error, [`Supervisor::health`] names what it failed with, and commits are tried again until they succeed.
 //!
+//! # Sleep
+//!
+//! A run that can do nothing before a certain time returns [`Outcome::sleep_until`]. Its session is paused, costs no memory, and has a
+//! durable alarm, which goes by the wall clock and rings in this worker or a later one. Inputs wait for it, or wake the session earlier
+//! ([`Outcome::sleep_until_or_input`]). Any verb that moves the session withdraws the alarm.
+//!
 //! # Forks
 //!
 //! [`Supervisor::fork`] makes a new session from a committed snapshot of another one: the newest, or the one before it
@@ -229,6 +249,26 @@
 //! A turn that is under way ends first, or is cancelled after a grace. A stop or an end that is accepted before the commit wins; after it every
 //! verb by the old id is refused with [`SessionError::RolledOver`], which names the successor. [`SessionHandle::latest`] goes to the
 //! end of the chain, and what is sent by a handle that is [following](Session::following) does too.
+//!
+//! # Children
+//!
+//! A session starts others by [`Run::start_child`], once for each key, also where its turn is done again; or a caller does, by
+//! [`Start::child_of`]. What becomes of a child when its parent is paused, stopped or ends, its [`OnParent`] says. That is owed from the
+//! commit of the parent's move and follows soon after; a crash in between loses nothing. The parent hears of the end of a
+//! child by an input ([`Workload::on_child_end`]), once, or waits for it in a turn ([`Run::child_ended`]).
+//!
+//! # Groups
+//!
+//! [`Supervisor::pause_all`], [`resume_all`](Supervisor::resume_all) and [`stop_all`](Supervisor::stop_all) take the [`Query`](store::Query)
+//! that [`list`](Supervisor::list) takes, ask each session by itself, and report on each. The words that other
+//! systems have for the states of a session are in [`vocabulary`].
+//!
+//! # Deleting
+//!
+//! [`Session::delete`] is for good and durable when it returns; what was kept is removed a little later, bit by bit.
+//! Nothing brings the session back, neither a late commit of a run nor a repeated start. By default nothing is ever deleted unasked:
+//! [`Retention`] says how long ended sessions are kept, how many events of each session, and how many bytes in all
+//! ([`Builder::retention`]).
 //!
 //! # Statistics
 //!
@@ -274,8 +314,6 @@
 //! [`MemoryStore`](store::MemoryStore) is for tests: it plays crashes, full disks and damage, and works on
 //! tokio's paused time. [`Store`](store::Store) is the contract for others.
 //!
-//! Nothing is deleted in this version: sessions that ended and their events stay.
-//!
 //! # Guarantees
 //!
 //! - **G1, durable before visible.** A transition, checkpoint, accepted input or event is committed before any
@@ -293,7 +331,8 @@
 //! - **G7, no late expiry.** Each run has its own timer; no sweep over all sessions delays a verdict.
 //! - **G8, bad sessions are alone.** A corrupt record, an unreadable snapshot, a crash loop or a full inbox
 //!   stops neither another session nor the worker from starting.
-//! - **G9, events without gaps.** Numbered from 1 for each session, in the order of their commits.
+//! - **G9, events without gaps.** Numbered from 1 for each session, in the order of their commits. A subscriber is given each
+//!   once and in order, across reconnects and restarts of the worker, or is told which are gone.
 //! - **G10, shutdown fits its budget**, and says of each active session what became of it.
 //!
 //! Not promised: exactly-once effects outside of the state (a step says where it is not known), an order between sessions, that a blocked thread

@@ -36,8 +36,8 @@ impl Session {
     ///
     /// What is kept of it in the store is removed ten seconds later, a part at a time, so that those who
     /// [subscribe](Supervisor::subscribe) all sessions come to see its end; where its events were, they see a gap afterwards. The store uses
-    /// the space again. Where there are [sinks](crate::sink), nothing is removed before each of them has read the end of the session: one that
-    /// fails holds that up.
+    /// the space again. Nothing is removed before the [sinks](crate::sink), hooks and statistics of the worker have read the end of the session;
+    /// one that fails is waited for a day. A hook that is owed to the session is waited for until it is done or given up.
     ///
     /// ```no_run
     /// # use sessionkeeper::{Delete, Session, SessionError};

@@ -11,7 +11,7 @@ use crate::{
         error::SessionError,
         hub::{Follower, Newer},
     },
-    store::StoreError,
+    store::{Store, StoreError},
 };
 
 /// How many events are read from the store at once.
@@ -22,7 +22,8 @@ const PAGE: usize = 64;
 pub enum Update {
     /// An event.
     Event(Arc<EventRecord>),
-    /// These events are not there any more, the last included: only the [newest](crate::Retention::events) are kept.
+    /// These events are not there any more, the last included: only the [newest](crate::Retention::events) are kept, or
+    /// they are damaged.
     Gap {
         /// The number of the first.
         from: u64,
@@ -37,7 +38,7 @@ impl Session {
     /// comes back the last that was seen and one more, also after a restart of the worker.
     ///
     /// Where only the [newest](crate::Retention::events) are kept and the number is that of an older one, what is gone is told first, by
-    /// an [`Update::Gap`]; so it is to one who falls so far behind. A subscriber is never waited for, and 64 events at most are kept in
+    /// an [`Update::Gap`]; so it is to one who falls so far behind, and where events cannot be read. A subscriber is never waited for, and 64 events at most are kept in
     /// memory for it: one that is slow is served from the store. The stream ends when the worker does, and after an error.
     ///
     /// ```no_run
@@ -132,8 +133,31 @@ impl Subscription {
 
     async fn stored(&self, newest: u64) -> Result<VecDeque<Arc<EventRecord>>, StoreError> {
         let store = self.session.core.store()?;
-        let events = store.events(self.session.id, self.next..=newest, PAGE).await?;
+        let events = match store.events(self.session.id, self.next..=newest, PAGE).await {
+            Err(StoreError::Damaged { .. }) => self.first_sound(&*store, newest).await?,
+            events => events?,
+        };
         Ok(events.into_iter().map(Arc::new).collect())
+    }
+
+    /// The next event that can be read by itself, if any can. A page fails where one event of it cannot.
+    async fn first_sound(
+        &self,
+        store: &dyn Store,
+        newest: u64,
+    ) -> Result<Vec<EventRecord>, StoreError> {
+        for sequence in self.next..=newest {
+            match store.events(self.session.id, sequence..=sequence, 1).await {
+                Err(StoreError::Damaged { .. }) => {}
+                events => {
+                    let events = events?;
+                    if !events.is_empty() {
+                        return Ok(events);
+                    }
+                }
+            }
+        }
+        Ok(Vec::new())
     }
 }
 

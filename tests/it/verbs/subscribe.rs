@@ -4,7 +4,7 @@ use futures::{Stream, StreamExt};
 use sessionkeeper::{
     RecoverWhat, Session, SessionError, SessionHandle, SessionId, Start, SubscribeError,
     Supervisor, Update,
-    store::MemoryStore,
+    store::{MemoryStore, Part},
     testing::{Call, FaultyStore, Interference},
 };
 
@@ -165,6 +165,36 @@ async fn a_number_from_elsewhere_is_refused() {
     );
     assert!(session.subscribe(newest + 1).await.is_ok());
     assert!(session.subscribe(0).await.is_ok(), "as 1");
+}
+
+/// G8, G9: what cannot be read is told to be gone, and what comes after it is given.
+#[tokio::test(start_paused = true)]
+async fn damaged_events_are_told_as_gaps() {
+    let worker = Worker::start().await;
+    let session = worker.session().await;
+    emit(&session, 100).await;
+    let newest = newest(&session).await;
+    for damaged in [20, 21, 50, newest] {
+        worker.store.damage(session.id(), Part::Event(damaged));
+    }
+    let mut updates = subscribe(&session, 1).await;
+    let (mut next, mut gaps) = (1, Vec::new());
+    while next <= newest {
+        match soon(updates.next()).await.unwrap().unwrap() {
+            Update::Event(event) => {
+                assert_eq!(event.sequence, next);
+                next += 1;
+            }
+            Update::Gap { from, to } => {
+                assert_eq!(from, next);
+                gaps.push((from, to));
+                next = to + 1;
+            }
+        }
+    }
+    assert_eq!(gaps, [(20, 21), (50, 50), (newest, newest)]);
+    emit(&session, 1).await;
+    assert_eq!(take(&mut updates, 1).await, [newest + 1]);
 }
 
 #[tokio::test(start_paused = true)]

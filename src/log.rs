@@ -144,7 +144,9 @@ impl Supervisor {
     }
 
     /// Events of all sessions, a page at a time: the newest first unless asked for otherwise, of one session or of
-    /// some types where that is wanted. An index leads to them; only durable ones are seen.
+    /// some types where that is wanted. An index leads to those of a type. Those of one session are picked from the small rows of the whole
+    /// log, of which there is one for each group of commits: [`Session::query_events`](crate::Session::query_events) goes to them at once,
+    /// where their places among those of others do not matter. Only durable ones are seen.
     ///
     /// # Errors
     /// A store that fails.

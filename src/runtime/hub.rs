@@ -7,10 +7,13 @@ use std::{
 
 use tokio::sync::Notify;
 
+use super::tail;
 use crate::model::{event::EventRecord, ids::SessionId, record::SessionRecord};
 
-/// How many of the newest events of a session are kept for those who follow it. Who is further behind reads the store.
+/// How many of the newest events of a session are kept for those who follow it, and how much of them. Who is further behind
+/// reads the store.
 const TAIL: usize = 64;
+const TAIL_BYTES: usize = 1 << 20;
 
 /// The watchers of all sessions.
 #[derive(Debug, Default)]
@@ -34,8 +37,14 @@ struct Shown {
     closed: bool,
     /// How many follow the events.
     followers: usize,
-    /// The newest events, without gaps.
-    tail: VecDeque<Arc<EventRecord>>,
+    newest: Newest,
+}
+
+/// The newest events of a session, without gaps.
+#[derive(Debug, Default)]
+struct Newest {
+    events: VecDeque<(Arc<EventRecord>, usize)>,
+    bytes: usize,
 }
 
 /// One who watches a session.
@@ -93,21 +102,31 @@ impl Shown {
             return;
         }
         for event in events {
-            if self.tail.back().is_some_and(|last| last.sequence + 1 != event.sequence) {
-                self.tail.clear();
-            }
-            if self.tail.len() == TAIL {
-                self.tail.pop_front();
-            }
-            self.tail.push_back(Arc::new(event.clone()));
+            self.newest.push(Arc::new(event.clone()));
+        }
+    }
+}
+
+impl Newest {
+    fn push(&mut self, event: Arc<EventRecord>) {
+        if self.events.back().is_some_and(|(last, _)| last.sequence + 1 != event.sequence) {
+            *self = Self::default();
+        }
+        let bytes = tail::size(&event);
+        self.bytes += bytes;
+        self.events.push_back((event, bytes));
+        while self.events.len() > TAIL || self.bytes > TAIL_BYTES {
+            let Some((_, bytes)) = self.events.pop_front() else { break };
+            self.bytes -= bytes;
         }
     }
 
-    /// The events that are kept from this one on, if it is among them.
-    fn tail_from(&self, next: u64) -> Option<VecDeque<Arc<EventRecord>>> {
-        let skipped = next.checked_sub(self.tail.front()?.sequence)?;
-        let skipped = usize::try_from(skipped).ok().filter(|skipped| *skipped < self.tail.len())?;
-        Some(self.tail.iter().skip(skipped).cloned().collect())
+    /// Those from this one on, if it is among them.
+    fn from(&self, next: u64) -> Option<VecDeque<Arc<EventRecord>>> {
+        let (first, _) = self.events.front()?;
+        let skipped = usize::try_from(next.checked_sub(first.sequence)?).ok()?;
+        let kept = self.events.iter().skip(skipped).map(|(event, _)| Arc::clone(event));
+        (skipped < self.events.len()).then(|| kept.collect())
     }
 }
 
@@ -185,7 +204,7 @@ impl Follower {
                 self.newest = self.newest.max(shown_last);
                 if self.newest >= next {
                     let stored = Newer::Stored { newest: self.newest };
-                    return shown.tail_from(next).map_or(stored, Newer::Events);
+                    return shown.newest.from(next).map_or(stored, Newer::Events);
                 }
                 let is_deleted = shown.record.as_ref().is_some_and(|record| record.is_deleted());
                 if shown.closed || is_deleted {
@@ -202,7 +221,10 @@ impl Drop for Follower {
         let mut shown = self.watch.watched.lock();
         shown.followers -= 1;
         if shown.followers == 0 {
-            shown.tail = VecDeque::new();
+            shown.newest = Newest::default();
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

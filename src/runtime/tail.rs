@@ -92,7 +92,7 @@ pub(crate) const fn last_of(item: &LogItem) -> u64 {
 }
 
 /// About how much an event takes; what the library itself records is small.
-fn size(event: &EventRecord) -> usize {
+pub(super) fn size(event: &EventRecord) -> usize {
     match &event.fact {
         Fact::Work(work) => Weight::of(work).map_or(0, Weight::bytes),
         Fact::Lifecycle(_) | Fact::Usage(_) => 0,
@@ -251,3 +251,6 @@ impl Core {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

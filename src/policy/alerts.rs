@@ -23,9 +23,9 @@ pub struct Thresholds {
 }
 
 impl Default for Thresholds {
-    /// More than one end in ten is an expiration, of ten at least; nothing for ten minutes though sessions are active.
+    /// More than one end in ten is an expiration, of ten at least; nothing for 35 minutes though sessions are active.
     fn default() -> Self {
-        Self { expiration_rate: 0.1, least_ended: 10, quiet_for: Duration::from_secs(600) }
+        Self { expiration_rate: 0.1, least_ended: 10, quiet_for: Duration::from_secs(35 * 60) }
     }
 }
 
@@ -44,7 +44,11 @@ impl Thresholds {
         self
     }
 
-    /// How long nothing may happen though sessions are active (default 10 min). Only a window that is as long can tell.
+    /// How long nothing may happen though sessions are active (default 35 min). Only a window that is as long can tell.
+    ///
+    /// The default is longer than the `heartbeat_timeout` and the `idle_timeout` of a default [`Policy`](crate::Policy): by then a session
+    /// has given an event, or was paused or expired, which is one. Choose more where yours are longer, or where runs wait for
+    /// people.
     #[must_use]
     pub const fn quiet_for(mut self, quiet: Duration) -> Self {
         self.quiet_for = quiet;

@@ -110,6 +110,7 @@ pub struct Statistics {
 
 impl Statistics {
     /// What a person should hear of: sessions that expire too often, that are active though nothing happens, or a store that fails.
+    /// A store that cannot even be read gives no statistics: hear of that error too, or look at the [health](Supervisor::health) alone.
     ///
     /// ```
     /// # use sessionkeeper::{Scope, StatisticsError, Supervisor, Thresholds, Window};

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use sessionkeeper::{
     Alert, Builder, Delete, EventType, Fork, Kind, Lifecycle, Rollover, Scope, SessionHandle,
     SessionRecord, Start, State, StateCounts, Statistics, StatisticsError, StatisticsOptions,
-    Supervisor, Thresholds, Window,
+    Supervisor, Thresholds, Timestamp, Window,
     store::{Fault, LogItem, LogQuery, MemoryStore, Query, Store},
-    testing::Harness,
+    testing::{Harness, WallClock},
 };
 
 use super::{MINUTE, SECOND, labels, soon};
@@ -267,6 +268,23 @@ async fn what_happened_before_it_was_asked_for_is_counted_too() {
     assert_eq!(all.started(), 30);
     let of_all: usize = logged(&worker.store).await.0.iter().sum();
     assert_eq!(all.events_in_all(), of_all as u64);
+}
+
+#[tokio::test(start_paused = true)]
+async fn sessions_that_are_active_though_nothing_happens_are_told_of() {
+    let clock = WallClock::starting_at(Timestamp::UNIX_EPOCH + TimeDelta::days(20_000));
+    let worker = Worker::start_with(|builder| counted(builder).wall_clock(clock)).await;
+    worker.session_with(|start| start.input(Do::Await(MINUTE * 500))).await;
+    let alerts = async || {
+        let all = caught_up(&worker.supervisor, Scope::All, HOUR).await;
+        all.alerts(&worker.supervisor.health(), &Thresholds::default())
+    };
+    assert_eq!(alerts().await, [], "it has just begun");
+    tokio::time::sleep(MINUTE * 62).await;
+    let quiet = Alert::NoEvents { active: 1, quiet: MINUTE * 60 };
+    assert_eq!(alerts().await, [quiet]);
+    worker.session_with(|start| start.input(Do::Emit(1))).await;
+    assert_eq!(alerts().await, []);
 }
 
 #[tokio::test(start_paused = true)]

@@ -208,17 +208,18 @@ impl Supervisor {
     /// too short for that. A second call waits for the first and gives the same report.
     ///
     /// # Cancel safety
-    /// Once polled, dropping it withdraws nothing.
+    /// Once polled, dropping it withdraws nothing, nor does dropping the last clone of the supervisor.
     pub async fn shutdown(&self, budget: Duration) -> Arc<ShutdownReport> {
         let mut running = self.owner.shutdown.lock().await;
         let mut report = match &*running {
             Some(report) => report.clone(),
             None => {
                 let (done, report) = watch::channel(None);
-                let core = Arc::clone(self.core());
+                // What ends the worker must not be dropped while it is shut down.
+                let owner = Arc::clone(&self.owner);
                 tokio::spawn(async move {
                     let began = tokio::time::Instant::now();
-                    let drained = shutdown::shut_down(core, budget).await;
+                    let drained = shutdown::shut_down(Arc::clone(&owner.core), budget).await;
                     let report = ShutdownReport::new(drained, began.elapsed());
                     done.send_replace(Some(Arc::new(report)));
                 });

@@ -61,8 +61,8 @@ async fn run(options: &Options) -> anyhow::Result<()> {
             println!();
         }
         talked = converse(&supervisor, &options.name, terminal) => {
-            talked?;
             supervisor.shutdown(BUDGET).await;
+            talked?;
         }
     }
     println!("Nothing is lost: the same command carries on.");

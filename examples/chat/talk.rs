@@ -2,7 +2,6 @@
 
 use std::pin::Pin;
 
-use anyhow::Context;
 use futures::{Stream, StreamExt};
 use sessionkeeper::{
     Event, Fact, Fork, ForkError, Name, PauseCause, Phase, Relation, Rollover, Scope, SessionError,
@@ -76,8 +75,9 @@ impl Talk {
     /// Waits for so many answers and shows them.
     async fn answers(&mut self, mut count: u64) -> anyhow::Result<()> {
         while count > 0 {
-            let update = self.updates.next().await.context("the worker has ended")??;
-            if let Update::Event(event) = update
+            // It ends with the worker: the next one answers.
+            let Some(update) = self.updates.next().await else { return Ok(()) };
+            if let Update::Event(event) = update?
                 && let Fact::Work(Event::Completion { message, .. }) = &event.fact
             {
                 println!("{message}");

@@ -66,7 +66,8 @@ pub(crate) async fn shut_down(core: Arc<Core>, budget: Duration) -> Vec<Drained>
         tokio::select! {
             biased;
             answer = &mut drained => {
-                result = answer.ok();
+                // None comes where the worker was lost meanwhile.
+                result = Some(answer.unwrap_or_default());
                 break;
             }
             () = tokio::time::sleep_until(until) => {

@@ -3,8 +3,8 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use sessionkeeper::{
-    Backoff, Policy, RestartPolicy, RunEnd, SendError, SessionError, SessionHandle,
-    ShutdownOutcome, StartError, State, store::Fault,
+    Backoff, Cause, Fact, Lifecycle, Policy, RestartPolicy, RunEnd, SendError, SessionError,
+    SessionHandle, ShutdownOutcome, StartError, State, store::Fault,
 };
 use tokio::time::Instant;
 
@@ -197,6 +197,32 @@ async fn g10_a_second_shutdown_shares_the_first() {
     drop(dropped);
     let _ = worker.supervisor.shutdown(BUDGET).await;
     assert!(session.pause().await.is_err());
+}
+
+/// What was begun goes on, though nobody waits for it or has the supervisor any more.
+#[tokio::test(start_paused = true)]
+async fn g10_a_shutdown_outlives_the_last_clone_of_its_supervisor() {
+    let Worker { store, workload, supervisor } = Worker::start().await;
+    let start = Scripted::start().input(Do::Deaf(secs(8)));
+    let session = supervisor.start(start).await.unwrap().into_handle();
+    tokio::time::sleep(secs(1)).await;
+    let dropped = tokio::time::timeout(secs(1), supervisor.shutdown(BUDGET)).await;
+    assert!(dropped.is_err(), "the run is deaf for longer");
+    drop(supervisor);
+    tokio::time::sleep(BUDGET).await;
+    let worker = Worker::on(store, workload, |builder| builder).await;
+    let session = worker.again(&session).await;
+    let events = session.events(1..=99, 99).await.unwrap();
+    let paused = events.iter().any(|event| {
+        let to_pause = (State::Active, State::Paused, Cause::Shutdown);
+        matches!(
+            &event.fact,
+            Fact::Lifecycle(Lifecycle::StateChanged { from, to, cause, .. })
+                if (*from, *to, *cause) == to_pause
+        )
+    });
+    assert!(paused, "{events:?}");
+    assert_eq!(drained(&session).await.seen, [1], "its turn had come to its end");
 }
 
 #[tokio::test(start_paused = true)]

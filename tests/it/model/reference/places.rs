@@ -27,6 +27,11 @@ impl Reference {
             || self.present().any(|(_, session)| ready(session))
     }
 
+    /// For whom a resume waits for its place.
+    pub(in crate::model) fn who_waits_for_a_resume(&self) -> Vec<Who> {
+        self.resumes.iter().map(|(who, _)| *who).collect()
+    }
+
     pub(super) fn queue(&mut self, seeker: Seeker) {
         self.line.push_back(seeker);
     }

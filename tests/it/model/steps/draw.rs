@@ -33,6 +33,11 @@ pub(in crate::model) fn step(model: &Reference) -> impl Strategy<Value = Step> +
         prop_oneof![4 => Just(All), 1 => Just(ShutdownOnly), 1 => Just(Nothing)]
     };
     let states = || subsequence(&State::ALL[..], 0..4);
+    // Few are as these, so they are sought: else hardly any life would come upon them.
+    let sought = |those: Vec<Who>| {
+        if those.is_empty() { (1, (0..sessions.max(1)).collect()) } else { (8, those) }
+    };
+    let (deletes, deleted) = sought(model.who_waits_for_a_resume());
     let lasting = vec![State::Stopped, State::Completed, State::Failed, State::Expired];
     let span = prop_oneof![
         48 => 1..15_u64,
@@ -56,6 +61,8 @@ pub(in crate::model) fn step(model: &Reference) -> impl Strategy<Value = Step> +
             .prop_map(|(who, back, branch)| Step::Fork { who, back, branch }),
         1 => who().prop_map(Step::Latest),
         4 => (who(), any::<bool>()).prop_map(|(who, stop)| Step::Delete(who, stop)),
+        deletes => (select(deleted), any::<bool>())
+            .prop_map(|(who, stop)| Step::Delete(who, stop)),
         1 => who().prop_map(Step::StartAs),
         6 => (who(), select(&[OnInterrupt::Drop, OnInterrupt::Redeliver][..]))
             .prop_map(|(who, then)| Step::Interrupt(who, then)),

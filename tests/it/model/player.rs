@@ -10,6 +10,7 @@ use std::{
 
 use sessionkeeper::{
     Context, Event, ExternalId, Outcome, Run, RunEnd, Usage, Workload, WorkloadError,
+    testing::WallClock,
 };
 use tokio::time::sleep;
 
@@ -19,6 +20,8 @@ use super::reference::{Done, Manner, Ms, Work};
 pub(super) struct Player {
     /// How long its clean-up takes.
     pub(super) closing: Ms,
+    /// By what it knows when to wake.
+    pub(super) clock: WallClock,
     /// How many runs are at work.
     pub(super) alive: Arc<AtomicUsize>,
 }
@@ -28,6 +31,13 @@ struct Alive<'a>(&'a AtomicUsize);
 impl Drop for Alive<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Player {
+    fn sleep(&self, span: Ms, woken_by_input: bool) -> Outcome {
+        let at = self.clock.now() + ms(span);
+        if woken_by_input { Outcome::sleep_until_or_input(at) } else { Outcome::sleep_until(at) }
     }
 }
 
@@ -60,8 +70,13 @@ impl Workload for Player {
                     cx.state_mut().sum += 1_000_000;
                     return Err("told to fail after saving".into());
                 }
+                Work::Sleep(span, wake) if attempt == 1 => return Ok(self.sleep(span, wake)),
+                Work::Doze(span, wake) => {
+                    cx.checkpoint().await?;
+                    return Ok(self.sleep(span, wake));
+                }
                 Work::Fail(_) | Work::Panic(_) | Work::RetryAfter(_) => {}
-                Work::Yield(_) | Work::Save(_) => {}
+                Work::Yield(_) | Work::Save(_) | Work::Sleep(..) => {}
                 Work::Tell { events, external } => {
                     for number in 0..events {
                         cx.emit(Event::custom("told", number)).await?;

@@ -14,6 +14,7 @@ mod rollover;
 mod run;
 mod runs;
 mod session;
+mod sleep;
 mod time;
 mod verbs;
 mod work;
@@ -29,6 +30,7 @@ pub(super) use self::{
     run::{Doing, Intent},
     runs::RunState,
     session::{End, Kept, Line, Links, Made, Session},
+    sleep::wall,
     verbs::Answer,
     work::{Done, Manner, Work},
     worker::Recovered,
@@ -57,6 +59,8 @@ pub(super) struct Reference {
     pub(super) setup: Setup,
     pub(super) now: Ms,
     pub(super) sessions: Vec<Session>,
+    /// For how long there was no worker, in all. The wall clock went on.
+    away: Ms,
     /// What each call was answered.
     pub(super) answers: BTreeMap<Call, Vec<Answer>>,
     /// Two things are due at the same moment, and either may come first: the life ends here.
@@ -99,6 +103,7 @@ impl Reference {
         let mut new = Self {
             setup,
             now: 0,
+            away: 0,
             sessions: Vec::new(),
             answers: BTreeMap::new(),
             vague: false,
@@ -189,6 +194,11 @@ impl Reference {
             if present != cause && present != PauseCause::Quarantined {
                 session.cause = Some(cause);
                 session.log.push(Line::CauseChanged(present, cause));
+                if matches!(present, PauseCause::Asleep(_) | PauseCause::AlarmRang) {
+                    // A sleep is not waiting, which begins now.
+                    session.since = self.now;
+                    session.until = session.care.paused_timeout().map(|limit| self.now + limit);
+                }
             }
         } else {
             self.go(who, State::Paused, why);
@@ -198,7 +208,7 @@ impl Reference {
             session.until = session.care.paused_timeout().map(|limit| self.now + limit);
         }
         let session = &mut self.sessions[who];
-        if session.cause == Some(PauseCause::Quarantined) {
+        if matches!(session.cause, Some(PauseCause::Quarantined | PauseCause::Asleep(_))) {
             session.until = None;
         }
         self.ready |= session.is_ready();

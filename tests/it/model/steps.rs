@@ -155,14 +155,14 @@ impl Step {
             Self::Slot => model.slot(call),
             Self::DropSlot => model.drop_slot(),
             Self::Pass(_) => Some(Answer::Done),
-            Self::Crash { recover, .. } => {
+            Self::Crash { recover, away } => {
                 model.crash();
-                model.begin_worker(call, *recover);
+                model.begin_worker(call, *recover, *away);
                 None
             }
-            Self::Replace { recover, .. } => {
+            Self::Replace { recover, away } => {
                 model.shut_down();
-                model.begin_worker(call, *recover);
+                model.begin_worker(call, *recover, *away);
                 None
             }
         }

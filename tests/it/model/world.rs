@@ -10,7 +10,6 @@ use std::{
     time::Duration,
 };
 
-use chrono::DateTime;
 use sessionkeeper::{
     Kind, Labels, RecoverWhat, Scope, SessionError, SessionHandle, SessionId, Slot, Start, State,
     Supervisor, Workload,
@@ -27,7 +26,7 @@ use self::{
 use super::{
     care::Care,
     player::{Player, ms},
-    reference::{Answer, Call, Done, Ms, Reference, Setup, Who},
+    reference::{Answer, Call, Done, Ms, Reference, Setup, Who, wall},
     steps::Step,
 };
 use crate::support::BUDGET;
@@ -62,11 +61,12 @@ const BEACON: &str = "beacon";
 
 impl World {
     pub(super) async fn new(setup: Setup) -> Self {
-        let player = Player { closing: setup.closing, alive: Arc::default() };
+        let clock = WallClock::starting_at(wall(0) - Duration::from_secs(10));
+        let player = Player { closing: setup.closing, clock: clock.clone(), alive: Arc::default() };
         let mut world = Self {
             setup,
             store: MemoryStore::new(),
-            clock: WallClock::starting_at(DateTime::from_timestamp(1_700_000_000, 0).unwrap()),
+            clock,
             player,
             supervisor: None,
             beacon: None,
@@ -84,6 +84,7 @@ impl World {
             tokio::time::sleep(ms(100)).await;
         }
         world.beacon = Some(beacon);
+        world.clock.jump(wall(0) - world.clock.now());
         world.began = Instant::now();
         world
     }

@@ -55,6 +55,7 @@ impl Reference {
                     self.follow(who, run, end, retry);
                 }
             }
+            (End::Yielded, _) if self.fall_asleep(who, run) => {}
             (_, Intent::Pause(cause)) => {
                 let why = match cause {
                     PauseCause::Idle => Cause::IdleTimeout,

@@ -44,6 +44,10 @@ impl Inbox {
         later.filter(|number| !self.early.contains(number))
     }
 
+    pub(super) fn is_waiting(&self, number: u64) -> bool {
+        self.waiting_numbers().any(|waiting| waiting == number)
+    }
+
     pub(in crate::model) fn waiting(&self) -> u64 {
         self.waiting_numbers().count() as u64
     }

@@ -71,11 +71,10 @@ impl Reference {
             return true;
         }
         let ready = self.present().filter(|(_, session)| session.is_ready());
-        let Some((who, session)) = ready.min_by_key(|(who, session)| (session.since, *who)) else {
+        let Some((who, _)) = ready.min_by_key(|(who, session)| (session.since, *who)) else {
             return false;
         };
-        let pending = session.state == State::Pending;
-        self.begin(who, if pending { Cause::SlotFree } else { Cause::InputArrived });
+        self.begin(who, self.why_wake(who));
         true
     }
 

@@ -7,6 +7,7 @@ use sessionkeeper::{Cause, OnIdle, OnInterrupt, OnSilence, PauseCause, State};
 use super::{
     Call, Care, End, Ms, Reference, Who,
     rollover::Next,
+    sleep::Alarm,
     verbs::Answer,
     work::{Done, Manner},
 };
@@ -22,6 +23,10 @@ pub(in crate::model) struct Alive {
     pub(super) callers: Callers,
     /// A pause was withdrawn.
     pub(super) recalled: bool,
+    /// How many inputs there were when it began.
+    pub(super) began_with: u64,
+    /// It returned in order to sleep.
+    pub(super) alarm: Option<Alarm>,
     /// It consumed an input.
     pub(super) progressed: bool,
     /// What it did may not be kept.
@@ -168,6 +173,8 @@ impl Reference {
             asked: None,
             callers: Callers::default(),
             recalled: false,
+            began_with: self.sessions[who].inbox.all.len() as u64,
+            alarm: None,
             progressed: false,
             fenced: false,
             in_hand: None,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use sessionkeeper::{Cause, OnInterrupt, PauseCause, State};
+use sessionkeeper::{Cause, OnInterrupt, PauseCause, Sleep, State};
 
 use super::{Answer, Branch, Done, Ms, Next, Until, Who, inbox::Inbox, run::Alive};
 use crate::model::{care::Care, steps::Begin};
@@ -110,6 +110,7 @@ pub(in crate::model) enum Line {
     },
     External(u8),
     Interrupted(OnInterrupt),
+    FellAsleep(Sleep),
     Event,
     Usage,
 }
@@ -178,7 +179,14 @@ impl Session {
     pub(super) fn is_ready(&self) -> bool {
         match self.state {
             State::Pending => true,
-            State::Paused => self.cause == Some(PauseCause::Idle) && self.waiting() > 0,
+            State::Paused => match self.cause {
+                Some(PauseCause::AlarmRang) => true,
+                Some(PauseCause::Idle) => self.waiting() > 0,
+                Some(PauseCause::Asleep(Sleep { woken_after: Some(known), .. })) => {
+                    self.waiting() > 0 && self.inbox.all.len() as u64 > known
+                }
+                _ => false,
+            },
             _ => false,
         }
     }

@@ -15,6 +15,8 @@ enum Due {
     Restart(Who),
     /// A session has waited for too long.
     Expire(Who),
+    /// A session has slept for long enough.
+    Alarm(Who),
     /// The next suspect is recovered, however this one does.
     NextSuspect,
 }
@@ -22,7 +24,9 @@ enum Due {
 impl Due {
     const fn who(self) -> Option<Who> {
         match self {
-            Self::Run(who, _) | Self::Restart(who) | Self::Expire(who) => Some(who),
+            Self::Run(who, _) | Self::Restart(who) | Self::Expire(who) | Self::Alarm(who) => {
+                Some(who)
+            }
             Self::NextSuspect => None,
         }
     }
@@ -59,6 +63,7 @@ impl Reference {
                 Due::Run(who, due) => self.run_due(who, due),
                 Due::Restart(who) => self.restart(who),
                 Due::Expire(who) => self.expire(who),
+                Due::Alarm(who) => self.ring(who),
                 Due::NextSuspect => self.next_suspect(),
             }
             self.tick();
@@ -67,7 +72,8 @@ impl Reference {
 
     /// Whether it matters which of two comes first, and cannot be told.
     fn is_vague(&self, apart: Ms, due: Due, other: Due) -> bool {
-        let contended = self.setup.places.is_some() && self.is_anybody_waiting();
+        let rings = matches!(due, Due::Alarm(_)) || matches!(other, Due::Alarm(_));
+        let contended = self.setup.places.is_some() && (rings || self.is_anybody_waiting());
         apart <= BLUR && (due.who() == other.who() || contended)
     }
 
@@ -85,6 +91,7 @@ impl Reference {
                 dues.push((at, Due::Expire(who)));
             }
         }
+        dues.extend(self.alarms().map(|(at, who)| (at, Due::Alarm(who))));
         if let Some(at) = self.recovery.as_ref().and_then(|recovery| recovery.patience()) {
             dues.push((at, Due::NextSuspect));
         }

@@ -133,9 +133,9 @@ impl Reference {
         }
         session.inbox.all.push(input);
         let number = session.inbox.all.len() as u64;
-        let (wakes, pending) = (session.is_ready(), session.state == State::Pending);
+        let wakes = session.is_ready() || self.rings(who);
         if wakes && self.is_place_free() {
-            self.begin(who, if pending { Cause::SlotFree } else { Cause::InputArrived });
+            self.begin(who, self.why_wake(who));
         } else {
             self.ready |= wakes;
         }

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     End, Line, Ms, Reference, Who,
     run::{Doing, Retry},
+    sleep::Alarm,
 };
 
 /// What a session has done: its state.
@@ -32,6 +33,10 @@ pub(in crate::model) enum Work {
     Save(i8),
     /// Emit events, use something, and set the external id.
     Tell { events: u8, external: Option<u8> },
+    /// Sleep for so long, at the first attempt; whether an input wakes it.
+    Sleep(Ms, bool),
+    /// The same, once this input is over.
+    Doze(Ms, bool),
     /// Fail for good.
     GiveUp,
     /// Complete.
@@ -75,8 +80,19 @@ impl Reference {
                 self.checkpoint(who);
                 return self.end(who, End::Failed, Retry::ByPolicy);
             }
+            Work::Sleep(span, woken_by_input) if attempt == 1 => {
+                let at = self.wall_now() + span;
+                self.run(who).alarm = Some(Alarm { at, woken_by_input });
+                return self.end(who, End::Yielded, Retry::ByPolicy);
+            }
+            Work::Doze(span, woken_by_input) => {
+                let at = self.wall_now() + span;
+                self.run(who).alarm = Some(Alarm { at, woken_by_input });
+                self.consume(who);
+                return self.end(who, End::Yielded, Retry::ByPolicy);
+            }
             Work::Fail(_) | Work::Panic(_) | Work::RetryAfter(_) | Work::Yield(_) => {}
-            Work::Save(_) => {}
+            Work::Save(_) | Work::Sleep(..) => {}
             Work::Tell { events, external } => {
                 let session = &mut self.sessions[who];
                 session.log.extend((0..events).map(|_| Line::Event));

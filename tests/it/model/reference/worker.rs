@@ -137,7 +137,8 @@ impl Reference {
     }
 
     /// The next worker takes up what this one left, the newest session first.
-    pub(in crate::model) fn begin_worker(&mut self, call: Call, what: RecoverWhat) {
+    pub(in crate::model) fn begin_worker(&mut self, call: Call, what: RecoverWhat, away: Ms) {
+        self.away += away;
         self.ready = true;
         self.ends_waits = true;
         let mut recovery = Recovery {

@@ -10,7 +10,7 @@ use sessionkeeper::{OnInterrupt, RecoverWhat, State};
 use super::{Begin, Input, Named, Step};
 use crate::model::{
     care::Care,
-    reference::{Branch, Manner, Next, Reference, Session, Who, Work},
+    reference::{Branch, Manner, Ms, Next, Reference, Session, Who, Work},
 };
 
 /// When there are so many sessions, hardly any new one is made.
@@ -38,6 +38,7 @@ pub(in crate::model) fn step(model: &Reference) -> impl Strategy<Value = Step> +
         if those.is_empty() { (1, (0..sessions.max(1)).collect()) } else { (8, those) }
     };
     let (deletes, deleted) = sought(model.who_waits_for_a_resume());
+    let (wakes, woken) = sought(model.who_sleeps());
     let lasting = vec![State::Stopped, State::Completed, State::Failed, State::Expired];
     let span = prop_oneof![
         48 => 1..15_u64,
@@ -63,6 +64,7 @@ pub(in crate::model) fn step(model: &Reference) -> impl Strategy<Value = Step> +
         4 => (who(), any::<bool>()).prop_map(|(who, stop)| Step::Delete(who, stop)),
         deletes => (select(deleted), any::<bool>())
             .prop_map(|(who, stop)| Step::Delete(who, stop)),
+        wakes => select(woken).prop_map(Step::Pause),
         1 => who().prop_map(Step::StartAs),
         6 => (who(), select(&[OnInterrupt::Drop, OnInterrupt::Redeliver][..]))
             .prop_map(|(who, then)| Step::Interrupt(who, then)),
@@ -140,6 +142,12 @@ fn input() -> impl Strategy<Value = Input> {
     (id, urgent, work()).prop_map(|(id, urgent, work)| Input { id, urgent, work })
 }
 
+/// Until a time that has passed, or for a while; or beyond the absence of a worker.
+fn slumber() -> impl Strategy<Value = Ms> {
+    let seconds = prop_oneof![1 => Just(0), 8 => 1..120_u64, 1 => 990..1_100_u64];
+    seconds.prop_map(|seconds| if seconds == 0 { 0 } else { seconds * 1_000 + 830 })
+}
+
 fn work() -> impl Strategy<Value = Work> {
     use Manner::{Awaiting, Beating, Busy, Late, Polite, Silent};
     let manner = prop_oneof![
@@ -158,6 +166,8 @@ fn work() -> impl Strategy<Value = Work> {
         2 => (1..3_u32).prop_map(Work::Yield),
         1 => any::<i8>().prop_map(Work::Save),
         2 => (0..3_u8, of(0..3_u8)).prop_map(|(events, external)| Work::Tell { events, external }),
+        2 => (slumber(), any::<bool>()).prop_map(|(span, wake)| Work::Sleep(span, wake)),
+        1 => (slumber(), any::<bool>()).prop_map(|(span, wake)| Work::Doze(span, wake)),
         1 => Just(Work::GiveUp),
         1 => Just(Work::Finish),
         10 => (manner, 1..60_u64).prop_map(|(how, seconds)| Work::Last(how, seconds * 1_000 + 250)),

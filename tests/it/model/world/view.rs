@@ -2,8 +2,10 @@
 
 use std::sync::Mutex;
 
+use chrono::{DurationRound, TimeDelta};
 use sessionkeeper::{
-    Activity, EventRecord, Fact, InHand, Lifecycle, PauseCause, SessionError, SessionHandle, State,
+    Activity, EventRecord, Fact, InHand, Lifecycle, PauseCause, SessionError, SessionHandle, Sleep,
+    State,
 };
 
 use super::{Heard, labels, note_of, said, said::Known, verbs::name};
@@ -61,7 +63,7 @@ impl View {
         known.know_runs(who, log.iter().filter_map(|event| event.run).collect());
         Ok(Some(Self {
             state: status.state(),
-            cause: status.pause_cause(),
+            cause: status.pause_cause().map(cause),
             activity: activity(status.activity()),
             accepted: record.inbox.accepted,
             consumed: record.inbox.consumed,
@@ -164,6 +166,17 @@ fn expected_activity(session: &Session) -> &'static str {
     }
 }
 
+/// A pause, as exactly as its alarm is known.
+fn cause(cause: PauseCause) -> PauseCause {
+    if let PauseCause::Asleep(sleep) = cause { PauseCause::Asleep(roughly(sleep)) } else { cause }
+}
+
+/// A run begins a few milliseconds after what it follows from.
+fn roughly(sleep: Sleep) -> Sleep {
+    let until = sleep.until.duration_trunc(TimeDelta::milliseconds(5)).unwrap();
+    Sleep { until, ..sleep }
+}
+
 fn links(links: sessionkeeper::Links, known: &mut Known) -> Links {
     let forked = links.forked_from;
     Links {
@@ -190,7 +203,10 @@ fn line(event: &EventRecord, known: &mut Known) -> Line {
                 Line::SucceededBy(known.who(*session), *unread)
             }
             Lifecycle::StateChanged { from, to, cause, .. } => Line::Moved(*from, *to, *cause),
-            Lifecycle::PauseCauseChanged { from, to } => Line::CauseChanged(*from, *to),
+            Lifecycle::PauseCauseChanged { from, to } => {
+                Line::CauseChanged(cause(*from), cause(*to))
+            }
+            Lifecycle::FellAsleep(sleep) => Line::FellAsleep(roughly(*sleep)),
             Lifecycle::RunEnded { how } => Line::Ended(said::end(how)),
             Lifecycle::RestartScheduled { attempt, delay_ms } => {
                 Line::Restart { attempt: *attempt, after: *delay_ms }

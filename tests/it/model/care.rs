@@ -27,6 +27,8 @@ impl Care {
     pub(super) const INPUTS: u64 = 4;
     /// How many urgent ones may, besides.
     pub(super) const URGENT: u64 = 2;
+    /// How many children of a session may be alive.
+    pub(super) const CHILDREN: usize = 2;
     /// A run of this length makes the backoff forget.
     pub(super) const HEALTHY: Ms = 45_170;
     /// In this window failures count.
@@ -151,6 +153,7 @@ impl Care {
             .pending_timeout(limit(self.pending_timeout()))
             .restart(restart)
             .max_inputs(u32::try_from(Self::INPUTS).unwrap())
+            .max_children(u32::try_from(Self::CHILDREN).unwrap())
             .max_urgent_inputs(u32::try_from(Self::URGENT).unwrap())
             .build()
             .unwrap()

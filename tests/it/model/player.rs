@@ -9,12 +9,13 @@ use std::{
 };
 
 use sessionkeeper::{
-    Context, Event, ExternalId, Outcome, Run, RunEnd, Usage, Workload, WorkloadError,
-    testing::WallClock,
+    ChildEnd, ChildKey, Context, Event, ExternalId, Outcome, Run, RunEnd, SessionId, Start, Usage,
+    Workload, WorkloadError, testing::WallClock,
 };
 use tokio::time::sleep;
 
-use super::reference::{Done, Manner, Ms, Work};
+use super::reference::{Done, Manner, Ms, Work, note_of_end, word_for};
+use super::world::rollover;
 
 #[derive(Clone)]
 pub(super) struct Player {
@@ -22,6 +23,8 @@ pub(super) struct Player {
     pub(super) closing: Ms,
     /// By what it knows when to wake.
     pub(super) clock: WallClock,
+    /// Hears of sessions in the order in which they are made.
+    pub(super) born: Arc<dyn Fn(SessionId) + Send + Sync>,
     /// How many runs are at work.
     pub(super) alive: Arc<AtomicUsize>,
 }
@@ -50,6 +53,7 @@ impl Workload for Player {
     async fn run(&self, cx: &mut Context<Self>) -> Result<Outcome, WorkloadError> {
         self.alive.fetch_add(1, Ordering::Relaxed);
         let _alive = Alive(&self.alive);
+        (self.born)(cx.session());
         while let Some(input) = cx.next_input().await? {
             let attempt = input.attempt();
             cx.state_mut().seen.push(input.sequence());
@@ -86,6 +90,22 @@ impl Workload for Player {
                         cx.set_external_id(external_id(external));
                     }
                 }
+                Work::Bear(birth) => {
+                    let mut start = Start::<Self>::new(Done::default()).on_parent(birth.on_parent);
+                    if let Some(work) = birth.errand.work() {
+                        start = start.input(work);
+                    }
+                    let key = ChildKey::new(birth.key.to_string())?;
+                    let child = cx.start_child(key, start).await?.id();
+                    (self.born)(child);
+                    if birth.wait {
+                        let Some(end) = cx.child_ended(child).await? else {
+                            return Ok(Outcome::Yielded);
+                        };
+                        cx.state_mut().ends.push(note_of_end(end.state, end.cause));
+                    }
+                }
+                Work::RollOver(fresh) => return Ok(cx.rollover(rollover(&fresh.into()))),
                 Work::GiveUp => return Err(WorkloadError::permanent("told to give up")),
                 Work::Finish => return Ok(Outcome::Completed),
                 Work::Last(Manner::Polite, span) => tokio::select! {
@@ -98,6 +118,10 @@ impl Workload for Player {
             }
         }
         Ok(Outcome::Yielded)
+    }
+
+    fn on_child_end(&self, end: &ChildEnd) -> Option<Work> {
+        Some(Work::Add(word_for(end.state)))
     }
 
     async fn close(&self, _: &Run, _: &RunEnd) {

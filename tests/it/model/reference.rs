@@ -4,8 +4,10 @@
 //! or its call waits in the model until something answers it. Time is supervised time in
 //! milliseconds; [`Reference::pass`] walks from one due moment to the next.
 
+mod children;
 mod deletion;
 mod ending;
+mod family;
 mod fork;
 mod inbox;
 mod places;
@@ -25,8 +27,10 @@ use std::collections::{BTreeMap, VecDeque};
 use sessionkeeper::{Cause, PauseCause, State};
 
 pub(super) use self::{
+    children::{Birth, Errand, note_of_end},
+    family::word_for,
     fork::Branch,
-    rollover::Next,
+    rollover::{Fresh, Next},
     run::{Doing, Intent},
     runs::RunState,
     session::{End, Kept, Line, Links, Made, Session},
@@ -35,7 +39,7 @@ pub(super) use self::{
     work::{Done, Manner, Work},
     worker::Recovered,
 };
-use self::{inbox::Inbox, places::Seeker, session::Failures, worker::Recovery};
+use self::{family::Family, inbox::Inbox, places::Seeker, session::Failures, worker::Recovery};
 use super::{care::Care, steps::Step};
 
 pub(super) type Ms = u64;
@@ -81,6 +85,9 @@ pub(super) struct Reference {
     /// Whether the worker shuts down.
     draining: bool,
     recovery: Option<Recovery>,
+    /// The runs that a recovery has begun, and that have not asked for anything yet.
+    begun: Vec<Who>,
+    family: Family,
     /// Calls that wait for a session to come somewhere.
     waits: Vec<(Call, Who, Until)>,
 }
@@ -116,6 +123,8 @@ impl Reference {
             ends_waits: true,
             draining: false,
             recovery: None,
+            begun: Vec::new(),
+            family: Family::default(),
             waits: Vec::new(),
         };
         new.tick();
@@ -142,15 +151,36 @@ impl Reference {
     }
 
     pub(super) fn answer(&mut self, call: Call, answer: Answer) {
+        if family::is_by_parent(call) {
+            return self.hear_child(call, &answer);
+        }
         self.answers.entry(call).or_default().push(answer);
     }
 
     /// What follows at once: free places are given, and who waited for something has it.
     fn tick(&mut self) {
-        self.go_on_recovering();
-        self.give_places();
-        self.answer_resumes();
-        self.answer_waits();
+        loop {
+            self.go_on_recovering();
+            let mut any = self.set_out();
+            self.give_places();
+            any |= self.set_out();
+            self.answer_resumes();
+            any |= self.follow_family();
+            self.answer_waits();
+            if !any {
+                return;
+            }
+        }
+    }
+
+    /// Runs that were begun go to work. Their parents' word comes before.
+    fn set_out(&mut self) -> bool {
+        self.ask_children();
+        let begun = std::mem::take(&mut self.begun);
+        for who in &begun {
+            self.next_input(*who);
+        }
+        !begun.is_empty()
     }
 
     /// Who waits for a session to be at rest sees that, also where it is deleted then.
@@ -179,11 +209,17 @@ impl Reference {
 
     /// A session moves along the table.
     fn go(&mut self, who: Who, to: State, why: Cause) {
+        self.go_for(who, to, None, why);
+    }
+
+    fn go_for(&mut self, who: Who, to: State, cause: Option<PauseCause>, why: Cause) {
         let session = &mut self.sessions[who];
+        let before = (session.state, session.cause);
         session.log.push(Line::Moved(session.state, to, why));
         session.state = to;
-        session.cause = None;
+        session.cause = cause;
         session.until = None;
+        self.owe_for_move(who, before, why);
     }
 
     /// A session is paused; one that is paused already is so for another reason.
@@ -191,7 +227,10 @@ impl Reference {
         let present = self.sessions[who].cause;
         if let Some(present) = present {
             let session = &mut self.sessions[who];
-            if present != cause && present != PauseCause::Quarantined {
+            // What was quarantined stays so, and a person's word is not taken back by a parent's.
+            let stays = present == PauseCause::Quarantined
+                || (present == PauseCause::Asked && cause == PauseCause::Parent);
+            if present != cause && !stays {
                 session.cause = Some(cause);
                 session.log.push(Line::CauseChanged(present, cause));
                 if matches!(present, PauseCause::Asleep(_) | PauseCause::AlarmRang) {
@@ -199,11 +238,13 @@ impl Reference {
                     session.since = self.now;
                     session.until = session.care.paused_timeout().map(|limit| self.now + limit);
                 }
+                if !family::is_held(Some(present)) {
+                    self.owe_for_move(who, (State::Paused, Some(present)), why);
+                }
             }
         } else {
-            self.go(who, State::Paused, why);
+            self.go_for(who, State::Paused, Some(cause), why);
             let session = &mut self.sessions[who];
-            session.cause = Some(cause);
             session.since = self.now;
             session.until = session.care.paused_timeout().map(|limit| self.now + limit);
         }

@@ -3,7 +3,7 @@
 
 mod draw;
 
-use sessionkeeper::{OnInterrupt, RecoverWhat, State};
+use sessionkeeper::{OnInterrupt, OnParent, RecoverWhat, State};
 
 pub(super) use self::draw::step;
 use super::{
@@ -81,6 +81,8 @@ pub(super) struct Begin {
     pub(super) team: Option<u8>,
     pub(super) care: Option<Care>,
     pub(super) work: Option<Work>,
+    /// Whose child it is.
+    pub(super) parent: Option<(Who, OnParent)>,
 }
 
 /// What is sent.
@@ -118,7 +120,8 @@ impl Step {
         let is_gone = self.who().is_some_and(|who| model.sessions[who].deleted.is_some());
         let may_know = matches!(
             self,
-            Self::Delete(..)
+            Self::Start { .. }
+                | Self::Delete(..)
                 | Self::StartAs(_)
                 | Self::Fork { .. }
                 | Self::FindRun(..)
@@ -235,7 +238,8 @@ impl Step {
     /// The session that is meant.
     fn who(&self) -> Option<Who> {
         match self {
-            Self::Send(who, _)
+            Self::Start { begin: Begin { parent: Some((who, _)), .. }, .. }
+            | Self::Send(who, _)
             | Self::SendAlong(who, _)
             | Self::Rollover(who, _)
             | Self::Fork { who, .. }
@@ -256,7 +260,7 @@ impl Step {
             | Self::Heartbeat(who)
             | Self::WaitFor(who, _)
             | Self::Settled(who) => Some(*who),
-            Self::Start { .. }
+            Self::Start { begin: Begin { parent: None, .. }, .. }
             | Self::Find(_)
             | Self::List { .. }
             | Self::Slot

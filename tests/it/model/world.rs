@@ -18,7 +18,7 @@ use sessionkeeper::{
 };
 use tokio::{sync::watch, time::Instant};
 
-pub(super) use self::verbs::{labels, note_of, send};
+pub(super) use self::verbs::{labels, note_of, rollover, send};
 use self::{
     said::{Known, Said},
     view::View,
@@ -62,7 +62,16 @@ const BEACON: &str = "beacon";
 impl World {
     pub(super) async fn new(setup: Setup) -> Self {
         let clock = WallClock::starting_at(wall(0) - Duration::from_secs(10));
-        let player = Player { closing: setup.closing, clock: clock.clone(), alive: Arc::default() };
+        let heard = Arc::<Mutex<Heard>>::default();
+        let hears = Arc::clone(&heard);
+        let player = Player {
+            born: Arc::new(move |child| {
+                hears.lock().unwrap().known.who(child);
+            }),
+            closing: setup.closing,
+            clock: clock.clone(),
+            alive: Arc::default(),
+        };
         let mut world = Self {
             setup,
             store: MemoryStore::new(),
@@ -70,7 +79,7 @@ impl World {
             player,
             supervisor: None,
             beacon: None,
-            heard: Arc::default(),
+            heard,
             handles: Mutex::default(),
             slots: Arc::default(),
             lost: watch::Sender::new(()),
@@ -84,6 +93,8 @@ impl World {
             tokio::time::sleep(ms(100)).await;
         }
         world.beacon = Some(beacon);
+        // It is no session of the life.
+        world.heard.lock().unwrap().known = Known::default();
         world.clock.jump(wall(0) - world.clock.now());
         world.began = Instant::now();
         world

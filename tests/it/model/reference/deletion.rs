@@ -1,6 +1,6 @@
 //! A session is gone for good, and for a while it is remembered that it was there.
 
-use sessionkeeper::State;
+use sessionkeeper::{Cause, State};
 
 use super::{Call, Ms, Reference, Session, Until, Who, verbs::Answer};
 
@@ -44,11 +44,12 @@ impl Reference {
         }
         if !at_rest {
             // Nothing of these states refuses a stop.
-            let _ = self.stop_now(who, None);
+            let _ = self.stop_now(who, None, Cause::Asked);
             self.wait(call, who, Until::Deletable { stopped: true });
             return None;
         }
         self.supersede_resumes(who, "delete");
+        self.leave_family(who);
         self.sessions[who].deleted = Some(self.now);
         Some(Answer::Done)
     }

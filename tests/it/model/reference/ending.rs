@@ -4,6 +4,7 @@ use sessionkeeper::{Cause, OnExhausted, OnSilence, PauseCause, State};
 
 use super::{
     Care, End, Line, Reference, Who,
+    family::paused_by,
     run::{Alive, Callers, Doing, Intent, Retry},
     verbs::Answer,
 };
@@ -20,7 +21,11 @@ impl Reference {
     }
 
     /// Nothing of the run is alive any more: what follows?
-    pub(super) fn gone(&mut self, who: Who, end: End, retry: Retry) {
+    pub(super) fn gone(&mut self, who: Who, mut end: End, retry: Retry) {
+        let next = self.is_succeeded(who).unwrap_or_else(|()| {
+            end = End::Failed;
+            None
+        });
         let session = &self.sessions[who];
         let may_save = session.may_write();
         let run = self.run(who);
@@ -33,13 +38,21 @@ impl Reference {
         }
         let session = &mut self.sessions[who];
         let mut run = session.alive.take().expect("it has ended");
+        self.family.bequeath(who, &mut run.callers.pausers);
+        let session = &mut self.sessions[who];
         session.open = false;
         session.ended(end);
         match session.state {
             State::Stopping => self.go(who, State::Stopped, Cause::RunGone),
-            State::Active => self.follow(who, &mut run, end, retry),
+            State::Active => match next {
+                Some(next) => drop(self.roll_over(who, &next)),
+                None => self.follow(who, &mut run, end, retry),
+            },
             _ => {}
         }
+        // That follows from the commit of the end, before the place is another's.
+        self.do_duties(Some(who));
+        run.callers.pausers.append(&mut self.family.take_words(who));
         self.leave(who, run.callers);
     }
 
@@ -60,6 +73,7 @@ impl Reference {
                 let why = match cause {
                     PauseCause::Idle => Cause::IdleTimeout,
                     PauseCause::Shutdown => Cause::Shutdown,
+                    PauseCause::Parent => Cause::Parent,
                     _ => Cause::Asked,
                 };
                 self.rest(who, cause, why);
@@ -144,10 +158,18 @@ impl Reference {
             // Between two runs a pause acts at once.
             Some(_) if !callers.pausers.is_empty() => {
                 session.backoff = None;
-                self.rest(who, PauseCause::Asked, Cause::Asked);
+                for call in &callers.pausers {
+                    let (cause, why) = paused_by(*call);
+                    self.rest(who, cause, why);
+                }
             }
             Some(_) => {}
-            None => self.sessions[who].place = false,
+            None => {
+                self.sessions[who].place = false;
+                // Who waits may have the place before all that was asked for has been looked at.
+                let contended = self.setup.places.is_some() && self.is_anybody_waiting();
+                self.vague |= callers.rollers.len() > 1 && contended;
+            }
         }
         for call in callers.pausers {
             let answer = match self.sessions[who].state {

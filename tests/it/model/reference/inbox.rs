@@ -161,7 +161,10 @@ impl Reference {
             Doing::Working {
                 manner: Manner::Silent | Manner::Beating | Manner::Awaiting, ..
             } => {}
-            Doing::Starting | Doing::Resting { .. } | Doing::Closing { .. } => {}
+            Doing::Starting
+            | Doing::Resting { .. }
+            | Doing::Child { .. }
+            | Doing::Closing { .. } => {}
         }
         Some(Answer::Interrupted { input, then })
     }

@@ -2,7 +2,7 @@
 
 use sessionkeeper::{Cause, PauseCause, State};
 
-use super::{Call, Reference, Who, verbs::Answer};
+use super::{Call, Reference, Who, family::is_by_parent, verbs::Answer};
 
 /// Somebody who waits for a place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,7 +66,7 @@ impl Reference {
     /// Gives a place to the resume that waits longest, or else to the session that does.
     fn fill(&mut self) -> bool {
         if let Some((who, call)) = self.resumes.pop_front() {
-            let answer = self.resume_now(who);
+            let answer = self.resume_now(who, call);
             self.answer(call, answer);
             return true;
         }
@@ -108,8 +108,11 @@ impl Reference {
     }
 
     /// A resume that has its place.
-    pub(super) fn resume_now(&mut self, who: Who) -> Answer {
+    pub(super) fn resume_now(&mut self, who: Who, call: Call) -> Answer {
         let session = &self.sessions[who];
+        if is_by_parent(call) && session.cause != Some(PauseCause::Parent) {
+            return Answer::Done;
+        }
         match session.state {
             State::Active if !session.lost => Answer::Done,
             State::Active | State::Paused | State::Stopped => {
@@ -119,7 +122,8 @@ impl Reference {
                     session.failures = super::Failures::default();
                     session.recoveries = 0;
                 }
-                self.begin(who, Cause::Asked);
+                let why = if is_by_parent(call) { Cause::Parent } else { Cause::Asked };
+                self.begin(who, why);
                 Answer::Done
             }
             State::Pending => Answer::Done,

@@ -2,7 +2,7 @@
 
 use sessionkeeper::State;
 
-use super::{Made, Reference, Session, Who, verbs::Answer};
+use super::{Made, Reference, Session, Who, session::Key, verbs::Answer};
 use crate::model::steps::Named;
 
 impl Reference {
@@ -10,7 +10,10 @@ impl Reference {
     pub(in crate::model) fn find(&self, named: Named) -> Option<Answer> {
         let newest_first = || self.present().rev();
         let found = match named {
-            Named::Key(key) => newest_first().find(|(_, s)| s.made.key() == Some(key)),
+            Named::Key(key) => {
+                let key = Some(Key::OfCaller(key));
+                newest_first().find(|(_, s)| s.made.key() == key)
+            }
             Named::External(external) => newest_first().find(|(_, s)| s.external == Some(external)),
             Named::Name(name) => {
                 let named = || newest_first().filter(|(_, s)| s.name == Some(name));

@@ -1,5 +1,6 @@
 //! A session ends, and its successor takes its place.
 
+use serde::{Deserialize, Serialize};
 use sessionkeeper::{Cause, State};
 
 use super::{
@@ -9,6 +10,23 @@ use super::{
     work::Work,
 };
 use crate::model::steps::Input;
+
+/// What a run asks of the successor that it makes room for by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::model) struct Fresh {
+    pub(in crate::model) sum: i8,
+    pub(in crate::model) name: Option<u8>,
+    pub(in crate::model) leave: bool,
+    /// Whether it has something to do at once.
+    pub(in crate::model) works: bool,
+}
+
+impl From<Fresh> for Next {
+    fn from(Fresh { sum, name, leave, works }: Fresh) -> Self {
+        let work = works.then_some(Work::Add(1));
+        Self { sum, name, leave, work, ..Self::default() }
+    }
+}
 
 /// What is asked of a successor. What is `None` is inherited.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -82,6 +100,18 @@ impl Reference {
         }
     }
 
+    /// What a run has asked for that completes its session for a successor. Where that cannot be, the run has failed.
+    pub(super) fn is_succeeded(&self, who: Who) -> Result<Option<Next>, ()> {
+        let session = &self.sessions[who];
+        let run =
+            session.alive.as_ref().filter(|run| session.state == State::Active && !run.fenced);
+        let Some(next) = run.and_then(|run| run.fresh).map(Next::from) else { return Ok(None) };
+        match self.no_successor(who, &next) {
+            None => Ok(Some(next)),
+            Some(_) => Err(()),
+        }
+    }
+
     /// The run has ended for a successor: the first one that can be made is. The others were too late.
     pub(super) fn succeed_run(&mut self, who: Who, run: &mut Alive) -> bool {
         while let Some((call, next)) = run.callers.rollers.pop_front() {
@@ -106,7 +136,11 @@ impl Reference {
         // It has the place of the session, before all others who wait.
         let place = std::mem::take(&mut self.sessions[who].place);
         self.give_up(who);
-        if place && !self.draining {
+        self.do_duties(Some(who));
+        let waits = self.sessions[successor].state == State::Pending;
+        if !waits {
+            // What came of that was an input, which made it begin.
+        } else if place && !self.draining {
             self.begin(successor, Cause::SlotFree);
         } else {
             self.ready = true;
@@ -140,13 +174,18 @@ impl Reference {
         let moved = inputs.len() as u64;
         inputs.extend(next.work.map(Input::of));
         let care = next.care.unwrap_or(session.care);
-        let done = Done { sum: next.sum.into(), seen: Vec::new() };
+        let done = Done { sum: next.sum.into(), ..Done::default() };
         let new = Session {
             name: next.name.or(session.name),
             team: next.team.or(session.team),
             note: session.note,
             inbox: Inbox::of(inputs),
-            links: Links { predecessor: Some(who), ..Links::default() },
+            links: Links {
+                predecessor: Some(who),
+                successor: None,
+                forked_from: None,
+                ..session.links
+            },
             log: vec![Line::Created, Line::SucceedsTo(who, moved)],
             ..Session::new(next.request(who), care, done, self.now)
         };

@@ -6,7 +6,8 @@ use sessionkeeper::{Cause, OnIdle, OnInterrupt, OnSilence, PauseCause, State};
 
 use super::{
     Call, Care, End, Ms, Reference, Who,
-    rollover::Next,
+    family::paused_by,
+    rollover::{Fresh, Next},
     sleep::Alarm,
     verbs::Answer,
     work::{Done, Manner},
@@ -25,6 +26,8 @@ pub(in crate::model) struct Alive {
     pub(super) recalled: bool,
     /// How many inputs there were when it began.
     pub(super) began_with: u64,
+    /// It completed for a successor.
+    pub(super) fresh: Option<Fresh>,
     /// It returned in order to sleep.
     pub(super) alarm: Option<Alarm>,
     /// It consumed an input.
@@ -62,6 +65,8 @@ pub(in crate::model) enum Doing {
     Resting { since: Ms },
     /// It works, and gave its last sign then.
     Working { manner: Manner, until: Ms, sign: Ms },
+    /// It waits for the end of a child.
+    Child { child: Who },
     /// It has returned, and cleans up.
     Closing { until: Ms, end: End, retry: Retry },
 }
@@ -102,7 +107,7 @@ impl Alive {
     pub(super) fn due(&self, care: Care, suspected: bool) -> Vec<(Ms, RunDue)> {
         let mut due = Vec::new();
         match self.doing {
-            Doing::Starting => {}
+            Doing::Starting | Doing::Child { .. } => {}
             Doing::Resting { since } => due.push((since + care.idle(), RunDue::Idle)),
             Doing::Working { manner, until, sign } => {
                 due.push((until, RunDue::WorkOver));
@@ -159,7 +164,7 @@ impl Reference {
         match self.sessions[who].alive.as_mut().map(|run| &mut run.doing) {
             None => return false,
             Some(Doing::Resting { since: sign } | Doing::Working { sign, .. }) => *sign = now,
-            Some(Doing::Starting | Doing::Closing { .. }) => {}
+            Some(Doing::Starting | Doing::Child { .. } | Doing::Closing { .. }) => {}
         }
         true
     }
@@ -174,6 +179,7 @@ impl Reference {
             callers: Callers::default(),
             recalled: false,
             began_with: self.sessions[who].inbox.all.len() as u64,
+            fresh: None,
             alarm: None,
             progressed: false,
             fenced: false,
@@ -187,7 +193,13 @@ impl Reference {
         for (call, next) in callers.rollers {
             self.roll_over_run(who, call, next);
         }
-        self.next_input(who);
+        self.heed(who);
+        self.inherit_words(who);
+        if self.recovery.is_some() {
+            self.begun.push(who);
+        } else {
+            self.next_input(who);
+        }
     }
 
     /// The run of a session.
@@ -196,7 +208,7 @@ impl Reference {
     }
 
     /// The run asks for its next input: it yields if it must, and rests if there is none.
-    fn next_input(&mut self, who: Who) {
+    pub(super) fn next_input(&mut self, who: Who) {
         let now = self.now;
         let session = &mut self.sessions[who];
         let Some(run) = session.alive.as_mut().filter(|run| run.doing == Doing::Starting) else {
@@ -254,7 +266,9 @@ impl Reference {
         } else {
             run.asked = Some(run.asked.map_or(now + grace, |asked| asked.min(now + grace)));
             match run.doing {
-                Doing::Resting { .. } | Doing::Working { manner: Manner::Polite, .. } => {
+                Doing::Resting { .. }
+                | Doing::Child { .. }
+                | Doing::Working { manner: Manner::Polite, .. } => {
                     self.end(who, End::Yielded, Retry::ByPolicy);
                 }
                 Doing::Starting | Doing::Working { .. } | Doing::Closing { .. } => {}
@@ -266,10 +280,13 @@ impl Reference {
         let grace = self.sessions[who].care.pause_grace();
         let run = self.run(who);
         run.callers.pausers.push(call);
+        let (cause, _) = paused_by(call);
         match run.intent {
-            Intent::Pause(_) => run.intent = Intent::Pause(PauseCause::Asked),
+            // A person's word stays.
+            Intent::Pause(PauseCause::Asked) => {}
+            Intent::Pause(_) => run.intent = Intent::Pause(cause),
             Intent::RollOver | Intent::Silence => {}
-            Intent::Run => self.pause_for(who, PauseCause::Asked, grace),
+            Intent::Run => self.pause_for(who, cause, grace),
         }
     }
 
@@ -314,6 +331,7 @@ impl Reference {
                 run.intent = Intent::Silence;
                 if care.on_silence() == OnSilence::Expire {
                     self.go(who, State::Expired, Cause::Silence);
+                    self.ask_children();
                 }
                 self.end(who, End::Cancelled, Retry::ByPolicy);
             }
@@ -324,6 +342,7 @@ impl Reference {
                 OnIdle::Expire => {
                     run.fenced = true;
                     self.go(who, State::Expired, Cause::IdleTimeout);
+                    self.ask_children();
                     self.end(who, End::Cancelled, Retry::ByPolicy);
                 }
             },

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use sessionkeeper::{Cause, OnInterrupt, PauseCause, Sleep, State};
+use sessionkeeper::{Cause, OnInterrupt, OnParent, PauseCause, Sleep, State};
 
-use super::{Answer, Branch, Done, Ms, Next, Until, Who, inbox::Inbox, run::Alive};
+use super::{
+    Answer, Birth, Branch, Done, Ms, Next, Until, Who, family::Owed, inbox::Inbox, run::Alive,
+};
 use crate::model::{care::Care, steps::Begin};
 
 /// A session.
@@ -42,6 +44,9 @@ pub(in crate::model) struct Session {
     pub(in crate::model) recoveries: u32,
     pub(in crate::model) last: Option<(u32, End)>,
     pub(in crate::model) links: Links,
+    pub(super) has_children: bool,
+    /// What follows from its moves for others, and is not done yet.
+    pub(super) owed: Vec<Owed>,
     pub(in crate::model) deleted: Option<Ms>,
     pub(in crate::model) log: Vec<Line>,
 }
@@ -52,8 +57,18 @@ pub(in crate::model) enum Made {
     Start(Begin),
     /// The rollover of that one.
     Rollover(Who, Next),
+    /// A child that a run of that one started.
+    Child(Who, Birth),
     /// A fork of that one, from this checkpoint if one was named.
     Fork(Who, Option<u64>, Branch),
+}
+
+/// A key, as far as it is one's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Key {
+    OfCaller(u8),
+    /// Of a child of that one.
+    OfChild(Who, u8),
 }
 
 /// A checkpoint: a state, and the inputs that it covers.
@@ -70,6 +85,10 @@ pub(in crate::model) struct Kept {
 pub(in crate::model) struct Links<T = Who> {
     /// And the number of the checkpoint.
     pub(in crate::model) forked_from: Option<(T, u64)>,
+    pub(in crate::model) parent: Option<T>,
+    pub(in crate::model) on_parent: OnParent,
+    /// How many generations of parents it has.
+    pub(in crate::model) depth: u32,
     pub(in crate::model) predecessor: Option<T>,
     pub(in crate::model) successor: Option<T>,
 }
@@ -116,12 +135,14 @@ pub(in crate::model) enum Line {
 }
 
 impl Made {
-    pub(super) const fn key(&self) -> Option<u8> {
-        match self {
+    pub(super) fn key(&self) -> Option<Key> {
+        let key = match self {
             Self::Start(begin) => begin.key,
             Self::Rollover(_, next) => next.key,
             Self::Fork(_, _, branch) => branch.key,
-        }
+            Self::Child(parent, birth) => return Some(Key::OfChild(*parent, birth.key)),
+        };
+        key.map(Key::OfCaller)
     }
 }
 
@@ -152,6 +173,8 @@ impl Session {
             recoveries: 0,
             last: None,
             links: Links::default(),
+            has_children: false,
+            owed: Vec::new(),
             deleted: None,
             log: vec![Line::Created],
         }

@@ -17,6 +17,8 @@ enum Due {
     Expire(Who),
     /// A session has slept for long enough.
     Alarm(Who),
+    /// A parent that had no room for it is told of an end again.
+    Tell(usize),
     /// The next suspect is recovered, however this one does.
     NextSuspect,
 }
@@ -27,7 +29,7 @@ impl Due {
             Self::Run(who, _) | Self::Restart(who) | Self::Expire(who) | Self::Alarm(who) => {
                 Some(who)
             }
-            Self::NextSuspect => None,
+            Self::Tell(_) | Self::NextSuspect => None,
         }
     }
 }
@@ -64,6 +66,7 @@ impl Reference {
                 Due::Restart(who) => self.restart(who),
                 Due::Expire(who) => self.expire(who),
                 Due::Alarm(who) => self.ring(who),
+                Due::Tell(number) => self.tell_again(number),
                 Due::NextSuspect => self.next_suspect(),
             }
             self.tick();
@@ -92,6 +95,7 @@ impl Reference {
             }
         }
         dues.extend(self.alarms().map(|(at, who)| (at, Due::Alarm(who))));
+        dues.extend(self.untold().map(|(at, number)| (at, Due::Tell(number))));
         if let Some(at) = self.recovery.as_ref().and_then(|recovery| recovery.patience()) {
             dues.push((at, Due::NextSuspect));
         }

@@ -3,8 +3,12 @@
 use sessionkeeper::{Cause, OnInterrupt, PauseCause, State};
 
 use super::{
-    Call, Care, Done, End, Inbox, Line, Made, Ms, Reference, Session, Until, Who, places::Seeker,
-    run::Intent, runs::RunState, worker::Recovered,
+    Call, Care, Done, End, Inbox, Line, Made, Ms, Reference, Session, Until, Who,
+    family::{is_by_parent, paused_by},
+    places::Seeker,
+    run::Intent,
+    runs::RunState,
+    worker::Recovered,
 };
 use crate::model::steps::{Begin, Input};
 
@@ -19,6 +23,9 @@ pub(in crate::model) enum Answer {
     RolledOver(Who),
     /// It cannot be rolled over in this state.
     NoSuccessor(State),
+    /// What has ended can have no children.
+    ParentEnded(State),
+    TooManyChildren,
     /// It was deleted, and nobody finds it.
     NotFound,
     /// It was deleted, and that is remembered: it is not started again.
@@ -84,19 +91,30 @@ impl Reference {
         if let Some(answer) = self.made_before(&made) {
             return Some(answer);
         }
+        if let Some(refused) = begin.parent.and_then(|(parent, _)| self.no_child(parent)) {
+            return Some(refused);
+        }
         if let Some(holder) = self.holder(begin.name) {
             return Some(Answer::NameTaken(holder));
         }
         let who = self.sessions.len();
         let has_place = self.is_place_free();
         let care = begin.care.unwrap_or(Care::Usual);
-        self.sessions.push(Session {
+        let parent = begin.parent;
+        let links = parent.map(|(parent, on_parent)| self.links_of_child(parent, on_parent));
+        let new = Session {
             name: begin.name,
             inbox: Inbox::of(begin.work.map(Input::of).into_iter().collect()),
             team: begin.team,
             external: begin.external,
+            links: links.unwrap_or_default(),
             ..Session::new(made, care, Done::default(), self.now)
-        });
+        };
+        if let Some((parent, _)) = parent {
+            self.add_child(parent, new);
+            return Some(Answer::Started { who, repeated: false });
+        }
+        self.sessions.push(new);
         if has_place {
             self.begin(who, Cause::Asked);
         } else {
@@ -157,17 +175,27 @@ impl Reference {
         self.bury(who);
         self.give_up(who);
         self.supersede_resumes(who, "pause");
-        self.rest(who, PauseCause::Asked, Cause::Asked);
+        let (cause, why) = paused_by(call);
+        self.rest(who, cause, why);
         Some(Answer::Done)
     }
 
     /// What runs or will run has what it wants; else it needs a place.
     pub(in crate::model) fn resume(&mut self, who: Who, call: Call) -> Option<Answer> {
         let session = &self.sessions[who];
+        let by_parent = is_by_parent(call);
+        if by_parent && session.alive.is_none() && session.cause != Some(PauseCause::Parent) {
+            // It was paused for another reason, or is not paused any more.
+            return Some(Answer::Done);
+        }
         match session.state {
             State::Active if !session.lost => {
                 let intent = session.alive.as_ref().map(|run| run.intent);
-                if matches!(intent, Some(Intent::Pause(_))) {
+                let takes_back = match intent {
+                    Some(Intent::Pause(cause)) => !by_parent || cause == PauseCause::Parent,
+                    Some(Intent::Run | Intent::RollOver | Intent::Silence) | None => false,
+                };
+                if takes_back {
                     self.recall(who);
                 }
                 return Some(Answer::Done);
@@ -177,7 +205,7 @@ impl Reference {
             _ => return Some(self.refused(who, State::Active)),
         }
         if self.is_place_free() {
-            return Some(self.resume_now(who));
+            return Some(self.resume_now(who, call));
         }
         self.resumes.push_back((who, call));
         self.ready = true;
@@ -192,7 +220,7 @@ impl Reference {
         call: Call,
     ) -> Option<Answer> {
         let run = self.sessions[who].runs;
-        let alive = match self.stop_now(who, grace) {
+        let alive = match self.stop_now(who, grace, Cause::Asked) {
             Ok(alive) => alive,
             Err(refused) => return Some(refused),
         };
@@ -202,15 +230,21 @@ impl Reference {
     }
 
     /// Stops a session, and says whether that has to wait for a run.
-    pub(super) fn stop_now(&mut self, who: Who, grace: Option<Ms>) -> Result<bool, Answer> {
+    pub(super) fn stop_now(
+        &mut self,
+        who: Who,
+        grace: Option<Ms>,
+        why: Cause,
+    ) -> Result<bool, Answer> {
         let session = &self.sessions[who];
         let (state, alive) = (session.state, session.alive.is_some());
         match state {
             State::Active | State::Stopping if alive => {
                 let grace = grace.unwrap_or_else(|| session.care.stop_grace());
                 if state == State::Active {
-                    self.go(who, State::Stopping, Cause::Asked);
+                    self.go(who, State::Stopping, why);
                 }
+                self.ask_children();
                 self.supersede_pausers(who, "stop");
                 self.ask(who, grace);
                 return Ok(true);
@@ -219,11 +253,11 @@ impl Reference {
                 self.bury(who);
                 self.give_up(who);
                 if state == State::Active {
-                    self.go(who, State::Stopping, Cause::Asked);
+                    self.go(who, State::Stopping, why);
                 }
                 self.go(who, State::Stopped, Cause::RunGone);
             }
-            State::Pending | State::Paused => self.go(who, State::Stopped, Cause::Asked),
+            State::Pending | State::Paused => self.go(who, State::Stopped, why),
             State::Stopped => {}
             _ => return Err(self.refused(who, State::Stopped)),
         }
@@ -263,6 +297,7 @@ impl Reference {
         self.go(who, to, Cause::Asked);
         self.supersede_resumes(who, by);
         if self.sessions[who].alive.is_some() {
+            self.ask_children();
             self.supersede_pausers(who, by);
             self.ask(who, 0);
         } else {

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    End, Line, Ms, Reference, Who,
+    Birth, End, Fresh, Line, Ms, Reference, Who,
     run::{Doing, Retry},
     sleep::Alarm,
 };
@@ -14,6 +14,8 @@ pub(in crate::model) struct Done {
     pub(in crate::model) sum: i64,
     /// The inputs that it saw, each as often as its effects were kept.
     pub(in crate::model) seen: Vec<u64>,
+    /// The ends of children that it waited for.
+    pub(in crate::model) ends: Vec<String>,
 }
 
 /// What an input makes its workload do.
@@ -37,6 +39,10 @@ pub(in crate::model) enum Work {
     Sleep(Ms, bool),
     /// The same, once this input is over.
     Doze(Ms, bool),
+    /// Start a child.
+    Bear(Birth),
+    /// Complete, and have a successor go on.
+    RollOver(Fresh),
     /// Fail for good.
     GiveUp,
     /// Complete.
@@ -101,6 +107,18 @@ impl Reference {
                     session.external = external;
                 }
                 session.log.extend(external.map(Line::External));
+            }
+            Work::Bear(birth) => match self.bear(who, birth) {
+                Ok(child) if birth.wait => {
+                    self.run(who).doing = Doing::Child { child };
+                    return;
+                }
+                Ok(_) => {}
+                Err(_) => return self.end(who, End::Failed, Retry::ByPolicy),
+            },
+            Work::RollOver(fresh) => {
+                self.run(who).fresh = Some(fresh);
+                return self.end(who, End::Completed, Retry::ByPolicy);
             }
             Work::GiveUp => return self.end(who, End::Failed, Retry::Never),
             Work::Finish => return self.end(who, End::Completed, Retry::ByPolicy),

@@ -63,6 +63,7 @@ impl Reference {
         // Calls that keep the worker alive are never answered.
         self.line.clear();
         self.recovery = None;
+        self.begun.clear();
         self.end_worker();
     }
 
@@ -109,6 +110,7 @@ impl Reference {
 
     /// Nothing new is begun.
     fn close_agenda(&mut self) {
+        self.leave_duties();
         self.fills_places = false;
         self.ends_waits = false;
         for seeker in std::mem::take(&mut self.line) {

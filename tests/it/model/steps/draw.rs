@@ -5,12 +5,12 @@ use proptest::{
     prelude::{Just, Strategy, any, prop_oneof},
     sample::{select, subsequence},
 };
-use sessionkeeper::{OnInterrupt, RecoverWhat, State};
+use sessionkeeper::{OnInterrupt, OnParent, RecoverWhat, State, WhenParentEnds, WhenParentPauses};
 
 use super::{Begin, Input, Named, Step};
 use crate::model::{
     care::Care,
-    reference::{Branch, Manner, Ms, Next, Reference, Session, Who, Work},
+    reference::{Birth, Branch, Errand, Fresh, Manner, Ms, Next, Reference, Session, Who, Work},
 };
 
 /// When there are so many sessions, hardly any new one is made.
@@ -48,7 +48,7 @@ pub(in crate::model) fn step(model: &Reference) -> impl Strategy<Value = Step> +
         1 => Just(90_000),
     ];
     prop_oneof![
-        starts => (begin(), any::<bool>())
+        starts => (begin(sessions), any::<bool>())
             .prop_map(|(begin, in_slot)| Step::Start { begin, in_slot }),
         24 => (who(), input()).prop_map(|(who, input)| Step::Send(who, input)),
         12 => who().prop_map(Step::Pause),
@@ -94,11 +94,22 @@ pub(in crate::model) fn step(model: &Reference) -> impl Strategy<Value = Step> +
     ]
 }
 
-fn begin() -> impl Strategy<Value = Begin> {
+fn begin(sessions: Who) -> impl Strategy<Value = Begin> {
     let rare = || prop_oneof![3 => Just(None), 1 => (0..3_u8).prop_map(Some)];
     let care = of(select(&Care::ALL[..]));
-    (rare(), rare(), rare(), rare(), care, of(work())).prop_map(
-        |(key, name, external, team, care, work)| Begin { key, name, external, team, care, work },
+    let parent =
+        (0..sessions.max(1), on_parent()).prop_map(move |parent| (sessions > 0).then_some(parent));
+    let parent = prop_oneof![2 => Just(None), 1 => parent];
+    (rare(), rare(), rare(), rare(), care, of(work()), parent).prop_map(
+        |(key, name, external, team, care, work, parent)| Begin {
+            key,
+            name,
+            external,
+            team,
+            care,
+            work,
+            parent,
+        },
     )
 }
 
@@ -136,6 +147,38 @@ fn branch() -> impl Strategy<Value = Branch> {
     )
 }
 
+fn fresh() -> impl Strategy<Value = Fresh> {
+    let name = prop_oneof![3 => Just(None), 2 => (0..3_u8).prop_map(Some)];
+    let fresh = (any::<i8>(), name, any::<bool>(), any::<bool>());
+    fresh.prop_map(|(sum, name, leave, works)| Fresh { sum, name, leave, works })
+}
+
+fn birth() -> impl Strategy<Value = Birth> {
+    let seconds = (1..60_u64).prop_map(|seconds| seconds * 1_000 + 250);
+    let errand = prop_oneof![
+        2 => Just(Errand::Nothing),
+        1 => Just(Errand::Finish),
+        1 => Just(Errand::GiveUp),
+        3 => (select(&[Manner::Beating, Manner::Polite][..]), seconds)
+            .prop_map(|(manner, span)| Errand::Last(manner, span)),
+        1 => Just(Errand::Bear),
+    ];
+    let wait = any::<bool>();
+    (0..3_u8, on_parent(), errand, wait).prop_map(|(key, on_parent, errand, wait)| Birth {
+        key,
+        on_parent,
+        errand,
+        wait,
+    })
+}
+
+fn on_parent() -> impl Strategy<Value = OnParent> {
+    use WhenParentEnds::{Leave, Stop};
+    let pause = select(&[WhenParentPauses::Pause, WhenParentPauses::Leave][..]);
+    let ends = || select(&[Stop, Stop, Leave][..]);
+    (pause, ends(), ends()).prop_map(|(pause, stop, end)| OnParent { pause, stop, end })
+}
+
 fn input() -> impl Strategy<Value = Input> {
     let id = prop_oneof![4 => Just(None), 1 => (0..3_u8).prop_map(Some)];
     let urgent = prop_oneof![4 => Just(false), 1 => Just(true)];
@@ -168,6 +211,8 @@ fn work() -> impl Strategy<Value = Work> {
         2 => (0..3_u8, of(0..3_u8)).prop_map(|(events, external)| Work::Tell { events, external }),
         2 => (slumber(), any::<bool>()).prop_map(|(span, wake)| Work::Sleep(span, wake)),
         1 => (slumber(), any::<bool>()).prop_map(|(span, wake)| Work::Doze(span, wake)),
+        3 => birth().prop_map(Work::Bear),
+        2 => fresh().prop_map(Work::RollOver),
         1 => Just(Work::GiveUp),
         1 => Just(Work::Finish),
         10 => (manner, 1..60_u64).prop_map(|(how, seconds)| Work::Last(how, seconds * 1_000 + 250)),

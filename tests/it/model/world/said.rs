@@ -203,6 +203,9 @@ impl Said for StartError {
             Self::Deleted { session } => Answer::Deleted(known.who(session)),
             Self::Input(error) => error.said(known),
             Self::KeyReused { session, .. } => Answer::KeyReused(known.who(session)),
+            Self::ParentEnded { state, .. } => Answer::ParentEnded(state),
+            Self::TooManyChildren { .. } => Answer::TooManyChildren,
+            Self::Session(error) => error.said(known),
             Self::NameTaken { holder, .. } => Answer::NameTaken(known.who(holder)),
             error => panic!("{error}"),
         }

@@ -17,7 +17,10 @@ use crate::model::{
 
 impl World {
     pub(in crate::model) fn start(&self, call: Call, begin: &Begin, in_slot: bool) {
-        let start = start(begin);
+        let start = match begin.parent {
+            Some((who, on_parent)) => start(begin).child_of(self.id(who)).on_parent(on_parent),
+            None => start(begin),
+        };
         let slot = if in_slot { self.slots.lock().unwrap().pop_front() } else { None };
         let start = match slot {
             Some(slot) => start.in_slot(slot),
@@ -226,8 +229,8 @@ pub(in crate::model) async fn send(
     }
 }
 
-fn rollover(next: &Next) -> Rollover<Player> {
-    let state = Done { sum: next.sum.into(), seen: Vec::new() };
+pub(in crate::model) fn rollover(next: &Next) -> Rollover<Player> {
+    let state = Done { sum: next.sum.into(), ..Done::default() };
     let unread = if next.leave { Unread::Leave } else { Unread::Move };
     let mut rollover = Rollover::new(state).unread(unread);
     if let Some(number) = next.key {

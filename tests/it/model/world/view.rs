@@ -156,6 +156,7 @@ fn expected_activity(session: &Session) -> &'static str {
     match run.doing {
         Doing::Starting => "starting",
         Doing::Resting { .. } => "idle",
+        Doing::Child { .. } => "awaiting",
         // A clean-up is a declared silence.
         Doing::Closing { .. } => "busy",
         Doing::Working { manner, .. } => match manner {
@@ -181,6 +182,9 @@ fn links(links: sessionkeeper::Links, known: &mut Known) -> Links {
     let forked = links.forked_from;
     Links {
         forked_from: forked.map(|from| (known.who(from.session), from.snapshot)),
+        parent: links.parent.map(|session| known.who(session)),
+        on_parent: links.on_parent,
+        depth: links.depth,
         predecessor: links.transitioned_from.map(|session| known.who(session)),
         successor: links.transitioned_to.map(|session| known.who(session)),
     }

@@ -17,6 +17,7 @@ mod run;
 mod runs;
 mod session;
 mod sleep;
+mod statistics;
 mod time;
 mod verbs;
 mod work;
@@ -35,11 +36,15 @@ pub(super) use self::{
     runs::RunState,
     session::{End, Kept, Line, Links, Made, Session},
     sleep::wall,
+    statistics::{Numbers, Span},
     verbs::Answer,
     work::{Done, Manner, Work},
     worker::Recovered,
 };
-use self::{family::Family, inbox::Inbox, places::Seeker, session::Failures, worker::Recovery};
+use self::{
+    family::Family, inbox::Inbox, places::Seeker, session::Failures, statistics::Happened,
+    worker::Recovery,
+};
 use super::{care::Care, steps::Step};
 
 pub(super) type Ms = u64;
@@ -88,6 +93,10 @@ pub(super) struct Reference {
     /// The runs that a recovery has begun, and that have not asked for anything yet.
     begun: Vec<Who>,
     family: Family,
+    /// All that was written down of any session.
+    happened: Vec<Happened>,
+    /// Whether one has, or had, another label than when something happened to it.
+    relabelled: bool,
     /// Calls that wait for a session to come somewhere.
     waits: Vec<(Call, Who, Until)>,
 }
@@ -125,6 +134,8 @@ impl Reference {
             recovery: None,
             begun: Vec::new(),
             family: Family::default(),
+            happened: Vec::new(),
+            relabelled: false,
             waits: Vec::new(),
         };
         new.tick();
@@ -167,6 +178,7 @@ impl Reference {
             self.answer_resumes();
             any |= self.follow_family();
             self.answer_waits();
+            self.note_what_happened();
             if !any {
                 return;
             }

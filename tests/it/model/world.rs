@@ -1,5 +1,6 @@
 //! The library itself, driven by the same steps.
 
+mod numbers;
 mod said;
 mod verbs;
 mod view;
@@ -11,8 +12,8 @@ use std::{
 };
 
 use sessionkeeper::{
-    Kind, Labels, RecoverWhat, Scope, SessionError, SessionHandle, SessionId, Slot, Start, State,
-    Supervisor, Workload,
+    Kind, Labels, RecoverWhat, SessionError, SessionHandle, SessionId, Slot, Start,
+    StatisticsOptions, Supervisor,
     store::MemoryStore,
     testing::{WallClock, audit},
 };
@@ -143,25 +144,9 @@ impl World {
             };
             same(&format!("session {who}"), is, View::expected(session))?;
         }
-        self.compare_counts(model).await?;
+        self.compare_numbers(model).await?;
         let alive = self.player.alive.load(Ordering::Relaxed);
         same("how many runs are at work", alive, view::at_work(model))
-    }
-
-    /// How many sessions are in each state: of all, and of those with a label.
-    async fn compare_counts(&self, model: &Reference) -> Result<(), String> {
-        for team in [None, Some(0), Some(1), Some(2)] {
-            let scope = match team {
-                None => Scope::Kind(Kind::new(Player::KIND).unwrap()),
-                Some(team) => Scope::label("team", team.to_string()),
-            };
-            let counts = self.supervisor().counts(scope).await.unwrap();
-            for state in State::ALL {
-                let what = format!("how many sessions of team {team:?} are {state}");
-                same(&what, counts.of(state), model.count(state, team))?;
-            }
-        }
-        Ok(())
     }
 
     pub(super) fn sessions(&self) -> usize {
@@ -193,6 +178,7 @@ impl World {
             .workload_as(Kind::new(BEACON).unwrap(), self.player.clone())
             .policy(Care::Usual.policy())
             .recover(recover)
+            .statistics(StatisticsOptions::default().label("team"))
             .resume_jitter(Duration::ZERO)
             .wall_clock(self.clock.clone())
             .seed(7);

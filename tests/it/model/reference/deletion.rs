@@ -2,7 +2,7 @@
 
 use sessionkeeper::{Cause, State};
 
-use super::{Call, Ms, Reference, Session, Until, Who, verbs::Answer};
+use super::{Call, Line, Ms, Reference, Session, Until, Who, verbs::Answer};
 
 /// How long its id and its start key are taken.
 const REMEMBERED: Ms = 24 * 3_600_000;
@@ -50,7 +50,11 @@ impl Reference {
         }
         self.supersede_resumes(who, "delete");
         self.leave_family(who);
-        self.sessions[who].deleted = Some(self.now);
+        let session = &mut self.sessions[who];
+        session.log.push(Line::Deleted);
+        session.deleted = Some(self.now);
+        // What is left of it has no label.
+        self.relabelled |= session.team.is_some();
         Some(Answer::Done)
     }
 

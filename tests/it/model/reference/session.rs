@@ -49,6 +49,9 @@ pub(in crate::model) struct Session {
     pub(super) owed: Vec<Owed>,
     pub(in crate::model) deleted: Option<Ms>,
     pub(in crate::model) log: Vec<Line>,
+    /// How much of that is counted, and when it began by the wall clock.
+    pub(super) noted: usize,
+    pub(super) created: Ms,
 }
 
 /// The request that made a session: with the same key it makes no other.
@@ -129,6 +132,7 @@ pub(in crate::model) enum Line {
     },
     External(u8),
     Interrupted(OnInterrupt),
+    Deleted,
     FellAsleep(Sleep),
     Event,
     Usage,
@@ -177,6 +181,8 @@ impl Session {
             owed: Vec::new(),
             deleted: None,
             log: vec![Line::Created],
+            noted: 0,
+            created: 0,
         }
     }
 

@@ -307,6 +307,7 @@ impl Reference {
     }
 
     pub(in crate::model) fn label(&mut self, who: Who, team: Option<u8>) -> Option<Answer> {
+        self.relabelled |= self.sessions[who].team != team;
         self.annotate(who, |session| session.team = team)
     }
 

@@ -9,6 +9,7 @@ mod deletion;
 mod ending;
 mod family;
 mod fork;
+mod groups;
 mod inbox;
 mod places;
 mod queries;
@@ -31,6 +32,7 @@ pub(super) use self::{
     children::{Birth, Errand, note_of_end},
     family::word_for,
     fork::Branch,
+    groups::Together,
     rollover::{Fresh, Next},
     run::{Doing, Intent},
     runs::RunState,
@@ -42,8 +44,8 @@ pub(super) use self::{
     worker::Recovered,
 };
 use self::{
-    family::Family, inbox::Inbox, places::Seeker, session::Failures, statistics::Happened,
-    worker::Recovery,
+    family::Family, groups::Group, inbox::Inbox, places::Seeker, session::Failures,
+    statistics::Happened, worker::Recovery,
 };
 use super::{care::Care, steps::Step};
 
@@ -93,6 +95,8 @@ pub(super) struct Reference {
     /// The runs that a recovery has begun, and that have not asked for anything yet.
     begun: Vec<Who>,
     family: Family,
+    /// Calls that many are to answer; those that are answered are none any more.
+    groups: Vec<Option<Group>>,
     /// All that was written down of any session.
     happened: Vec<Happened>,
     /// Whether one has, or had, another label than when something happened to it.
@@ -134,6 +138,7 @@ impl Reference {
             recovery: None,
             begun: Vec::new(),
             family: Family::default(),
+            groups: Vec::new(),
             happened: Vec::new(),
             relabelled: false,
             waits: Vec::new(),
@@ -162,6 +167,9 @@ impl Reference {
     }
 
     pub(super) fn answer(&mut self, call: Call, answer: Answer) {
+        if self.hear_one(call, &answer) {
+            return;
+        }
         if family::is_by_parent(call) {
             return self.hear_child(call, &answer);
         }

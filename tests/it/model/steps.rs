@@ -9,7 +9,7 @@ pub(super) use self::draw::step;
 use super::{
     care::Care,
     player::external_id,
-    reference::{Answer, Branch, Call, Ms, Next, Reference, Until, Who, Work},
+    reference::{Answer, Branch, Call, Ms, Next, Reference, Together, Until, Who, Work},
     world::{World, labels, note_of, send},
 };
 
@@ -56,6 +56,8 @@ pub(super) enum Step {
         team: Option<u8>,
         page: usize,
     },
+    /// To all, or to those with a label.
+    Together(Together, Option<u8>),
     Slot,
     DropSlot,
     /// Nothing happens for so long.
@@ -155,6 +157,7 @@ impl Step {
             Self::Settled(who) => model.wait_for(*who, Until::Settled, call),
             Self::Find(named) => model.find(*named),
             Self::List { states, team, .. } => model.list(states, *team),
+            Self::Together(what, team) => model.ask_all(*what, *team, call),
             Self::Slot => model.slot(call),
             Self::DropSlot => model.drop_slot(),
             Self::Pass(_) => Some(Answer::Done),
@@ -216,6 +219,7 @@ impl Step {
             Self::Settled(who) => world.ask(call, who, async |s| s.settled().await).await,
             Self::Find(named) => world.find(call, named).await,
             Self::List { states, team, page } => world.list(call, states, team, page).await,
+            Self::Together(what, team) => world.ask_all(call, what, team),
             Self::Slot => world.slot(call),
             Self::DropSlot => world.drop_slot(call),
             Self::Pass(_) => world.hear(call, Answer::Done),
@@ -263,6 +267,7 @@ impl Step {
             Self::Start { begin: Begin { parent: None, .. }, .. }
             | Self::Find(_)
             | Self::List { .. }
+            | Self::Together(..)
             | Self::Slot
             | Self::DropSlot
             | Self::Pass(_)

@@ -51,7 +51,7 @@ impl Reference {
             _ => {}
         }
         // That follows from the commit of the end, before the place is another's.
-        self.do_duties(Some(who));
+        self.do_duties_at_end(who);
         run.callers.pausers.append(&mut self.family.take_words(who));
         self.leave(who, run.callers);
     }

@@ -45,6 +45,7 @@ pub(super) struct Family {
     owed: usize,
     under_way: BTreeMap<usize, UnderWay>,
     asked: Vec<(usize, Who, Ask)>,
+    tells_later: bool,
     /// Parents' words that waited for the end of a run: for its session, or for the successor.
     words: Option<(Who, Vec<Call>)>,
 }
@@ -69,12 +70,12 @@ struct UnderWay {
     again: Option<Ms>,
 }
 
-/// The calls of parents come after all others.
+/// The calls of parents come after those of callers.
 const BY_PARENT: Call = 1 << 32;
 
 /// Whose word a call is.
 pub(super) const fn is_by_parent(call: Call) -> bool {
-    call >= BY_PARENT
+    call >= BY_PARENT && call < BY_PARENT << 1
 }
 
 /// As what a session is paused by a call.
@@ -130,7 +131,9 @@ impl Reference {
                 State::Stopped => (from != State::Stopping).then_some(Duty::Stop),
                 State::Completed | State::Failed | State::Expired => Some(Duty::End),
             };
-            duty.map(|duty| self.owe(who, duty));
+            if let Some(duty) = duty {
+                self.owe(who, duty);
+            }
         }
         let is_child = self.sessions[who].links.parent.is_some();
         if is_child && has_ended(to) && !has_ended(from) && why != Cause::RolledOver {
@@ -169,8 +172,23 @@ impl Reference {
         }
     }
 
+    /// The same. What their ends mean to the parent comes later.
+    pub(super) fn ask_children_first(&mut self) {
+        self.family.tells_later = true;
+        self.ask_children();
+        self.family.tells_later = false;
+    }
+
+    pub(super) fn do_duties_at_end(&mut self, who: Who) {
+        if self.family.tells_later {
+            self.ask_children();
+        } else {
+            self.do_duties(Some(who));
+        }
+    }
+
     /// Begins all that is owed, or all that this one owes, and that is not under way. Says whether there was anything.
-    pub(super) fn do_duties(&mut self, only: Option<Who>) -> bool {
+    fn do_duties(&mut self, only: Option<Who>) -> bool {
         let mut any = false;
         while let Some((who, owed)) = self.next_duty(|who, _| only.is_none_or(|only| only == who)) {
             any = true;

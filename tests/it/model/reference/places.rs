@@ -54,6 +54,8 @@ impl Reference {
                 }
                 Some(Seeker::Recovery(who)) => self.recover(who),
                 Some(Seeker::Filler) => {
+                    // Who was to be stopped or paused with a parent does not get it.
+                    self.ask_children();
                     // Who has given one looks for another.
                     if self.fill() {
                         self.queue(Seeker::Filler);

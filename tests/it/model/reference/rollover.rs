@@ -136,11 +136,8 @@ impl Reference {
         // It has the place of the session, before all others who wait.
         let place = std::mem::take(&mut self.sessions[who].place);
         self.give_up(who);
-        self.do_duties(Some(who));
-        let waits = self.sessions[successor].state == State::Pending;
-        if !waits {
-            // What came of that was an input, which made it begin.
-        } else if place && !self.draining {
+        self.ask_children_first();
+        if place && !self.draining {
             self.begin(successor, Cause::SlotFree);
         } else {
             self.ready = true;

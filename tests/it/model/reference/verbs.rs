@@ -76,6 +76,8 @@ pub(in crate::model) enum Answer {
     Reached(State),
     Found(Option<Who>),
     Listed(Vec<Who>),
+    /// What each of a group answered.
+    Each(Vec<(Who, Answer)>),
     Recovered(Recovered),
 }
 

@@ -57,6 +57,7 @@ enum Plan {
 impl Reference {
     /// The worker is lost: what its runs had not committed is, too.
     pub(in crate::model) fn crash(&mut self) {
+        self.groups.iter_mut().for_each(|group| *group = None);
         for who in 0..self.sessions.len() {
             self.lose(who);
         }

@@ -10,7 +10,9 @@ use sessionkeeper::{OnInterrupt, OnParent, RecoverWhat, State, WhenParentEnds, W
 use super::{Begin, Input, Named, Step};
 use crate::model::{
     care::Care,
-    reference::{Birth, Branch, Errand, Fresh, Manner, Ms, Next, Reference, Session, Who, Work},
+    reference::{
+        Birth, Branch, Errand, Fresh, Manner, Ms, Next, Reference, Session, Together, Who, Work,
+    },
 };
 
 /// When there are so many sessions, hardly any new one is made.
@@ -86,6 +88,8 @@ pub(in crate::model) fn step(model: &Reference) -> impl Strategy<Value = Step> +
         })),
         3 => (states(), of(few()), 1..4_usize)
             .prop_map(|(states, team, page)| Step::List { states, team, page }),
+        2 => (select(&[Together::Pause, Together::Resume, Together::Stop][..]), of(few()))
+            .prop_map(|(what, team)| Step::Together(what, team)),
         2 => Just(Step::Slot),
         2 => Just(Step::DropSlot),
         16 => span.prop_map(|seconds| Step::Pass(seconds * 1_000)),

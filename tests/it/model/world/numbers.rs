@@ -33,7 +33,7 @@ impl World {
                     Span::Minutes(minutes) => Window::Last(Duration::from_secs(60 * minutes)),
                 };
                 let is = self.supervisor().statistics(scope.clone(), window).await.unwrap();
-                same("what is counted by state", is.states.clone(), counts.clone())?;
+                same("what is counted by state", is.states, counts)?;
                 same("how many events are not counted yet", is.behind, 0)?;
                 let what = format!("what happened to team {team:?} in {span:?}");
                 same(&what, numbers(&is, &should), should)?;

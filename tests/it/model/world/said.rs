@@ -3,10 +3,10 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use sessionkeeper::{
-    FindError, ForkError, Interruption, InvalidTransition, NotRunning, Origin, Paused, Receipt,
-    RecoveryReport, RolloverError, RunEnd, RunId, RunStatus, SendError, SessionError,
+    FindError, ForkError, GroupReport, Interruption, InvalidTransition, NotRunning, Origin, Paused,
+    Receipt, RecoveryReport, RolloverError, RunEnd, RunId, RunStatus, SendError, SessionError,
     SessionHandle, SessionId, Settled, ShuttingDown, StartError, StartedSession, Status,
-    StopReport,
+    StopReport, StopTicket,
 };
 
 use crate::model::{
@@ -117,6 +117,20 @@ impl Said for Status {
 impl Said for Settled {
     fn said(self, _: &mut Known) -> Answer {
         Answer::Reached(self.status().state())
+    }
+}
+
+/// Whether a stop has to wait for a run.
+impl Said for StopTicket {
+    fn said(self, _: &mut Known) -> Answer {
+        Answer::Stopping { alive: self.run().is_some() }
+    }
+}
+
+impl<T: Said> Said for GroupReport<T> {
+    fn said(self, known: &mut Known) -> Answer {
+        let lines = self.lines.into_iter();
+        Answer::Each(lines.map(|(id, line)| (known.who(id), line.said(known))).collect())
     }
 }
 

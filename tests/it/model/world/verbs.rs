@@ -11,7 +11,7 @@ use sessionkeeper::{
 use super::{World, hear};
 use crate::model::{
     player::{Player, external_id, ms},
-    reference::{Answer, Branch, Call, Done, Ms, Next, Who},
+    reference::{Answer, Branch, Call, Done, Ms, Next, Together, Who},
     steps::{Begin, Input, Named},
 };
 
@@ -179,6 +179,25 @@ impl World {
 
     fn who(&self, session: SessionId) -> Who {
         self.heard.lock().unwrap().known.who(session)
+    }
+
+    pub(in crate::model) fn ask_all(&self, call: Call, what: Together, team: Option<u8>) {
+        let all = Query {
+            kind: Some(Kind::new(Player::KIND).unwrap()),
+            labels: labels(team).iter().map(|(key, team)| (key.into(), team.into())).collect(),
+            ..Query::default()
+        };
+        match what {
+            Together::Pause => {
+                self.ask_supervisor(call, async move |by| by.pause_all(all).await.unwrap());
+            }
+            Together::Resume => {
+                self.ask_supervisor(call, async move |by| by.resume_all(all).await.unwrap());
+            }
+            Together::Stop => {
+                self.ask_supervisor(call, async move |by| by.stop_all(all).await.unwrap());
+            }
+        }
     }
 
     pub(in crate::model) fn slot(&self, call: Call) {

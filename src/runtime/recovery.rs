@@ -119,6 +119,8 @@ pub(crate) struct Pace {
 pub(crate) async fn recover(core: Arc<Core>, work: Work, pace: Pace) -> RecoveryReport {
     let Work { ordinary, suspects, unregistered, damaged } = work;
     let mut report = RecoveryReport { unregistered, damaged, ..RecoveryReport::default() };
+    // What is owed to families needs no place: it does not wait for those who wait for theirs.
+    core.keep_agenda(tokio::spawn(super::family::serve(Arc::clone(&core))).abort_handle());
     let at_once = Arc::new(Semaphore::new(pace.at_once.max(1)));
     let mut tasks = tokio::task::JoinSet::new();
     for (session, plan) in ordinary {
@@ -144,7 +146,6 @@ pub(crate) async fn recover(core: Arc<Core>, work: Work, pace: Pace) -> Recovery
     }
     // Those that had a place before have theirs again; what is left is for those who wait.
     core.keep_agenda(tokio::spawn(agenda::fill_places(Arc::clone(&core))).abort_handle());
-    core.keep_agenda(tokio::spawn(super::family::serve(Arc::clone(&core))).abort_handle());
     core.keep_agenda(tokio::spawn(agenda::ring(Arc::clone(&core))).abort_handle());
     for (session, plan) in suspects {
         let mut watch = core.hub.watch(session);

@@ -1,6 +1,10 @@
 //! Lives that once went another way than the model: what was wrong is told in the name.
 
-use sessionkeeper::RecoverWhat::{All, Nothing, ShutdownOnly};
+use sessionkeeper::{
+    OnParent,
+    RecoverWhat::{All, Nothing, ShutdownOnly},
+    WhenParentPauses,
+};
 
 use super::{
     Driven,
@@ -130,4 +134,26 @@ fn a_session_that_was_rolled_over_called_its_name_taken() {
     let begin = Begin { name: Some(0), ..Begin::default() };
     let start = Step::Start { begin, in_slot: false };
     live(None, 0, [start, rollover(0, None), rollover(0, Some(0))]);
+}
+
+/// A session of the last worker waits for a place that a child has, and the parent of that is stopped.
+#[test]
+fn a_stop_of_a_parent_waited_for_the_end_of_a_recovery() {
+    let on_parent = OnParent { pause: WhenParentPauses::Leave, ..OnParent::default() };
+    let child = Begin { parent: Some((1, on_parent)), ..Begin::default() };
+    live(
+        Some(1),
+        2_290,
+        [
+            start(),
+            Step::Replace { recover: Nothing, away: 0 },
+            start(),
+            Step::Start { begin: child, in_slot: false },
+            Step::Pause(1),
+            Step::Pass(5_000),
+            Step::Replace { recover: All, away: 0 },
+            Step::Stop(1, None),
+            Step::Pass(5_000),
+        ],
+    );
 }

@@ -87,6 +87,8 @@ pub(super) struct Reference {
     ready: bool,
     /// Whether the worker has begun to give places to those who wait.
     fills_places: bool,
+    /// Whether it carries out what is owed to children and parents.
+    serves_families: bool,
     /// Whether it ends waits that have a limit.
     ends_waits: bool,
     /// Whether the worker shuts down.
@@ -133,6 +135,7 @@ impl Reference {
             resumes: VecDeque::new(),
             ready: true,
             fills_places: true,
+            serves_families: true,
             ends_waits: true,
             draining: false,
             recovery: None,

@@ -198,7 +198,7 @@ impl Reference {
     }
 
     fn next_duty(&self, is_meant: impl Fn(Who, Duty) -> bool) -> Option<(Who, Owed)> {
-        if !self.fills_places {
+        if !self.serves_families {
             return None;
         }
         let all = self.sessions.iter().enumerate();
@@ -227,7 +227,7 @@ impl Reference {
     pub(super) fn heed(&mut self, who: Who) {
         let heeds = |owed: &&Owed| owed.duty == Duty::Heed;
         let owed = self.sessions[who].owed.iter().find(heeds).copied();
-        if let Some(owed) = owed.filter(|_| self.fills_places) {
+        if let Some(owed) = owed.filter(|_| self.serves_families) {
             self.begin_duty(who, owed);
         }
     }

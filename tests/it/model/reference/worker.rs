@@ -114,6 +114,7 @@ impl Reference {
         self.leave_duties();
         self.fills_places = false;
         self.ends_waits = false;
+        self.serves_families = false;
         for seeker in std::mem::take(&mut self.line) {
             if let Seeker::Slot(call) = seeker {
                 self.answer(call, Answer::ShuttingDown);
@@ -144,6 +145,7 @@ impl Reference {
         self.away += away;
         self.ready = true;
         self.ends_waits = true;
+        self.serves_families = true;
         let mut recovery = Recovery {
             call,
             what,

@@ -1,6 +1,9 @@
 //! Children do as their parent does.
 
+use std::time::Duration;
+
 use super::*;
+use crate::support::BUDGET;
 
 /// What a child does in each case, as its policy says.
 fn policies() -> [(OnParent, bool, bool, bool); 4] {
@@ -322,4 +325,35 @@ async fn the_children_of_a_session_that_is_deleted_are_stopped() {
         worker.supervisor().start(Scripted::start().child_of(lead.id())).await.unwrap_err();
     assert!(refused.to_string().contains("not found"), "{refused}");
     sound(worker).await;
+}
+
+/// The recovery goes on as long as a session of the last worker waits for its place. Nothing that is owed to children waits
+/// with it.
+#[tokio::test(start_paused = true)]
+async fn a_child_that_holds_the_last_place_of_a_recovery_is_stopped_with_its_parent() {
+    let store = MemoryStore::new();
+    let begin = async |places| {
+        let builder =
+            configure(Supervisor::builder(store.clone()).seed(7)).resume_jitter(Duration::ZERO);
+        builder.max_active(places).start().await.unwrap()
+    };
+    let worker = begin(3).await;
+    let other = worker.start(Scripted::start()).await.unwrap().id();
+    let lead = worker.start(Start::<Lead>::new(Led::default())).await.unwrap().into_handle();
+    let on_parent = OnParent { pause: WhenParentPauses::Leave, ..OnParent::default() };
+    let start = Scripted::start().child_of(lead.id()).on_parent(on_parent);
+    let child = worker.start(start).await.unwrap().into_handle();
+    idle(&child).await;
+    lead.pause().await.unwrap();
+    worker.shutdown(BUDGET).await;
+
+    let worker = begin(1).await;
+    let again: SessionHandle<Scripted> = worker.session(child.id()).await.unwrap().typed().unwrap();
+    idle(&again).await;
+    let other: SessionHandle<Scripted> = worker.session(other).await.unwrap().typed().unwrap();
+    assert_eq!(status(&other).await.pause_cause(), Some(PauseCause::Shutdown));
+    worker.session(lead.id()).await.unwrap().stop().await.unwrap().ended().await.unwrap();
+    until(&again, |status| status.state() == State::Stopped).await;
+    idle(&other).await;
+    worker.shutdown(BUDGET).await;
 }

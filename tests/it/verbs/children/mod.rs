@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use sessionkeeper::{
     Builder, Cause, ChildEnd, ChildKey, Context, Delete, InvalidName, Lane, LaneTime, OnParent,
     Origin, Outcome, PauseCause, Relation, SessionHandle, SessionId, Start, StartError, State,
-    Status, WhenParentEnds, WhenParentPauses, Workload, WorkloadError,
-    store::{Query, Related, Store},
+    Status, Supervisor, WhenParentEnds, WhenParentPauses, Workload, WorkloadError,
+    store::{MemoryStore, Query, Related, Store},
     testing::{Do, Done, Harness, Scripted, audit, crash_at_every_commit},
 };
 

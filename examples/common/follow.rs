@@ -131,6 +131,8 @@ fn in_words(fact: &Lifecycle) -> Option<String> {
         | Lifecycle::AbandonedRunReturned
         | Lifecycle::SnapshotFellBack { .. }
         | Lifecycle::ExternalIdSet { .. }
+        | Lifecycle::LabelsSet { .. }
+        | Lifecycle::MetadataSet
         | _ => None,
     }
 }

@@ -8,6 +8,7 @@ use super::{
     deletion::Removal,
     ids::{ExternalId, Kind, RunId, SessionId},
     inbox::OnInterrupt,
+    labels::Labels,
     lineage::Forked,
     sleep::Sleep,
     state::{PauseCause, State},
@@ -151,6 +152,13 @@ pub enum Lifecycle {
         /// To what.
         id: ExternalId,
     },
+    /// The labels were replaced.
+    LabelsSet {
+        /// By these.
+        labels: Labels,
+    },
+    /// The metadata were replaced. The record has them.
+    MetadataSet,
     /// The session was deleted: always its last event. What happened to it can still be read by those who follow
     /// the log, until it is removed.
     Deleted {

@@ -219,7 +219,7 @@ impl Session {
         self.ask(|reply| Op::Fail { reason: reason.clone(), reply }).await
     }
 
-    /// Replaces the labels. Durable on return.
+    /// Replaces the labels. Durable on return, with an event that says so.
     ///
     /// # Errors
     /// [`SessionError`].
@@ -227,7 +227,7 @@ impl Session {
         self.annotate(Annotation::Labels(labels)).await
     }
 
-    /// Replaces the metadata. Durable on return.
+    /// Replaces the metadata. Durable on return, with an event that says so.
     ///
     /// # Errors
     /// [`SessionError`].
@@ -238,7 +238,7 @@ impl Session {
         self.annotate(Annotation::Metadata(metadata)).await
     }
 
-    /// Sets the external correlation id. Durable on return.
+    /// Sets the external correlation id. Durable on return, with an event that says so.
     ///
     /// # Errors
     /// [`SessionError`].

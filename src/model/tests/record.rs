@@ -387,6 +387,8 @@ fn facts() -> Vec<Fact> {
             reason: "the checksum of the snapshot does not match".to_owned(),
         },
         Lifecycle::ExternalIdSet { id: ExternalId::new("agent-7").unwrap() },
+        Lifecycle::LabelsSet { labels: Labels::new([("user", "ada")]).unwrap() },
+        Lifecycle::MetadataSet,
     ];
     let ends = [
         RunEnd::Yielded,

@@ -175,8 +175,14 @@ impl Draft {
     pub(crate) fn annotate(&mut self, change: Annotation) {
         self.changed = true;
         match change {
-            Annotation::Labels(labels) => self.record.labels = labels,
-            Annotation::Metadata(metadata) => self.record.metadata = metadata,
+            Annotation::Labels(labels) => {
+                self.record.labels = labels.clone();
+                self.log(Lifecycle::LabelsSet { labels });
+            }
+            Annotation::Metadata(metadata) => {
+                self.record.metadata = metadata;
+                self.log(Lifecycle::MetadataSet);
+            }
             Annotation::ExternalId(id) => {
                 self.record.external_id = Some(id.clone());
                 self.log(Lifecycle::ExternalIdSet { id });

@@ -6,6 +6,7 @@ use super::{About, Findings, Rule, Violation};
 use crate::model::{
     event::{Cause, EventRecord, Fact, Lifecycle, RunEnd},
     ids::{ExternalId, Kind, RunId, SessionId},
+    labels::Labels,
     lineage::ForkedFrom,
     record::{EndedRun, SessionRecord, Transition},
     state::{PauseCause, Phase, State, Trigger, transition},
@@ -61,6 +62,7 @@ pub(super) struct Said {
     pub(super) scheduled: Option<u32>,
     usage: Usage,
     external_id: Option<ExternalId>,
+    labels: Option<Labels>,
     deleted: bool,
     forked_from: Option<ForkedFrom>,
     transitioned_from: Option<SessionId>,
@@ -191,6 +193,8 @@ impl Said {
             }
             Lifecycle::Deleted { .. } => self.deleted = true,
             Lifecycle::ExternalIdSet { id } => self.external_id = Some(id.clone()),
+            Lifecycle::LabelsSet { labels } => self.labels = Some(labels.clone()),
+            Lifecycle::MetadataSet => {}
         }
     }
 
@@ -236,15 +240,23 @@ impl Said {
         let after = record.links().transitioned_to;
         about.same(Rule::Record, "its successor", &after, &self.transitioned_to);
         about.same(Rule::Record, "its history", &record.history, &self.history);
-        if self.external_id.is_some() {
-            let id = &record.external_id;
-            about.same(Rule::Record, "its external id", id, &self.external_id);
-        }
+        self.compare_notes(record, about);
         // A worker that is lost takes its abandoned runs with it, and nobody says so.
         for run in &record.abandoned {
             about.check(self.abandoned.contains(run), Rule::Record, || {
                 format!("{run} is abandoned, and the log does not say so")
             });
+        }
+    }
+
+    /// What callers wrote on the session, where the log says so.
+    fn compare_notes(&self, record: &SessionRecord, about: &mut About<'_>) {
+        if self.external_id.is_some() {
+            let id = &record.external_id;
+            about.same(Rule::Record, "its external id", id, &self.external_id);
+        }
+        if let Some(labels) = &self.labels {
+            about.same(Rule::Record, "its labels", &record.labels, labels);
         }
     }
 
@@ -262,10 +274,7 @@ impl Said {
             let after = record.links().transitioned_to;
             about.same(Rule::Record, "its successor", &after, &self.transitioned_to);
         }
-        if self.external_id.is_some() {
-            let id = &record.external_id;
-            about.same(Rule::Record, "its external id", id, &self.external_id);
-        }
+        self.compare_notes(record, about);
         let earlier = record.history.len().saturating_sub(self.history.len());
         let latest = record.history.iter().skip(earlier);
         about.check(latest.eq(&self.history), Rule::Record, || {

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use sessionkeeper::{
-    Activity, Cause, Fact, Lifecycle, PauseCause, SessionError, SessionHandle, SessionId, Settled,
-    Start, State, Supervisor,
+    Activity, Cause, Fact, Lifecycle, Metadata, PauseCause, SessionError, SessionHandle, SessionId,
+    Settled, Start, State, Supervisor,
     store::{MemoryStore, Store},
     testing::{Call, FaultyStore, Interference},
 };
@@ -274,6 +274,8 @@ async fn the_log_tells_the_life_of_a_session() {
     let worker = worker.crash_and_restart().await;
     let session = worker.again(&session).await;
     session.set_external_id(super::external("x-1")).await.unwrap();
+    session.set_labels(super::labels(&[("user", "ada")])).await.unwrap();
+    session.set_metadata(Metadata::default()).await.unwrap();
     session.stop().await.unwrap().ended().await.unwrap();
     let told: Vec<String> = log(&session)
         .await
@@ -288,6 +290,8 @@ async fn the_log_tells_the_life_of_a_session() {
                 format!("restart {attempt}")
             }
             Fact::Lifecycle(Lifecycle::ExternalIdSet { id }) => format!("external {id}"),
+            Fact::Lifecycle(Lifecycle::LabelsSet { labels }) => format!("{:?}", labels.get("user")),
+            Fact::Lifecycle(Lifecycle::MetadataSet) => "described".to_owned(),
             Fact::Lifecycle(other) => format!("{other:?}"),
             Fact::Work(_) => "work".to_owned(),
             Fact::Usage(_) => "usage".to_owned(),
@@ -307,6 +311,8 @@ async fn the_log_tells_the_life_of_a_session() {
             "active paused shutdown",
             "paused active recovered",
             "external x-1",
+            r#"Some("ada")"#,
+            "described",
             "active stopping asked",
             "yielded",
             "stopping stopped run_gone",

@@ -131,6 +131,8 @@ pub(in crate::model) enum Line {
         after: Ms,
     },
     External(u8),
+    Labelled(Option<u8>),
+    Described,
     Interrupted(OnInterrupt),
     Deleted,
     FellAsleep(Sleep),

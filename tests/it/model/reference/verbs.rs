@@ -310,11 +310,17 @@ impl Reference {
 
     pub(in crate::model) fn label(&mut self, who: Who, team: Option<u8>) -> Option<Answer> {
         self.relabelled |= self.sessions[who].team != team;
-        self.annotate(who, |session| session.team = team)
+        self.annotate(who, |session| {
+            session.team = team;
+            session.log.push(Line::Labelled(team));
+        })
     }
 
     pub(in crate::model) fn describe(&mut self, who: Who, note: u8) -> Option<Answer> {
-        self.annotate(who, |session| session.note = Some(note))
+        self.annotate(who, |session| {
+            session.note = Some(note);
+            session.log.push(Line::Described);
+        })
     }
 
     pub(in crate::model) fn set_external(&mut self, who: Who, external: u8) -> Option<Answer> {

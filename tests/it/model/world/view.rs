@@ -219,6 +219,10 @@ fn line(event: &EventRecord, known: &mut Known) -> Line {
                 let known = (0..3).find(|number| external_id(*number) == *id);
                 Line::External(known.expect("it was set here"))
             }
+            Lifecycle::LabelsSet { labels } => {
+                Line::Labelled(labels.get("team").map(|team| team.parse().expect("a number")))
+            }
+            Lifecycle::MetadataSet => Line::Described,
             other => panic!("{other:?}"),
         },
     }

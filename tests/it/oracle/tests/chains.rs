@@ -1,31 +1,23 @@
 //! Stories of rollovers that are not true.
 
-use sessionkeeper::{Rollover, RolloverError};
+use sessionkeeper::{Delete, Rollover, RolloverError};
 
 use super::*;
 
-/// The same life, then two inputs that wait, a rollover with an input of its own, one input that goes along, and a rollover from
-/// within. Gives the session that is rolled over first.
-async fn rolled_over() -> (MemoryStore, Ledger, SessionId) {
-    let (store, ledger, first) = life().await;
-    let book = Book::default();
-    book.go_on_from(ledger);
-    let builder = Supervisor::builder(store.clone()).workload(Honest(book.clone())).seed(2);
-    let supervisor = builder.start().await.unwrap();
-    let session = supervisor.session(first).await.unwrap().typed::<Honest>().unwrap();
-    let witness = Witness { book: book.clone(), session: session.clone() };
-    witness.asks(Verb::Resume, session.resume()).await;
-    witness.asks(Verb::Pause, async { session.pause().await.map(|_| ()) }).await;
+/// Two inputs that wait, a rollover with an input of its own, one input that goes along, and a rollover from within.
+async fn rolls_over() -> SecondLife {
+    let second = SecondLife::resumed().await;
+    second.pauses().await;
     for tag in [4, 5] {
-        let call = book.ask(Some(first), Verb::Send { id: None, tag });
-        book.answer(call, accepted(&session.send(Tagged { tag }).await.unwrap()));
+        second.sends(tag).await;
     }
-    witness.looks().await;
+    let (first, book, session) = (second.id(), second.book(), second.session());
+    second.witness.looks().await;
     let call = book.ask(Some(first), Verb::Rollover { key: None, tag: Some(6), moves: true });
     let next = Rollover::new(Applied::default()).input(Tagged { tag: 6 });
     let successor = session.rollover(next).await.unwrap().id();
     book.answer(call, Answer::RolledOver { successor, repeated: false });
-    witness.looks().await;
+    second.witness.looks().await;
     let call = book.ask(Some(first), Verb::Rollover { key: None, tag: None, moves: true });
     let refused = session.rollover(Rollover::new(Applied::default())).await.unwrap_err();
     let RolloverError::Session(SessionError::RolledOver { successor, .. }) = refused else {
@@ -38,11 +30,17 @@ async fn rolled_over() -> (MemoryStore, Ledger, SessionId) {
     let sent = session.following().send(Tagged { tag: ROLLS_OVER }).await.unwrap();
     book.answer(call, accepted(&sent));
     tokio::time::sleep(Duration::from_secs(1)).await;
+    second
+}
+
+/// The same, and a question for the last of them. Gives the session that was rolled over first.
+async fn rolled_over() -> (MemoryStore, Ledger, SessionId) {
+    let second = rolls_over().await;
+    let (first, book) = (second.id(), second.book());
     let call = book.ask(Some(first), Verb::Latest);
-    book.answer(call, Answer::Latest(session.latest().await.unwrap().id()));
-    supervisor.shutdown(Duration::from_secs(25)).await;
-    store.begin(generation()).await.unwrap();
-    (store, book.read(), first)
+    book.answer(call, Answer::Latest(second.session().latest().await.unwrap().id()));
+    let (store, ledger) = second.ends().await;
+    (store, ledger, first)
 }
 
 /// The successor of a session.
@@ -109,4 +107,40 @@ async fn whatever_is_spoilt_in_a_chain_is_found() {
     let (store, ledger, id) = rolled_over().await;
     assert_eq!(judge(&store, &ledger).await, Vec::<String>::new());
     check(&store, &ledger, id, SPOILT).await;
+}
+
+/// The same, and then the last of them is deleted. With it, and all that had happened.
+async fn last_is_deleted() -> (MemoryStore, Ledger, SessionId, Vec<(SessionId, EventRecord)>) {
+    let second = rolls_over().await;
+    let last = second.session().latest().await.unwrap();
+    let call = second.book().ask(Some(last.id()), Verb::Delete { stops: true });
+    last.delete(Delete::StopFirst).await.unwrap();
+    second.book().answer(call, Answer::Done);
+    let (store, ledger) = second.ends().await;
+    let history = history(&store).await.unwrap();
+    (store, ledger, last.id(), history)
+}
+
+/// Who asks along a chain is not led to what was gone by then.
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_names_a_deleted_successor_is_a_finding() {
+    let (store, ledger, last, history) = last_is_deleted().await;
+    let (wrong, found) = judge_beside(&store, &ledger, history).await;
+    assert_eq!(wrong, Vec::<String>::new());
+    let before = found.before(last).unwrap();
+    let roll_over = Verb::Rollover { key: None, tag: None, moves: true };
+    for (verb, answer) in [
+        (Verb::Latest, Answer::Latest(last)),
+        (roll_over, Answer::RolledOver { successor: last, repeated: true }),
+    ] {
+        let mut ledger = ledger.clone();
+        ledger.0.push(Entry::Asked { call: 1000, session: Some(before), verb });
+        ledger.0.push(Entry::Answered { call: 1000, answer });
+        let wrong = compare(&found, &ledger);
+        let is_told = |wrong: &String| {
+            wrong.starts_with(&format!("session {last}, deleted"))
+                && wrong.contains("though it was gone")
+        };
+        assert!(wrong.iter().any(is_told), "{wrong:#?}");
+    }
 }

@@ -6,24 +6,19 @@ use super::*;
 
 /// The same life, then a look, a delete, and a look at what is not there any more. With all that had happened.
 async fn deleted() -> (MemoryStore, Ledger, SessionId, Vec<EventRecord>) {
-    let (store, ledger, id) = life().await;
-    let book = Book::default();
-    book.go_on_from(ledger);
-    let builder = Supervisor::builder(store.clone()).workload(Honest(book.clone())).seed(2);
-    let supervisor = builder.start().await.unwrap();
-    let session = supervisor.session(id).await.unwrap().typed::<Honest>().unwrap();
-    Witness { book: book.clone(), session: session.clone() }.looks().await;
+    let second = SecondLife::begin().await;
+    let (id, book) = (second.id(), second.book());
+    second.witness.looks().await;
     let call = book.ask(Some(id), Verb::Delete { stops: false });
-    session.delete(Delete::IfAtRest).await.unwrap();
+    second.session().delete(Delete::IfAtRest).await.unwrap();
     book.answer(call, Answer::Done);
     let call = book.ask(Some(id), Verb::Look);
-    assert!(matches!(session.status().await, Err(SessionError::NotFound { .. })));
+    assert!(matches!(second.session().status().await, Err(SessionError::NotFound { .. })));
     book.answer(call, Answer::NotFound(id));
     // It is left where it was for a while.
-    let log = store.events(id, 1..=u64::MAX, usize::MAX).await.unwrap();
-    supervisor.shutdown(Duration::from_secs(25)).await;
-    store.begin(generation()).await.unwrap();
-    (store, book.read(), id, log)
+    let log = second.store.events(id, 1..=u64::MAX, usize::MAX).await.unwrap();
+    let (store, ledger) = second.ends().await;
+    (store, ledger, id, log)
 }
 
 type SpoilDeleted = fn(&mut Found, &mut Ledger, SessionId);

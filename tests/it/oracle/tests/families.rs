@@ -1,5 +1,7 @@
 //! Stories of children that are not true.
 
+use sessionkeeper::Removal;
+
 use super::*;
 
 /// A parent that hears of the end of one child and is stopped with the other one, and all that happened.
@@ -11,29 +13,18 @@ struct Family {
 }
 
 async fn family() -> Family {
-    let (store, ledger, parent) = life().await;
-    let book = Book::default();
-    book.go_on_from(ledger);
-    let builder = Supervisor::builder(store.clone()).workload(Honest(book.clone())).seed(2);
-    let supervisor = builder.start().await.unwrap();
-    let session = supervisor.session(parent).await.unwrap().typed::<Honest>().unwrap();
-    let witness = Witness { book: book.clone(), session: session.clone() };
-    witness.asks(Verb::Resume, session.resume()).await;
-    let send = async |tag| {
-        let call = book.ask(Some(parent), Verb::Send { id: None, tag });
-        book.answer(call, accepted(&session.send(Tagged { tag }).await.unwrap()));
-        tokio::time::sleep(Duration::from_secs(1)).await;
-    };
+    let second = SecondLife::resumed().await;
+    let parent = second.id();
     // One completes, and is told of; the other one is stopped with its parent.
-    send(BEARS_WHAT_ENDS).await;
-    send(BEARS).await;
-    let stopped = async { session.stop().await?.ended().await.map(|_| ()) };
-    witness.asks(Verb::Stop, stopped).await;
+    for tag in [BEARS_WHAT_ENDS, BEARS] {
+        second.sends(tag).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    second.stops().await;
     tokio::time::sleep(Duration::from_secs(5)).await;
-    supervisor.shutdown(Duration::from_secs(25)).await;
-    store.begin(generation()).await.unwrap();
+    let (store, ledger) = second.ends().await;
     let history = history(&store).await.unwrap();
-    Family { store, ledger: book.read(), parent, history }
+    Family { store, ledger, parent, history }
 }
 
 fn child(ledger: &Ledger, key: u64) -> SessionId {
@@ -50,14 +41,32 @@ fn links(found: &mut Found, id: SessionId) -> &mut sessionkeeper::Links {
     found.get_mut(&id).unwrap().record.lineage.as_deref_mut().unwrap()
 }
 
+/// Nothing that happened says that a session was stopped.
+fn goes_on(found: &mut Found, id: SessionId) {
+    let stops = |event: &EventRecord| moved(event, State::Stopping) || moved(event, State::Stopped);
+    found.history.retain(|(of, event)| *of != id || !stops(event));
+}
+
 #[rustfmt::skip]
 const SPOILT: &[(&str, SpoilFamily, &str)] = &[
     ("a child that goes on", |found, ledger, _| {
-        let child = child(ledger, BEARS);
-        found.history.retain(|(of, event)| *of != child || !moved(event, State::Stopping) && !moved(event, State::Stopped));
+        goes_on(found, child(ledger, BEARS));
     }, "its parent was stopping, and it went on"),
+    ("a child that goes on after the end of its parent", |found, ledger, parent| {
+        goes_on(found, child(ledger, BEARS));
+        for (_, event) in found.history.iter_mut().filter(|(of, event)| *of == parent && moved(event, State::Stopping)) {
+            let Fact::Lifecycle(Lifecycle::StateChanged { to, .. }) = &mut event.fact else { unreachable!() };
+            *to = State::Completed;
+        }
+    }, "its parent was completed, and it went on"),
+    ("a child that goes on where its parent was deleted", |found, ledger, parent| {
+        goes_on(found, child(ledger, BEARS));
+        goes_on(found, parent);
+        let last = found.history.iter_mut().rfind(|(of, _)| *of == parent);
+        last.unwrap().1.fact = Fact::Lifecycle(Lifecycle::Deleted { by: Removal::Asked });
+    }, "its parent was deleted, and it went on"),
     ("a child that is stopped with its parent, which was not", |found, _, parent| {
-        found.history.retain(|(of, event)| *of != parent || !moved(event, State::Stopping) && !moved(event, State::Stopped));
+        goes_on(found, parent);
     }, "its parent did nothing that leads to"),
     ("the child of another one", |found, ledger, _| {
         let child = child(ledger, BEARS);
@@ -77,6 +86,13 @@ const SPOILT: &[(&str, SpoilFamily, &str)] = &[
         let bore = run_entry(ledger, |did| matches!(did, Did::Bore { .. }));
         let Entry::Run { session, run, .. } = ledger.0[bore] else { unreachable!() };
         let did = Did::ChildEnded { child, last: child, state: State::Failed };
+        ledger.0.push(Entry::Run { session, run, did });
+    }, "which is not so"),
+    ("the end of another child", |_, ledger, _| {
+        let (child, other) = (child(ledger, BEARS_WHAT_ENDS), child(ledger, BEARS));
+        let bore = run_entry(ledger, |did| matches!(did, Did::Bore { .. }));
+        let Entry::Run { session, run, .. } = ledger.0[bore] else { unreachable!() };
+        let did = Did::ChildEnded { child, last: other, state: State::Stopped };
         ledger.0.push(Entry::Run { session, run, did });
     }, "which is not so"),
     ("an end that was not told", |found, ledger, parent| {

@@ -51,6 +51,7 @@ impl<'a> Call<'a> {
                 | Entry::Run { .. }
                 | Entry::EndTold { .. }
                 | Entry::ShutDown { .. }
+                | Entry::Moment(_)
                 | Entry::Lost => {}
                 #[cfg(unix)]
                 Entry::Program(_) => {}

@@ -5,11 +5,20 @@ use std::collections::BTreeMap;
 use sessionkeeper::{Cause, Fact, Lifecycle, SessionId, State, WhenParentEnds};
 
 use super::{
-    Found, FoundSession, chains,
+    Call, Calm, Found, FoundSession, chains,
+    course::Course,
     ledger::{Did, Entry, Ledger},
 };
 
-pub(super) fn judge(found: &Found, ledger: &Ledger, wrong: &mut Vec<String>) {
+mod in_time;
+
+pub(super) fn judge(
+    found: &Found,
+    ledger: &Ledger,
+    calls: &[Call<'_>],
+    calm: &Calm,
+    wrong: &mut Vec<String>,
+) {
     told(found, ledger, wrong);
     let course = Course::of(found);
     for (child, of) in found.iter() {
@@ -22,6 +31,7 @@ pub(super) fn judge(found: &Found, ledger: &Ledger, wrong: &mut Vec<String>) {
             continue;
         }
         obeys(found, &course, *child, parent).into_iter().for_each(&mut find);
+        in_time::judge(&course, of, parent, calls, calm).into_iter().for_each(&mut find);
         has_reason(&course, *child, of, parent).into_iter().for_each(&mut find);
         is_told(found, ledger, *child, parent).into_iter().for_each(&mut find);
         for owed in of.record.family.iter().flat_map(|family| &family.owed) {
@@ -97,60 +107,6 @@ fn told(found: &Found, ledger: &Ledger, wrong: &mut Vec<String>) {
             }
             _ => {}
         }
-    }
-}
-
-/// What happened to all sessions, in the order in which it did.
-struct Course {
-    /// Where each event of a session is in that order, with the state after it.
-    moments: BTreeMap<SessionId, Vec<(usize, State)>>,
-    /// Where a session was deleted.
-    deleted: BTreeMap<SessionId, usize>,
-}
-
-impl Course {
-    fn of(found: &Found) -> Self {
-        let mut course = Self { moments: BTreeMap::new(), deleted: BTreeMap::new() };
-        for (place, (session, event)) in found.history.iter().enumerate() {
-            let moments = course.moments.entry(*session).or_default();
-            let before = moments.last().map_or(State::Pending, |(_, state)| *state);
-            let after = match &event.fact {
-                Fact::Lifecycle(Lifecycle::StateChanged { to, .. }) => *to,
-                _ => before,
-            };
-            moments.push((place, after));
-            if let Fact::Lifecycle(Lifecycle::Deleted { .. }) = &event.fact {
-                course.deleted.insert(*session, place);
-            }
-        }
-        course
-    }
-
-    /// The state of a session at a time; none before it was made.
-    fn at(&self, session: SessionId, place: usize) -> Option<State> {
-        let moments = self.moments.get(&session)?;
-        let until = moments.partition_point(|(at, _)| *at <= place);
-        moments.get(until.checked_sub(1)?).map(|(_, state)| *state)
-    }
-
-    /// Whether a session was in such a state at that time, or came to it later.
-    fn comes_to(&self, session: SessionId, place: usize, is: impl Fn(State) -> bool) -> bool {
-        let moments = self.moments.get(&session).map_or(&[][..], Vec::as_slice);
-        let later = moments.iter().any(|(at, state)| *at > place && is(*state));
-        later || self.at(session, place).is_some_and(&is)
-    }
-
-    /// Where a session came to such a state, and to which.
-    fn arrivals(&self, session: SessionId) -> Vec<(usize, State)> {
-        let mut before = State::Pending;
-        let mut arrivals = Vec::new();
-        for (place, state) in self.moments.get(&session).into_iter().flatten() {
-            if *state != before {
-                arrivals.push((*place, *state));
-            }
-            before = *state;
-        }
-        arrivals
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use sessionkeeper::{RunId, SessionId, SessionRecord, State, Status};
+use sessionkeeper::{RunId, SessionId, SessionRecord, State, Status, Timestamp};
 
 /// What was seen, in the order in which it was seen.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -28,11 +28,25 @@ pub(crate) enum Entry {
     EndTold { child: SessionId, tag: u64 },
     /// A shutdown is over, and the worker with it.
     ShutDown { budget: Duration, took: Duration, rested: Vec<(SessionId, Sight)> },
+    /// Somebody looks at the clocks, beside a worker that has recovered.
+    Moment(Moment),
     /// A worker is gone, with its calls and its runs.
     Lost,
     /// Something is seen of programs.
     #[cfg(unix)]
     Program(super::programs::Program),
+}
+
+/// What a look at the clocks shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Moment {
+    /// How long the worker has been there.
+    pub(crate) up: Duration,
+    pub(crate) wall: Timestamp,
+    /// How many events there are of all sessions.
+    pub(crate) events: u64,
+    /// How often something went wrong that may delay this worker.
+    pub(crate) troubles: u64,
 }
 
 /// What a caller asks for.

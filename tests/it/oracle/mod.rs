@@ -18,7 +18,9 @@ use sessionkeeper::{
 
 mod behind_gap;
 mod calls;
+mod calm;
 mod chains;
+mod course;
 mod deleted;
 mod families;
 mod forks;
@@ -33,7 +35,7 @@ mod sleeps;
 mod steps;
 mod tests;
 
-use self::{calls::Call, ledger::Ledger};
+use self::{calls::Call, calm::Calm, ledger::Ledger};
 
 /// What is in a store, session by session, and what is known of those that were deleted.
 #[derive(Default)]
@@ -111,7 +113,7 @@ async fn audit_of<S: Store + ?Sized>(store: &S) -> Vec<String> {
 /// Compares what is in the store with what was seen.
 fn compare(found: &Found, ledger: &Ledger) -> Vec<String> {
     let mut wrong = Vec::new();
-    let calls = Call::all(ledger);
+    let (calls, calm) = (Call::all(ledger), Calm::of(ledger));
     calls::judge(found, ledger, &calls, &mut wrong);
     sights::judge(found, ledger, &calls, &mut wrong);
     inputs::judge(found, ledger, &calls, &mut wrong);
@@ -120,9 +122,9 @@ fn compare(found: &Found, ledger: &Ledger) -> Vec<String> {
     forks::judge(found, &mut wrong);
     chains::judge(found, ledger, &calls, &mut wrong);
     deleted::judge(found, &calls, &mut wrong);
-    families::judge(found, ledger, &mut wrong);
+    families::judge(found, ledger, &calls, &calm, &mut wrong);
     interrupts::judge(found, &calls, &mut wrong);
-    sleeps::judge(found, ledger, &mut wrong);
+    sleeps::judge(found, ledger, &calm, &mut wrong);
     wrong
 }
 

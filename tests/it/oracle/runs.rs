@@ -64,7 +64,8 @@ fn one_at_a_time(found: &Found, ledger: &Ledger, wrong: &mut Vec<String>) {
             | Entry::Answered { .. }
             | Entry::Listed { .. }
             | Entry::EndTold { .. }
-            | Entry::ShutDown { .. } => {}
+            | Entry::ShutDown { .. }
+            | Entry::Moment(_) => {}
             #[cfg(unix)]
             Entry::Program(_) => {}
         }

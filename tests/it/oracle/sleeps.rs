@@ -1,22 +1,76 @@
-//! A session sleeps because its workload said so, and is woken by an input only where that was said too.
+//! A session sleeps because its workload said so, is woken by an input only where that was said too, and its alarm rings neither early
+//! nor late.
 
-use sessionkeeper::{Cause, Lifecycle, SessionId};
+use std::time::Duration;
+
+use sessionkeeper::{Cause, Fact, Lifecycle, PauseCause, SessionId, Timestamp};
 
 use super::{
-    Found, Story,
+    Calm, Found, Story,
     ledger::{Did, Entry, Ledger},
 };
 
-pub(super) fn judge(found: &Found, ledger: &Ledger, wrong: &mut Vec<String>) {
+/// How late an alarm may ring where nothing went wrong; and where the wall clock jumped, which is looked at only now and then.
+const LATE: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(35)];
+
+pub(super) fn judge(found: &Found, ledger: &Ledger, calm: &Calm, wrong: &mut Vec<String>) {
     for (session, story) in found.stories() {
         if let Some(what) = contradicts(session, story, ledger) {
             wrong.push(format!("session {session}: {what}"));
         }
     }
+    for sleep in Slept::all(found) {
+        if let Some(what) = sleep.oversleeps(calm) {
+            wrong.push(format!("session {}: {what}", sleep.session));
+        }
+    }
+}
+
+/// A time in which a session slept, by the numbers of events in the log of all sessions.
+struct Slept {
+    session: SessionId,
+    until: Timestamp,
+    /// When it fell asleep, and when something else was so.
+    from: u64,
+    to: Option<u64>,
+}
+
+impl Slept {
+    fn all(found: &Found) -> Vec<Self> {
+        let mut all: Vec<Self> = Vec::new();
+        for ((session, event), number) in found.history.iter().zip(1..) {
+            let Fact::Lifecycle(what) = &event.fact else { continue };
+            let mut present = all.iter_mut().rfind(|slept| slept.session == *session);
+            match what {
+                Lifecycle::FellAsleep(sleep) => {
+                    let (session, until) = (*session, sleep.until);
+                    all.push(Self { session, until, from: number, to: None });
+                }
+                Lifecycle::StateChanged { .. }
+                | Lifecycle::PauseCauseChanged { .. }
+                | Lifecycle::Deleted { .. } => {
+                    if let Some(present) = &mut present {
+                        present.to.get_or_insert(number);
+                    }
+                }
+                _ => {}
+            }
+        }
+        all
+    }
+
+    /// Whether it slept on for long after its alarm was due, though nothing hindered the worker.
+    fn oversleeps(&self, calm: &Calm) -> Option<String> {
+        let late = calm.lasting(LATE, |_, moment| {
+            let slept = moment.events >= self.from && self.to.is_none_or(|to| moment.events < to);
+            slept && moment.wall >= self.until
+        })?;
+        Some(format!("it was to sleep until {}, and slept at {late:?}", self.until))
+    }
 }
 
 fn contradicts(session: SessionId, story: &Story, ledger: &Ledger) -> Option<String> {
-    let mut asleep = None;
+    let (mut asleep, mut has_rung) = (None, false);
     for (event, what) in story.lifecycle() {
         match what {
             Lifecycle::FellAsleep(sleep) => {
@@ -26,7 +80,7 @@ fn contradicts(session: SessionId, story: &Story, ledger: &Ledger) -> Option<Str
                 if !went {
                     return Some(format!("it did not go to sleep, and {event:?}"));
                 }
-                asleep = Some(*sleep);
+                (asleep, has_rung) = (Some(*sleep), false);
             }
             Lifecycle::StateChanged { cause: Cause::InputArrived, .. } => {
                 let sleep = asleep.take();
@@ -34,10 +88,18 @@ fn contradicts(session: SessionId, story: &Story, ledger: &Ledger) -> Option<Str
                     return Some(format!("no input was to wake it, and {event:?}"));
                 }
             }
+            Lifecycle::StateChanged { cause: Cause::AlarmRang, .. }
+            | Lifecycle::PauseCauseChanged { to: PauseCause::AlarmRang, .. }
+                if !has_rung && asleep.is_some_and(|sleep| event.at < sleep.until) =>
+            {
+                return Some(format!("it was to sleep until {asleep:?}, and {event:?}"));
+            }
             Lifecycle::StateChanged { cause: Cause::AlarmRang, .. } if asleep.is_none() => {
                 return Some(format!("it did not sleep, and {event:?}"));
             }
-            // A person's pause takes the alarm back; one that has rung may wait for its place.
+            // It may have to wait for its place, and has rung though the clock be set back.
+            Lifecycle::PauseCauseChanged { to: PauseCause::AlarmRang, .. } => has_rung = true,
+            // A person's pause takes the alarm back.
             Lifecycle::StateChanged { .. } => asleep = None,
             _ => {}
         }

@@ -2,24 +2,26 @@
 
 use std::{sync::Arc, time::Duration};
 
+use chrono::{DateTime, TimeDelta};
 use serde::{Deserialize, Serialize};
 use sessionkeeper::{
     Cause, ChildEnd, Context, Event, EventRecord, Fact, Fork, Labels, Lifecycle, OnInterrupt,
     Outcome, Receipt, Rollover, RunEnd, SessionError, SessionHandle, SessionId, Start, State,
     Supervisor, Timestamp, Usage, WorkerGeneration, Workload, WorkloadError,
     store::{Batch, Commit, MemoryStore, Store},
-    testing::{Rule, audit, audit_log},
+    testing::{Rule, WallClock, audit, audit_log},
 };
 
 use super::{
     Found, Story, compare, digest, find, history, judge, judge_beside,
-    ledger::{Answer, Book, Did, Entry, Ledger, Sight, Verb},
+    ledger::{Answer, Book, Did, Entry, Ledger, Moment, Sight, Verb},
 };
 
 mod chains;
 mod deleted;
 mod families;
 mod lives;
+mod sleeps;
 mod stored;
 
 use self::lives::*;

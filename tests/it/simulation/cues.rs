@@ -168,7 +168,7 @@ pub(super) fn a_play(dice: &mut fastrand::Rng, may_end: bool) -> Play {
         (5, Play::Steps(dice.u64(1..4))),
         (4, Play::Sleep { span: span * 4, or_input: dice.bool() }),
         (5, Play::TakeUrgent { span, all: dice.bool() }),
-        (4, Play::Bear { kind: dice.u8(..), waits: dice.bool() }),
+        (12, Play::Bear { kind: dice.u8(..), waits: dice.bool() }),
         (4, Play::RollOver { moves: dice.u8(0..4) > 0, with_input: dice.bool() }),
     ];
     super::weighted(dice, &table)

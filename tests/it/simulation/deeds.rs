@@ -35,7 +35,7 @@ const HANGS: Duration = Duration::from_secs(24 * 3600);
 table! {
     /// Something that a caller does, or that happens around it.
     Deed by u32 {
-    Start: 8,
+    Start: 16,
     StartAgain: 4,
     StartInSlot: 2,
     Send: 30,

@@ -65,6 +65,8 @@ struct Inner {
     dice: Vec<fastrand::Rng>,
     book: Book,
     tally: &'static Tally,
+    /// How often something struck that takes time.
+    troubles: u64,
 }
 
 impl Faults {
@@ -89,7 +91,7 @@ impl<K: Table<Likelihood = f64>> Faults<K> {
         let chances = K::ALL.iter().zip(levels);
         let chances = chances.map(|((chance, _), level)| (chance * level).min(0.6)).collect();
         let dice = (0..K::ALL.len() as u64).map(dice).collect();
-        let inner = Arc::new(Mutex::new(Inner { chances, dice, book, tally }));
+        let inner = Arc::new(Mutex::new(Inner { chances, dice, book, tally, troubles: 0 }));
         Self { inner, kind: PhantomData }
     }
 
@@ -125,6 +127,15 @@ impl<K: Table<Likelihood = f64>> Faults<K> {
 }
 
 impl Faults {
+    /// How often something went wrong that may delay a worker.
+    pub(super) fn troubles(&self) -> u64 {
+        self.inner.lock().unwrap().troubles
+    }
+
+    fn add_trouble(&self) {
+        self.inner.lock().unwrap().troubles += 1;
+    }
+
     /// What happens to a call of the store.
     pub(super) fn interfere(&self, call: Call) -> Interference {
         let fault = if self.strikes(Fault::StoreFails) {
@@ -146,12 +157,16 @@ impl Faults {
         } else {
             Interference::None
         };
+        if !matches!(fault, Interference::None | Interference::Yield(_)) {
+            self.add_trouble();
+        }
         self.note(call, fault)
     }
 
     /// How late a timer rings.
     pub(super) fn lateness(&self) -> Duration {
         if self.strikes(Fault::TimerIsLate) {
+            self.add_trouble();
             self.span(Fault::TimerIsLate, 1500)
         } else {
             Duration::ZERO
@@ -172,6 +187,11 @@ pub(super) fn set_present(faults: Option<Faults>) {
 /// Whether a fault strikes in the life that goes on in this thread.
 pub(super) fn strikes(fault: Fault) -> bool {
     PRESENT.with(|present| present.borrow().as_ref().is_some_and(|faults| faults.strikes(fault)))
+}
+
+/// Something goes wrong that may delay the worker of this thread.
+pub(super) fn add_trouble() {
+    PRESENT.with(|present| present.borrow().iter().for_each(Faults::add_trouble));
 }
 
 /// How long a fault lasts.

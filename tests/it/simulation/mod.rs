@@ -19,6 +19,7 @@ use std::{
     time::Duration,
 };
 
+mod calm;
 mod cues;
 pub(crate) mod deeds;
 mod drain;
@@ -26,6 +27,7 @@ mod families;
 pub(crate) mod faults;
 mod follower;
 mod known;
+mod looks;
 mod outside;
 mod panics;
 mod player;

@@ -21,6 +21,7 @@ use super::{
     dice,
     faults::{Faults, set_present},
     follower::{Followed, follow},
+    looks::look,
     outside::{self, Outside},
     panics,
     player::Player,
@@ -193,9 +194,9 @@ impl World {
             End::Drain => Vec::new(),
             End::Crash | End::Drop | End::ShutDown(_) => {
                 let callers = life.dice.usize(1..4);
-                let steps = life.dice.usize(3..14);
+                let steps = life.dice.usize(4..24);
                 let alone = Arc::default();
-                let most_sessions = 2 + (self.seed % 4) as usize;
+                let most_sessions = 2 + (self.seed % 5) as usize;
                 (0..callers)
                     .map(|_| {
                         let caller = Caller::<V> {
@@ -217,10 +218,19 @@ impl World {
         let whose = dice(self.seed, "follower", life.number);
         let following = follow(supervisor.clone(), Arc::clone(&self.followed), whose);
         let following = tokio::spawn(following);
+        let (store, book) = (self.store.clone(), self.book.clone());
+        let looking = look(supervisor.clone(), store, clock.clone(), faults.clone(), book);
+        let looking = tokio::spawn(looking);
         match life.end {
-            End::Crash => tokio::time::sleep(life.span).await,
+            End::Drain if life.dice.bool() => self.calm::<V>(&supervisor, &mut life.dice).await,
+            End::Drain => {}
+            End::Crash | End::Drop | End::ShutDown(_) => tokio::time::sleep(life.span).await,
+        }
+        looking.abort();
+        let _ = looking.await;
+        match life.end {
+            End::Crash => {}
             End::Drop => {
-                tokio::time::sleep(life.span).await;
                 following.abort();
                 let _ = following.await;
                 for task in &tasks {
@@ -232,7 +242,6 @@ impl World {
                 drop(supervisor);
             }
             End::ShutDown(budget) => {
-                tokio::time::sleep(life.span).await;
                 self.shut_down(&supervisor, budget).await;
                 for task in tasks {
                     let _ = task.await;

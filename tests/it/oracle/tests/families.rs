@@ -12,15 +12,19 @@ struct Family {
     history: Vec<(SessionId, EventRecord)>,
 }
 
-async fn family() -> Family {
+/// As their parent is stopped in the end, or paused.
+async fn family(end: Verb) -> Family {
     let second = SecondLife::resumed().await;
     let parent = second.id();
-    // One completes, and is told of; the other one is stopped with its parent.
+    // One completes, and is told of; the other one is stopped with its parent, or paused.
     for tag in [BEARS_WHAT_ENDS, BEARS] {
         second.sends(tag).await;
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
-    second.stops().await;
+    match end {
+        Verb::Pause => second.pauses().await,
+        _ => second.stops().await,
+    }
     tokio::time::sleep(Duration::from_secs(5)).await;
     let (store, ledger) = second.ends().await;
     let history = history(&store).await.unwrap();
@@ -122,7 +126,7 @@ const SPOILT: &[(&str, SpoilFamily, &str)] = &[
 
 #[tokio::test(start_paused = true)]
 async fn whatever_is_spoilt_in_a_family_is_found() {
-    let family = family().await;
+    let family = family(Verb::Stop).await;
     let (wrong, found) = judge_beside(&family.store, &family.ledger, family.history.clone()).await;
     assert_eq!(wrong, Vec::<String>::new());
     let stopped = child(&family.ledger, BEARS);
@@ -134,5 +138,58 @@ async fn whatever_is_spoilt_in_a_family_is_found() {
         spoil(&mut found, &mut ledger, family.parent);
         let wrong = compare(&found, &ledger);
         assert!(wrong.iter().any(|wrong| wrong.contains(expected)), "{what}: {wrong:#?}");
+    }
+}
+
+/// Nothing that happened says that a child did as its parent, and somebody looks at the clocks for so many seconds after that.
+fn lags(found: &mut Found, ledger: &mut Ledger, seconds: u64) -> SessionId {
+    let child = child(ledger, BEARS);
+    let by_parent = |event: &EventRecord| {
+        let cause = match &event.fact {
+            Fact::Lifecycle(Lifecycle::StateChanged { cause, .. }) => Some(*cause),
+            _ => None,
+        };
+        cause == Some(Cause::Parent)
+            || moved(event, State::Stopping)
+            || moved(event, State::Stopped)
+    };
+    found.history.retain(|(of, event)| *of != child || !by_parent(event));
+    let events = found.history.len() as u64;
+    for second in 0..=seconds {
+        let up = Duration::from_secs(second);
+        let wall = Timestamp::default() + up;
+        ledger.0.push(Entry::Moment(Moment { up, wall, events, troubles: 0 }));
+    }
+    child
+}
+
+/// Who is told to do as its parent does so soon, if nothing hinders the worker.
+#[tokio::test(start_paused = true)]
+async fn a_child_that_takes_long_to_do_as_its_parent_is_a_finding() {
+    for (end, expected) in
+        [(Verb::Pause, "has been paused for long"), (Verb::Stop, "has been at its end for long")]
+    {
+        let family = family(end).await;
+        let (wrong, _) = judge_beside(&family.store, &family.ledger, family.history.clone()).await;
+        assert_eq!(wrong, Vec::<String>::new());
+        let judged = async |seconds, is_resumed: bool| {
+            let mut found = find(&family.store).await.unwrap();
+            found.remember(family.history.clone());
+            let mut ledger = family.ledger.clone();
+            let child = child(&ledger, BEARS);
+            if is_resumed {
+                ledger.0.push(Entry::Asked {
+                    call: 1000,
+                    session: Some(child),
+                    verb: Verb::Resume,
+                });
+            }
+            assert_eq!(lags(&mut found, &mut ledger, seconds), child);
+            let wrong = compare(&found, &ledger);
+            wrong.iter().any(|wrong| wrong.contains(expected))
+        };
+        assert!(judged(10, false).await, "{expected}");
+        assert!(!judged(9, false).await, "{expected}: it was in time");
+        assert!(!judged(10, true).await, "{expected}: it was resumed");
     }
 }

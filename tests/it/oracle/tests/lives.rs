@@ -7,6 +7,9 @@ pub(super) const ROLLS_OVER: u64 = 1000;
 /// The tag of an input that starts a child, which has nothing to do; or completes at its first input.
 pub(super) const BEARS: u64 = 1001;
 pub(super) const BEARS_WHAT_ENDS: u64 = 1002;
+/// The tag of an input that sends its session to sleep, once, and for how long.
+pub(super) const SLEEPS: u64 = 1003;
+pub(super) const SLEEP: TimeDelta = TimeDelta::seconds(10);
 /// What is added to these tags for that input.
 const OF_CHILD: u64 = 1000;
 
@@ -64,6 +67,11 @@ impl Workload for Honest {
             if tag == BEARS_WHAT_ENDS + OF_CHILD {
                 enter(Did::End);
                 return Ok(Outcome::Completed);
+            }
+            if tag == SLEEPS && input.attempt() == 1 {
+                enter(Did::Sleep);
+                enter(Did::End);
+                return Ok(Outcome::sleep_until(input.accepted_at() + SLEEP));
             }
             if tag == ROLLS_OVER {
                 enter(Did::RollOver { tag: None, moves: true });
@@ -176,8 +184,9 @@ impl SecondLife {
         let (store, ledger, id) = life().await;
         let book = Book::default();
         book.go_on_from(ledger);
+        let clock = WallClock::starting_at(DateTime::from_timestamp(2_000_000_000, 0).unwrap());
         let builder = Supervisor::builder(store.clone()).workload(Honest(book.clone())).seed(2);
-        let supervisor = builder.start().await.unwrap();
+        let supervisor = builder.wall_clock(clock).start().await.unwrap();
         let session = supervisor.session(id).await.unwrap().typed::<Honest>().unwrap();
         Self { store, supervisor, witness: Witness { book, session } }
     }

@@ -8,7 +8,7 @@ use sessionkeeper::{
     store::{Fault as StoreFault, Key, MemoryStore, Query},
 };
 
-use super::{Caller, Handle, SECOND, not_done, nothing};
+use super::{super::faults::add_trouble, Caller, Handle, SECOND, not_done, nothing};
 use crate::oracle::{
     digest,
     ledger::{Answer, Sight, Verb},
@@ -111,9 +111,11 @@ impl<const V: u32> Caller<V> {
         impl Drop for Outage {
             fn drop(&mut self) {
                 self.0.mend();
+                add_trouble();
             }
         }
         let fault = [StoreFault::NothingDone, StoreFault::AnswerLost][self.dice.usize(0..2)];
+        add_trouble();
         self.store.fail(fault);
         let _outage = Outage(self.store.clone());
         tokio::time::sleep(Duration::from_millis(self.dice.u64(1..3000))).await;

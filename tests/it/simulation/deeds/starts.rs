@@ -34,7 +34,7 @@ impl<const V: u32> Caller<V> {
         let name = self.dice.bool().then(|| format!("name {}", self.dice.u8(0..3)));
         let name = name.map(|name| Name::new(name).unwrap());
         let cue = self.dice.bool().then(|| self.cue());
-        let parent = if self.dice.u8(0..4) == 0 { self.pick() } else { None };
+        let parent = if self.dice.u8(0..2) == 0 { self.pick() } else { None };
         let parent = parent.map(|(_, parent)| (parent.id, on_parent(self.dice.u8(..))));
         let started = Started { id, key, name, cue, parent };
         {

@@ -1,0 +1,76 @@
+//! What a parent does reaches its children soon, where nothing hinders the worker.
+
+use std::time::Duration;
+
+use sessionkeeper::{OnParent, SessionId, State, WhenParentEnds, WhenParentPauses};
+
+use super::super::{
+    Call, Calm, FoundSession,
+    course::{Course, Paused, Standing},
+    ledger::{Moment, Verb},
+};
+
+/// How long it may take: a run is asked, then cancelled, then abandoned.
+const SOON: [Duration; 2] = [Duration::from_secs(10); 2];
+
+/// What a child is to be, and is not.
+type Lags = fn(&OnParent, parent: Standing, child: Standing) -> bool;
+
+const DUTIES: [(&str, Lags); 2] = [
+    ("paused", |on_parent, parent, child| {
+        let is_free = match child.state {
+            State::Pending | State::Active => true,
+            State::Paused => child.paused == Some(Paused::ByItself),
+            State::Stopping
+            | State::Stopped
+            | State::Completed
+            | State::Failed
+            | State::Expired => false,
+        };
+        on_parent.pause == WhenParentPauses::Pause && parent.is_held() && is_free
+    }),
+    ("at its end", |on_parent, parent, child| {
+        let when = match parent.state {
+            State::Stopping | State::Stopped => on_parent.stop,
+            State::Completed | State::Failed | State::Expired => on_parent.end,
+            State::Pending | State::Active | State::Paused => WhenParentEnds::Leave,
+        };
+        let goes_on = !child.state.has_ended() && child.state != State::Stopping;
+        when == WhenParentEnds::Stop && goes_on
+    }),
+];
+
+/// What a child should have done as its parent did, and did not.
+pub(super) fn judge(
+    course: &Course,
+    child: &FoundSession,
+    parent: SessionId,
+    calls: &[Call<'_>],
+    calm: &Calm,
+) -> Vec<String> {
+    let (id, on_parent) = (child.record.id, child.record.links().on_parent);
+    let mut wrong = Vec::new();
+    for (what, lags) in DUTIES {
+        // Who was resumed by a person since goes on.
+        let resumed = |since: usize, present: usize| {
+            let known = calm.place_before(since as u64 + 1);
+            calls.iter().any(|call| {
+                let of_child = call.session == Some(id) && *call.verb == Verb::Resume;
+                let over = call.answered.unwrap_or_else(|| calm.loss_after(call.asked));
+                of_child && over > known && call.asked < present
+            })
+        };
+        let lags_at = |looked: usize, moment: &Moment| {
+            let place = usize::try_from(moment.events).ok()?.checked_sub(1)?;
+            let child = course.standing(id, place)?;
+            let present = course.standing(parent, place)?;
+            let is_so = |parent: Standing| lags(&on_parent, parent, child);
+            let since = course.since(parent, place, is_so)?;
+            (is_so(present) && !resumed(since, looked)).then_some(())
+        };
+        if let Some(late) = calm.lasting(SOON, |place, moment| lags_at(place, moment).is_some()) {
+            wrong.push(format!("its parent has been {what} for long, and it is not: {late:?}"));
+        }
+    }
+    wrong
+}

@@ -79,7 +79,7 @@ impl<'a> Call<'a> {
 }
 
 /// The last event of a session that was known at each moment, as far as somebody looked.
-struct Known(BTreeMap<SessionId, Vec<Looked>>);
+pub(super) struct Known(BTreeMap<SessionId, Vec<Looked>>);
 
 struct Looked {
     asked: usize,
@@ -88,7 +88,7 @@ struct Looked {
 }
 
 impl Known {
-    fn of(calls: &[Call<'_>]) -> Self {
+    pub(super) fn of(calls: &[Call<'_>]) -> Self {
         let mut known: BTreeMap<_, Vec<_>> = BTreeMap::new();
         for call in calls {
             if let (Some(Answer::Seen(sight)), Some(session), Some(answered)) =
@@ -106,7 +106,7 @@ impl Known {
     }
 
     /// The events that may have happened during a call: after the first, up to the second.
-    fn during(&self, session: SessionId, call: &Call<'_>, last: u64) -> (u64, u64) {
+    pub(super) fn during(&self, session: SessionId, call: &Call<'_>, last: u64) -> (u64, u64) {
         let looked = self.0.get(&session).map_or(&[][..], Vec::as_slice);
         let before = looked.iter().filter(|looked| looked.answered < call.asked);
         let after = looked.iter().filter(|looked| call.answered.is_some_and(|a| a < looked.asked));
@@ -152,7 +152,9 @@ fn fits(call: &Call<'_>, during: &[State]) -> bool {
     match (answer, call.verb) {
         (Answer::Done, Verb::Pause) => was(State::Paused),
         (Answer::Done, Verb::Resume) => was(State::Active) || was(State::Pending),
-        (Answer::Done, Verb::Stop) => was(State::Stopping) || was(State::Stopped),
+        (Answer::Done, Verb::Stop | Verb::StopRun(_)) => {
+            was(State::Stopping) || was(State::Stopped)
+        }
         (Answer::Done, Verb::Complete) => was(State::Completed),
         (Answer::Done, Verb::Fail) => was(State::Failed),
         (Answer::Accepted { repeated: false, .. }, Verb::Send { .. } | Verb::SendUrgent { .. }) => {
@@ -165,13 +167,15 @@ fn fits(call: &Call<'_>, during: &[State]) -> bool {
                 | Verb::SendUrgent { .. }
                 | Verb::Rollover { .. } => !from.accepts_input(),
                 Verb::Resume => *from == State::Stopping || ended.contains(from),
-                Verb::Stop => ended.contains(from),
+                Verb::Stop | Verb::StopRun(_) => ended.contains(from),
                 Verb::Complete => [State::Stopping, State::Failed, State::Expired].contains(from),
                 Verb::Fail => !from.accepts_input() && *from != State::Failed,
                 Verb::Delete { .. } => !from.has_ended(),
                 Verb::Start { .. }
                 | Verb::Fork { .. }
                 | Verb::Interrupt { .. }
+                | Verb::LookRun(_)
+                | Verb::ReadRun(_)
                 | Verb::Latest
                 | Verb::Find
                 | Verb::SetLabels(_)
@@ -201,6 +205,8 @@ fn fits(call: &Call<'_>, during: &[State]) -> bool {
             | Answer::RolledOver { .. }
             | Answer::Interrupted { .. }
             | Answer::Latest(_)
+            | Answer::NotCurrent(_)
+            | Answer::Run { .. }
             | Answer::NotFound(_)
             | Answer::Deleted(_)
             | Answer::NotDone(_)
@@ -232,7 +238,7 @@ fn granted(
             // A resume that came too late for its run quarantines the session.
             (_, State::Paused) => |verb| matches!(verb, Verb::Pause | Verb::Resume),
             (_, State::Stopping | State::Stopped) => {
-                |verb| matches!(verb, Verb::Stop | Verb::Delete { stops: true })
+                |verb| matches!(verb, Verb::Stop | Verb::StopRun(_) | Verb::Delete { stops: true })
             }
             (_, State::Completed) => |verb| *verb == Verb::Complete,
             (_, State::Failed) => |verb| *verb == Verb::Fail,

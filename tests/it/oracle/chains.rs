@@ -78,6 +78,8 @@ fn contradicts(call: &Call<'_>, found: &Found) -> Option<String> {
         | Answer::Refused(_)
         | Answer::Superseded
         | Answer::Interrupted { .. }
+        | Answer::NotCurrent(_)
+        | Answer::Run { .. }
         | Answer::NotFound(_)
         | Answer::Deleted(_)
         | Answer::NotDone(_)

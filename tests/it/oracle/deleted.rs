@@ -130,6 +130,8 @@ fn is_served(call: &Call<'_>) -> bool {
                 | Answer::RolledOver { .. }
                 | Answer::Moved { .. }
                 | Answer::Interrupted { .. }
+                | Answer::NotCurrent(_)
+                | Answer::Run { .. }
                 | Answer::Latest(_),
             ),
             _,

@@ -7,7 +7,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use sessionkeeper::{RunId, SessionId, SessionRecord, State, Status, Timestamp};
+use sessionkeeper::{RunEnd, RunId, SessionId, SessionRecord, State, Status, Timestamp};
 
 /// What was seen, in the order in which it was seen.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -90,6 +90,12 @@ pub(crate) enum Verb {
     Resume,
     /// Also with a grace, and `kill`.
     Stop,
+    /// If this is the present run.
+    StopRun(RunId),
+    /// What became of it.
+    LookRun(RunId),
+    /// The events of it, from the first on.
+    ReadRun(RunId),
     Complete,
     Fail,
     /// For good, and whether it is to be stopped for that.
@@ -128,6 +134,13 @@ pub(crate) enum Answer {
         sequence: u64,
         consumed: u64,
     },
+    /// The run is not the present one of its session; this is.
+    NotCurrent(Option<RunId>),
+    /// A run began with this event.
+    Run {
+        began: u64,
+        now: Ran,
+    },
     /// The state of the session does not allow it.
     Refused(State),
     Superseded,
@@ -155,6 +168,14 @@ pub(crate) enum Answer {
     NotDone(String),
     /// It may have been done, or may be done yet.
     Unknown(String),
+}
+
+/// What has become of a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Ran {
+    Current,
+    Ending,
+    Ended(RunEnd),
 }
 
 /// A status, as far as it can be compared.

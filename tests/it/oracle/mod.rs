@@ -17,6 +17,7 @@ use sessionkeeper::{
 };
 
 mod behind_gap;
+mod by_run;
 mod calls;
 mod calm;
 mod chains;
@@ -118,6 +119,7 @@ fn compare(found: &Found, ledger: &Ledger) -> Vec<String> {
     sights::judge(found, ledger, &calls, &mut wrong);
     inputs::judge(found, ledger, &calls, &mut wrong);
     runs::judge(found, ledger, &mut wrong);
+    by_run::judge(found, &calls, &mut wrong);
     steps::judge(ledger, &mut wrong);
     forks::judge(found, &mut wrong);
     chains::judge(found, ledger, &calls, &mut wrong);

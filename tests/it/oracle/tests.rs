@@ -14,9 +14,10 @@ use sessionkeeper::{
 
 use super::{
     Found, Story, compare, digest, find, history, judge, judge_beside,
-    ledger::{Answer, Book, Did, Entry, Ledger, Moment, Sight, Verb},
+    ledger::{Answer, Book, Did, Entry, Ledger, Moment, Ran, Sight, Verb},
 };
 
+mod by_run;
 mod chains;
 mod deleted;
 mod families;

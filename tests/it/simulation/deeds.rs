@@ -8,8 +8,8 @@ use std::{
 
 use chrono::TimeDelta;
 use sessionkeeper::{
-    Delete, ExternalId, InputId, Labels, Metadata, Receipt, SendError, SessionError, SessionHandle,
-    SessionId, StartKey, State, Supervisor, store::MemoryStore, testing::WallClock,
+    Delete, ExternalId, InputId, Labels, Metadata, Receipt, RunId, SendError, SessionError,
+    SessionHandle, SessionId, StartKey, State, Supervisor, store::MemoryStore, testing::WallClock,
 };
 
 use super::{
@@ -23,6 +23,7 @@ use crate::oracle::ledger::{Answer, Book, Sight, Verb};
 mod chains;
 mod forks;
 mod looks;
+mod runs;
 mod starts;
 mod turns;
 
@@ -76,6 +77,9 @@ table! {
     SendAlong: 5,
     SendUrgent: 10,
     Interrupt: 8,
+    StopRun: 3,
+    LookRun: 4,
+    ReadRun: 3,
     Delete: 2,
     DeleteStopFirst: 2,
     }
@@ -100,6 +104,8 @@ pub(super) struct Shared {
     starts: Vec<Started>,
     forks: Vec<Forked>,
     rollovers: Vec<RolledOver>,
+    /// Runs that somebody saw, each once.
+    runs: Vec<(RunId, SessionId)>,
     tags: u64,
     /// How long the process was frozen, all in all.
     pub(super) frozen: Duration,
@@ -195,6 +201,7 @@ impl<const V: u32> Caller<V> {
             Deed::RolloverAgain => return self.roll_over_again().await,
             Deed::Delete => return self.delete(Delete::IfAtRest).await,
             Deed::DeleteStopFirst => return self.delete(Delete::StopFirst).await,
+            Deed::StopRun | Deed::LookRun | Deed::ReadRun => return self.ask_run(deed).await,
             Deed::List => return self.list().await,
             Deed::Find => return self.find().await,
             Deed::LookUnknown => return self.look_unknown().await,
@@ -322,6 +329,7 @@ impl<const V: u32> Caller<V> {
         match found.await {
             Ok((session, status)) => {
                 self.book.answer(call, Answer::Seen(Sight::from(&status)));
+                self.see_run(&status);
                 Some(session)
             }
             Err(error) => {

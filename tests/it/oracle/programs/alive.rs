@@ -111,9 +111,12 @@ fn spans(ledger: &Ledger, calls: &[Call<'_>]) -> Vec<Span> {
 fn disturbs(rest: Rest, verb: &Verb) -> bool {
     match verb {
         Verb::Resume => true,
-        Verb::Stop | Verb::Complete | Verb::Fail | Verb::Rollover { .. } | Verb::Delete { .. } => {
-            rest == Rest::Frozen
-        }
+        Verb::Stop
+        | Verb::StopRun(_)
+        | Verb::Complete
+        | Verb::Fail
+        | Verb::Rollover { .. }
+        | Verb::Delete { .. } => rest == Rest::Frozen,
         Verb::Start { .. }
         | Verb::Fork { .. }
         | Verb::Send { .. }
@@ -126,6 +129,8 @@ fn disturbs(rest: Rest, verb: &Verb) -> bool {
         | Verb::SetMetadata(_)
         | Verb::SetExternalId(_)
         | Verb::Look
+        | Verb::LookRun(_)
+        | Verb::ReadRun(_)
         | Verb::ReadEvents
         | Verb::ReadSnapshot => false,
     }

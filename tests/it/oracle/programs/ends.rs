@@ -106,6 +106,7 @@ fn ends_a_run(verb: &Verb) -> bool {
         Verb::Pause
         | Verb::Resume
         | Verb::Stop
+        | Verb::StopRun(_)
         | Verb::Complete
         | Verb::Fail
         | Verb::Rollover { .. }
@@ -121,6 +122,8 @@ fn ends_a_run(verb: &Verb) -> bool {
         | Verb::SetMetadata(_)
         | Verb::SetExternalId(_)
         | Verb::Look
+        | Verb::LookRun(_)
+        | Verb::ReadRun(_)
         | Verb::ReadEvents
         | Verb::ReadSnapshot => false,
     }

@@ -13,7 +13,7 @@ use sessionkeeper::{
     store::{MemoryStore, Store},
     testing::{FaultyStore, Interference, WallClock},
 };
-use tokio::{runtime::Runtime, sync::Notify, task::JoinHandle};
+use tokio::{runtime::Runtime, sync::Notify, task::JoinHandle, time::Instant};
 
 use super::{
     Judged, TALLY,
@@ -21,7 +21,7 @@ use super::{
     dice,
     faults::{Faults, set_present},
     follower::{Followed, follow},
-    looks::look,
+    looks::Looker,
     outside::{self, Outside},
     panics,
     player::Player,
@@ -190,6 +190,15 @@ impl World {
             }
         });
         let Some(supervisor) = self.start::<V>(life, &store, &clock).await else { return };
+        let looker = Looker {
+            supervisor: supervisor.clone(),
+            store: self.store.clone(),
+            clock: clock.clone(),
+            faults: faults.clone(),
+            book: self.book.clone(),
+            began: Instant::now(),
+        };
+        looker.look().await;
         let tasks: Vec<_> = match life.end {
             End::Drain => Vec::new(),
             End::Crash | End::Drop | End::ShutDown(_) => {
@@ -218,9 +227,7 @@ impl World {
         let whose = dice(self.seed, "follower", life.number);
         let following = follow(supervisor.clone(), Arc::clone(&self.followed), whose);
         let following = tokio::spawn(following);
-        let (store, book) = (self.store.clone(), self.book.clone());
-        let looking = look(supervisor.clone(), store, clock.clone(), faults.clone(), book);
-        let looking = tokio::spawn(looking);
+        let looking = tokio::spawn(looker.go_on());
         match life.end {
             End::Drain if life.dice.bool() => self.calm::<V>(&supervisor, &mut life.dice).await,
             End::Drain => {}

@@ -56,7 +56,9 @@ pub(super) fn judge(
             let known = calm.place_before(since as u64 + 1);
             calls.iter().any(|call| {
                 let of_child = call.session == Some(id) && *call.verb == Verb::Resume;
-                let over = call.answered.unwrap_or_else(|| calm.loss_after(call.asked));
+                // Who was not told may yet have waited for a place.
+                let answered = call.answered.filter(|_| !call.is_open());
+                let over = answered.unwrap_or_else(|| calm.loss_after(call.asked));
                 of_child && over > known && call.asked < present
             })
         };

@@ -22,6 +22,7 @@ use crate::oracle::ledger::{Answer, Book, Sight, Verb};
 
 mod chains;
 mod forks;
+mod groups;
 mod looks;
 mod runs;
 mod starts;
@@ -77,6 +78,9 @@ table! {
     SendAlong: 5,
     SendUrgent: 10,
     Interrupt: 8,
+    PauseAll: 2,
+    ResumeAll: 2,
+    StopAll: 1,
     StopRun: 3,
     LookRun: 4,
     ReadRun: 3,
@@ -202,6 +206,9 @@ impl<const V: u32> Caller<V> {
             Deed::Delete => return self.delete(Delete::IfAtRest).await,
             Deed::DeleteStopFirst => return self.delete(Delete::StopFirst).await,
             Deed::StopRun | Deed::LookRun | Deed::ReadRun => return self.ask_run(deed).await,
+            Deed::PauseAll => return self.for_group(Verb::Pause).await,
+            Deed::ResumeAll => return self.for_group(Verb::Resume).await,
+            Deed::StopAll => return self.for_group(Verb::Stop).await,
             Deed::List => return self.list().await,
             Deed::Find => return self.find().await,
             Deed::LookUnknown => return self.look_unknown().await,

@@ -152,8 +152,8 @@
 //! | what a run did | [`Supervisor::run`], [`Supervisor::run_events`] | its session and its end; its events |
 //! | how a session stands | [`Session::status`], [`Session::watch`] | the newest status; a slow watcher misses some |
 //!
-//! A stream skips nothing and repeats nothing, and holds little: who falls behind is served from the store. Where events are gone
-//! for good, there is a gap in their place that says from where to where. It ends when the worker does.
+//! A stream skips and repeats nothing and holds little: who falls behind is served from the store. Where events are gone for good, there
+//! is a gap in their place that says from where to where. It ends when the worker does.
 //!
 //! What must reach the outside whatever happens is not a stream's business but that of a [sink], which is given every event at
 //! least once, in order, from a place that is kept in the store; and of [hooks], which are called for the start, the moves and the
@@ -221,8 +221,7 @@
 //! # Sleep
 //!
 //! A run that can do nothing before a certain time returns [`Outcome::sleep_until`]. Its session is paused, costs no memory, and has a
-//! durable alarm, which goes by the wall clock and rings in this worker or a later one. Inputs wait for it, or wake the session earlier
-//! ([`Outcome::sleep_until_or_input`]). Any verb that moves the session withdraws the alarm.
+//! durable alarm of the wall clock. Inputs wait for it, or wake the session earlier ([`Outcome::sleep_until_or_input`]).
 //!
 //! # Forks
 //!
@@ -253,22 +252,19 @@
 //! # Children
 //!
 //! A session starts others by [`Run::start_child`], once for each key, also where its turn is done again; or a caller does, by
-//! [`Start::child_of`]. What becomes of a child when its parent is paused, stopped or ends, its [`OnParent`] says. That is owed from the
-//! commit of the parent's move and follows soon after; a crash in between loses nothing. The parent hears of the end of a
-//! child by an input ([`Workload::on_child_end`]), once, or waits for it in a turn ([`Run::child_ended`]).
+//! [`Start::child_of`]. What becomes of a child when its parent is paused, stopped or ends, its [`OnParent`] says; that is owed from the
+//! commit of the parent's move. The parent hears of its end by an input ([`Workload::on_child_end`]), or waits for it ([`Run::child_ended`]).
 //!
 //! # Groups
 //!
 //! [`Supervisor::pause_all`], [`resume_all`](Supervisor::resume_all) and [`stop_all`](Supervisor::stop_all) take the [`Query`](store::Query)
-//! that [`list`](Supervisor::list) takes, ask each session by itself, and report on each. The words that other
-//! systems have for the states of a session are in [`vocabulary`].
+//! that [`list`](Supervisor::list) takes, ask each session by itself, and report on each. Other systems' words for states are in [`vocabulary`].
 //!
 //! # Deleting
 //!
-//! [`Session::delete`] is for good and durable when it returns; what was kept is removed a little later, bit by bit.
-//! Nothing brings the session back, neither a late commit of a run nor a repeated start. By default nothing is ever deleted unasked:
-//! [`Retention`] says how long ended sessions are kept, how many events of each session, and how many bytes in all
-//! ([`Builder::retention`]).
+//! [`Session::delete`] is for good and durable when it returns; what was kept is removed a little later, bit by bit. Nothing brings the
+//! session back, neither a late commit of a run nor a repeated start. By default nothing is ever deleted unasked: [`Builder::retention`]
+//! says how long ended sessions are kept, how many events of each session, and how many bytes in all.
 //!
 //! # Statistics
 //!

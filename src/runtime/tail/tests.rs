@@ -1,14 +1,12 @@
 use super::*;
-use crate::{
-    model::{event::Event, time::Timestamp},
-    testing::fixture::session,
-};
+use crate::model::{event::Event, ids::SessionId, time::Timestamp};
 
 fn logged(position: u64, bytes: usize) -> LogItem {
     let fact = Fact::Work(Event::completion("x".repeat(bytes)));
     let (at, run, input) = (Timestamp::default(), None, None);
     let event = EventRecord { sequence: position, at, run, input, fact };
-    LogItem::Event(Logged { position, session: session(1), event: Arc::new(event) })
+    let session = SessionId::from_uuid(uuid::Uuid::from_u128(1));
+    LogItem::Event(Logged { position, session, event: Arc::new(event) })
 }
 
 /// Shows so many parts, each of so many events of a size.

@@ -178,33 +178,77 @@ pub(super) async fn work_off<A: Future<Output = bool>>(
     ask: impl Fn(SessionId) -> A,
 ) -> bool {
     let mut passed_over = HashSet::new();
+    let ask = |session| {
+        let answer = ask(session);
+        async move { if answer.await { Asked::Done } else { Asked::PassedOver } }
+    };
+    work_off_others(core, lane, until, ask, &mut passed_over).await;
+    passed_over.is_empty()
+}
+
+/// What came of asking a session that is due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Asked {
+    /// It is due no more.
+    Done,
+    /// It cannot do what is asked, and keeps nobody else.
+    PassedOver,
+    /// Nobody can do it now.
+    NotNow,
+}
+
+/// The same for all but those who are `passed_over` already; who cannot do what is asked joins them. Says whether nobody is left who could
+/// not do it just now. Where none of those who are asked at once could, the others are not asked in vain.
+pub(super) async fn work_off_others<A: Future<Output = Asked>>(
+    core: &Core,
+    lane: Lane,
+    until: impl Fn() -> LaneTime,
+    ask: impl Fn(SessionId) -> A,
+    passed_over: &mut HashSet<SessionId>,
+) -> bool {
+    let mut later = HashSet::new();
     loop {
-        let limit = AT_ONCE + passed_over.len();
+        let limit = AT_ONCE + passed_over.len() + later.len();
         let mut due = due_until(core, lane, until(), limit).await;
-        due.retain(|due| !passed_over.contains(&due.session));
+        due.retain(|due| !passed_over.contains(&due.session) && !later.contains(&due.session));
         if due.is_empty() {
-            return passed_over.is_empty();
+            return later.is_empty();
         }
         let asked = due.into_iter().map(|Due { session, .. }| {
             let answer = ask(session);
             async move { (session, answer.await) }
         });
-        for (session, is_done) in join_all(asked).await {
-            if !is_done {
-                passed_over.insert(session);
+        let mut any = false;
+        for (session, asked) in join_all(asked).await {
+            any |= asked != Asked::NotNow;
+            match asked {
+                Asked::Done => {}
+                Asked::PassedOver => {
+                    passed_over.insert(session);
+                }
+                Asked::NotNow => {
+                    later.insert(session);
+                }
             }
+        }
+        if !any {
+            return false;
         }
     }
 }
 
 pub(super) async fn earliest(core: &Core, lane: Lane) -> Option<Due> {
-    loop {
-        let store = core.store().ok()?;
-        match store.due(lane, LaneTime::from_millis(u64::MAX), 1).await {
-            Ok(due) => return due.first().copied(),
-            Err(_) => tokio::time::sleep(RETRY).await,
-        }
-    }
+    earliest_of_others(core, lane, &HashSet::new()).await
+}
+
+/// The earliest of a lane but for these.
+pub(super) async fn earliest_of_others(
+    core: &Core,
+    lane: Lane,
+    passed_over: &HashSet<SessionId>,
+) -> Option<Due> {
+    let due = due_until(core, lane, LaneTime::from_millis(u64::MAX), 1 + passed_over.len()).await;
+    due.into_iter().find(|due| !passed_over.contains(&due.session))
 }
 
 async fn due(core: &Core, lane: Lane, limit: usize) -> Vec<Due> {

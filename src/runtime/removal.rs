@@ -6,7 +6,7 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 use tokio::sync::{Mutex, Notify, oneshot};
 
 use super::{
-    agenda::{self, RETRY, Waited},
+    agenda::{self, Asked, RETRY, Waited},
     core::Core,
     error::SessionError,
     live::Live,
@@ -32,6 +32,9 @@ const PORTION: usize = 256;
 
 /// How long what is to be removed waits for sinks and hooks that have not come to it.
 const READ_WITHIN: Duration = Duration::from_secs(24 * 3600);
+
+/// How long an ended session that cannot be deleted is left alone.
+const STUCK_AGAIN: Duration = Duration::from_secs(3600);
 
 /// Passes a request to the actor of a session, and gives back what waits for the end of the actor.
 pub(super) fn pass_on(live: &Live, op: Op) -> Option<Op> {
@@ -211,44 +214,116 @@ async fn removable(
 /// Nobody has to say that a session ended: it is kept for as long as the shortest retention at least, and so long at most
 /// is waited before the lanes are looked at again.
 pub(crate) async fn retain(core: Arc<Core>) {
-    let kept: Vec<_> = Retention::LANES
+    let mut kept: Vec<_> = Retention::LANES
         .into_iter()
-        .filter_map(|lane| Some((lane, core.retention.keeps(lane)?)))
+        .filter_map(|lane| Some(Kept { lane, keep: core.retention.keeps(lane)?, stuck: None }))
         .collect();
     if kept.is_empty() {
         return;
     }
     loop {
         let mut next = SupervisedTime::from_millis(u64::MAX);
-        for (lane, keep) in &kept {
-            let now = core.clock.supervised();
-            let all = match now.as_millis().checked_sub(millis(*keep)) {
-                Some(until) => delete_until(&core, *lane, LaneTime::from_millis(until)).await,
-                None => true,
-            };
-            let earliest = if all { agenda::earliest(&core, *lane).await } else { None };
-            let from = earliest.map_or(now, |due| SupervisedTime::from_millis(due.at.as_millis()));
-            next = next.min(from.after(*keep));
+        for kept in &mut kept {
+            next = next.min(kept.look(&core).await);
         }
         let soonest = core.clock.supervised().after(RETRY);
         core.clock.sleep_until_supervised(next.max(soonest)).await;
     }
 }
 
-/// Deletes those that had ended by then, and says whether that is all. Such as one that was resumed meanwhile, or cannot be read, is
-/// passed over.
-async fn delete_until(core: &Arc<Core>, lane: Lane, until: LaneTime) -> bool {
-    let all = agenda::work_off(
-        core,
-        lane,
-        || until,
-        |session| {
-            let (reply, deleted) = Reply::new(session);
-            core.route(session, Op::Delete { by: Removal::Age, reply });
-            async move { matches!(deleted.await, Ok(Ok(()))) }
+/// The ended sessions of a lane, and how long they are kept.
+struct Kept {
+    lane: Lane,
+    keep: Duration,
+    stuck: Option<Stuck>,
+}
+
+/// Sessions that cannot be deleted, such as damaged ones. They are looked at again from time to time, however often others are.
+struct Stuck {
+    sessions: HashSet<SessionId>,
+    until: SupervisedTime,
+}
+
+impl Kept {
+    /// Deletes those whose time is over, and says when to look again.
+    async fn look(&mut self, core: &Arc<Core>) -> SupervisedTime {
+        let now = core.clock.supervised();
+        let again = now.after(STUCK_AGAIN);
+        let mut stuck = self
+            .stuck
+            .take()
+            .filter(|stuck| now < stuck.until)
+            .unwrap_or_else(|| Stuck { sessions: HashSet::new(), until: again });
+        let all = match now.as_millis().checked_sub(millis(self.keep)) {
+            Some(until) => {
+                let until = LaneTime::from_millis(until);
+                delete_until(core, self.lane, until, &mut stuck.sessions).await
+            }
+            None => true,
+        };
+        let mut next = now;
+        if all {
+            let earliest = agenda::earliest_of_others(core, self.lane, &stuck.sessions).await;
+            let from = earliest.map_or(now, |due| SupervisedTime::from_millis(due.at.as_millis()));
+            next = from.after(self.keep);
+        }
+        if !stuck.sessions.is_empty() {
+            next = next.min(stuck.until);
+            self.stuck = Some(stuck);
+        }
+        next
+    }
+}
+
+/// Deletes those that had ended by then, and says whether all were asked that can be deleted. Such as one that was resumed meanwhile, or
+/// cannot be read, is passed over; while the store fails, nobody is asked in vain.
+async fn delete_until(
+    core: &Arc<Core>,
+    lane: Lane,
+    until: LaneTime,
+    passed_over: &mut HashSet<SessionId>,
+) -> bool {
+    let ask = |session| {
+        let (reply, deleted) = Reply::new(session);
+        core.route(session, Op::Delete { by: Removal::Age, reply });
+        async move {
+            match deleted.await {
+                Ok(answer) => asked(answer),
+                // A request that was dropped unseen is made again.
+                Err(_) => Asked::NotNow,
+            }
+        }
+    };
+    agenda::work_off_others(core, lane, || until, ask, passed_over).await
+}
+
+/// What the answer to a delete says about the next look.
+fn asked(answer: Result<(), SessionError>) -> Asked {
+    let Err(error) = answer else { return Asked::Done };
+    match error {
+        SessionError::NotFound { .. } => Asked::Done,
+        SessionError::Store { source, .. } => match *source {
+            StoreError::Damaged { .. } => Asked::PassedOver,
+            StoreError::InUse { .. }
+            | StoreError::Open { .. }
+            | StoreError::StoreDamaged { .. }
+            | StoreError::Unavailable { .. }
+            | StoreError::Closed => Asked::NotNow,
         },
-    );
-    all.await
+        SessionError::ShuttingDown { .. } | SessionError::OutcomeUnknown { .. } => Asked::NotNow,
+        SessionError::RolledOver { .. }
+        | SessionError::Refused(_)
+        | SessionError::Superseded { .. }
+        | SessionError::NotCurrentRun { .. }
+        | SessionError::RunStillAlive { .. }
+        | SessionError::NotAtRest { .. }
+        | SessionError::NoWorkload { .. }
+        | SessionError::WrongKind { .. }
+        | SessionError::NewerState { .. }
+        | SessionError::Unreadable { .. }
+        | SessionError::Undecodable { .. }
+        | SessionError::MetadataTooDeep { .. } => Asked::PassedOver,
+    }
 }
 
 fn millis(span: Duration) -> u64 {

@@ -22,6 +22,7 @@ mod hooks;
 mod log;
 mod pause;
 mod precedence;
+mod retention;
 mod rollover;
 mod runs;
 mod send;

@@ -439,7 +439,7 @@ pub use model::{
         ChildKey, ExternalId, InputId, InvalidName, Kind, Name, ReaderName, RunId, SessionId,
         StartKey, StepKey, WorkerGeneration,
     },
-    inbox::{InHand, Inbox, OnInterrupt, OutOfOrder, OverEarly, OverInputs, Urgent},
+    inbox::{InHand, Inbox, MovedInput, OnInterrupt, OutOfOrder, OverEarly, OverInputs, Urgent},
     labels::{InvalidLabels, Labels, MAX_NESTING, Metadata},
     lineage::{Forked, ForkedFrom, Links, Relation},
     log_cursor::{InvalidCursor, LogCursor},

@@ -119,7 +119,8 @@ impl<W> Fork<W> {
     }
 
     /// Copies the inputs that had no effect on the snapshot, in their order and with their ids. They are
-    /// numbered from 1, and the limits of the inbox do not hold for them. The other session works them off as well.
+    /// numbered from 1, and the limits of the inbox do not hold for them. The other session works them off as well, so they are begun anew
+    /// here: attempts are counted from 1, and steps are called again, each under an idempotency key of this session.
     pub fn copy_inputs(mut self) -> Self {
         self.asked.copy_inputs = true;
         self

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::{ids::SessionId, step::Turn};
 use crate::faults::{self, Bug};
 
 /// The inputs of a session, counted. Numbers start at 1 and have no gaps: they are the order in
@@ -23,6 +24,9 @@ pub struct Inbox {
     /// What is not in the order of the numbers; most sessions have nothing of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub out_of_order: Option<Box<OutOfOrder>>,
+    /// Those that were begun in a session which was rolled over to this one, by number.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub moved: Vec<MovedInput>,
 }
 
 /// An input that was given to a run.
@@ -32,6 +36,18 @@ pub struct InHand {
     pub input: u64,
     /// How often it was given to a run, from 1.
     pub attempt: u32,
+}
+
+/// An input that was begun in another session, and moved from there. Its turn goes on: the attempts at it count on, and its steps
+/// are the ones of then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MovedInput {
+    /// Its number.
+    pub input: u64,
+    /// The session in which it was begun.
+    pub from: SessionId,
+    /// Its number there.
+    pub was: u64,
 }
 
 /// The inputs that are given out, or are over, in another order than they were accepted in.
@@ -180,6 +196,23 @@ impl Inbox {
         true
     }
 
+    /// How often an input that waits was given to a run.
+    pub(crate) fn attempts(&self, input: u64) -> u32 {
+        let urgent = self.urgent().iter().find(|urgent| urgent.input == input);
+        let in_hand = self.in_hand.filter(|in_hand| in_hand.input == input);
+        urgent.map(|urgent| urgent.attempts).or(in_hand.map(|in_hand| in_hand.attempt)).unwrap_or(0)
+    }
+
+    /// An input was begun elsewhere, and was given to a run there so often.
+    pub(crate) fn go_on_with(&mut self, moved: MovedInput, attempts: u32) {
+        if let Some(urgent) = self.urgent_mut(moved.input) {
+            urgent.attempts = attempts;
+        } else if attempts > 0 {
+            self.in_hand = Some(InHand { input: moved.input, attempt: attempts });
+        }
+        self.moved.push(moved);
+    }
+
     /// An input has had its effect on this snapshot, or has none at all (0). Gives whether it had been
     /// waiting.
     pub(crate) fn end(&mut self, input: u64, snapshot: u64) -> bool {
@@ -211,6 +244,7 @@ impl Inbox {
     /// Forgets what every kept snapshot covers: inputs up to a number. The oldest of these snapshots
     /// is this one.
     pub(crate) fn forget(&mut self, covered: u64, oldest: u64) {
+        self.moved.retain(|moved| moved.input > covered);
         if let Some(odd) = &mut self.out_of_order {
             odd.over.forget(covered, oldest);
             if odd.urgent.is_empty() && odd.over.is_empty() {
@@ -313,6 +347,12 @@ impl OverEarly {
         let back: Vec<OverInputs> = back;
         back.into_iter().flat_map(|over| over.first..=over.last)
     }
+}
+
+/// The session that a turn was begun in, and what it was there; None where that is this one.
+pub(crate) fn origin(moved: &[MovedInput], turn: Turn) -> Option<(SessionId, Turn)> {
+    let moved = moved.iter().find(|moved| Turn::of_input(moved.input) == turn)?;
+    Some((moved.from, Turn::of_input(moved.was)))
 }
 
 impl OutOfOrder {

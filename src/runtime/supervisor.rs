@@ -353,8 +353,8 @@ impl Sessions {
             max_snapshot_bytes: self.core.policy_of(&record).max_snapshot_bytes(),
         };
         let over = record.snapshot().map_or_else(Turn::default, SnapshotRef::turn);
-        let run = Run::new(parts, over, steps);
-        run.know_early(&record.inbox);
+        let run = Run::new(parts, over, steps.clone());
+        run.know_inbox(&record.inbox);
         run.receive(self.core.kept.take(session));
         let live = Arc::new(Live::new(run, line.clone(), record));
         // Before its first commit: whoever reads the store and then finds nothing here has read
@@ -367,6 +367,7 @@ impl Sessions {
             workload,
             snapshot,
             inputs,
+            steps,
         };
         let me: ActorCell = self.me.get_cell();
         let spawned = ractor::ActorRuntime::spawn_linked_instant(None, SessionActor, launch, me);

@@ -136,7 +136,8 @@ const MOST: u64 = 1 << 62;
 
 /// Says what makes no sense about a record. No commit wrote such a one.
 pub(super) fn check_record(record: &SessionRecord) -> Result<(), &'static str> {
-    let Inbox { accepted, consumed, waiting_bytes, in_hand: _, out_of_order } = &record.inbox;
+    let Inbox { accepted, consumed, waiting_bytes, in_hand: _, out_of_order, moved: _ } =
+        &record.inbox;
     let (accepted, consumed, waiting_bytes) = (*accepted, *consumed, *waiting_bytes);
     let counts = [record.version, record.last_event, accepted, waiting_bytes];
     let snapshots = || record.snapshots.iter();

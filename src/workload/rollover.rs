@@ -20,6 +20,9 @@ use crate::{
 pub enum Unread {
     /// The successor has them, in their order and with their ids, and what is urgent stays so. They are numbered from
     /// 1, and the limits of the inbox do not hold for them: they were accepted once.
+    ///
+    /// One that was begun goes on there: [`attempt`](super::Input::attempt) counts on, and the [steps](super::Run::step) of its turn give
+    /// their recorded results or say that they were interrupted, under the same idempotency keys.
     #[default]
     Move,
     /// They stay with the session that ends, and are never worked off.
@@ -30,7 +33,8 @@ pub enum Unread {
 ///
 /// It inherits the kind, the name, labels, metadata, a policy of its own, and what the session
 /// [holds while it is paused](super::Run::hold_while_paused). Its usage, its runs and its failures are counted from
-/// zero; steps, the external id and the start key stay with the session that ends.
+/// zero; the external id and the start key stay with the session that ends, and so do steps, but for those in the turn of an input that
+/// [moves](Unread::Move).
 ///
 /// See [`SessionHandle::rollover`](crate::SessionHandle::rollover) and [`Context::rollover`](super::Context::rollover).
 #[must_use = "a session is rolled over by `SessionHandle::rollover` or `Context::rollover`"]

@@ -25,6 +25,7 @@ use crate::{
     model::{
         event::Event,
         ids::{ExternalId, RunId, SessionId},
+        inbox::MovedInput,
         step::{StoredStep, Turn},
         time::WorkerTime,
         usage::Usage,
@@ -76,6 +77,8 @@ struct Shared {
     over: Turn,
     /// The steps of turns that are not over; most runs have none.
     steps: Option<Box<StepBook>>,
+    /// The inputs that were begun in another session.
+    moved: Box<[MovedInput]>,
     interrupts: interrupts::Interrupts,
     aside: Option<Box<urgent::Aside>>,
     facts: FactBuffer,

@@ -10,7 +10,7 @@ use crate::{
         event::{Cause, Event, EventRecord, Fact, FileAction, Lifecycle, RunEnd},
         family::{Duty, Family, OnParent, Owed, WhenParentPauses},
         ids::{ExternalId, Kind, Name, RunId, SessionId, StartKey, WorkerGeneration},
-        inbox::{InHand, Inbox},
+        inbox::{InHand, Inbox, MovedInput},
         labels::Labels,
         lineage::{Forked, ForkedFrom, Links},
         record::{
@@ -85,6 +85,7 @@ fn full() -> SessionRecord {
             waiting_bytes: 300,
             in_hand: Some(InHand { input: 8, attempt: 2 }),
             out_of_order: None,
+            moved: vec![MovedInput { input: 8, from: session(23), was: 5 }],
         },
         snapshots: vec![snapshot(6, 7), snapshot(5, 4)],
         steps: Some(Turn { input: 7, interlude: 2 }),

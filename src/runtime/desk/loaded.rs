@@ -145,7 +145,7 @@ pub(super) async fn load_inputs(
 
 /// The steps of the turns after one. A step that is missing must not be taken for one that was
 /// never begun.
-async fn load_steps(
+pub(super) async fn load_steps(
     store: &dyn crate::store::Store,
     session: SessionId,
     after: Turn,

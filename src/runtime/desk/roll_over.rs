@@ -2,16 +2,20 @@
 
 use std::sync::Arc;
 
-use super::{decide::Desk, loaded::load_inputs};
+use super::{
+    decide::Desk,
+    loaded::{load_inputs, load_steps},
+};
 use crate::{
     model::{
         event::RunEnd,
-        record::StoredInput,
+        record::SnapshotRef,
         state::{Phase, State},
+        step::Turn,
     },
     policy::WhileAbandoned,
     runtime::{
-        draft::Draft,
+        draft::{Draft, Moves},
         error::{RolloverError, SessionError},
         op::NewSuccessor,
     },
@@ -41,9 +45,9 @@ impl Desk<'_> {
             return Err(SessionError::RunStillAlive { session, run }.into());
         }
         asked.check(&self.policy)?;
-        let unread = match asked.next.unread {
-            Unread::Move => self.unread(draft).await?,
-            Unread::Leave => Vec::new(),
+        let moves = match asked.next.unread {
+            Unread::Move => self.moves(draft).await?,
+            Unread::Leave => Moves::default(),
         };
         self.note_lost_worker();
         let (policy, generation) = (Arc::clone(&self.policy), self.core.generation);
@@ -56,19 +60,20 @@ impl Desk<'_> {
             // It was to begin, and never did.
             draft.end_run(run, RunEnd::Cancelled);
         }
-        let rolled = draft.roll_over(asked, &unread, &policy);
+        let rolled = draft.roll_over(asked, &moves, &policy);
         rolled.map_err(|refused| SessionError::refused(draft.record(), refused).into())
     }
 
-    /// The inputs that are not worked off, in order.
-    async fn unread(&self, draft: &Draft) -> Result<Vec<StoredInput>, SessionError> {
-        let (session, inbox) = (self.session, &draft.record().inbox);
+    /// The inputs that are not worked off, in order, and what is known of the steps of their turns.
+    async fn moves(&self, draft: &Draft) -> Result<Moves, SessionError> {
+        let (session, record) = (self.session, draft.record());
+        let inbox = &record.inbox;
         if inbox.waiting() == 0 {
-            return Ok(Vec::new());
+            return Ok(Moves::default());
         }
         let read = |error| {
             if let StoreError::Damaged { what, reason, .. } = error {
-                let reason = format!("an input of it is damaged ({what}): {reason}");
+                let reason = format!("what it has not worked off is damaged ({what}): {reason}");
                 return SessionError::Unreadable { session, reason };
             }
             SessionError::read(session, error)
@@ -83,7 +88,14 @@ impl Desk<'_> {
             let reason = "inputs that it has not worked off are missing".to_owned();
             return Err(SessionError::Unreadable { session, reason });
         }
-        Ok(unread)
+        let over = record.snapshot().map_or_else(Turn::default, SnapshotRef::turn);
+        let steps = match record.steps {
+            Some(last) if last > over => {
+                load_steps(&*store, session, over, last).await.map_err(read)?
+            }
+            Some(_) | None => Vec::new(),
+        };
+        Ok(Moves { inputs: unread, steps })
     }
 
     /// A session that has never run holds only what it inherited. It has no run that it could be stopping in, so

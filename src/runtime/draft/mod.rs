@@ -9,7 +9,7 @@ mod state;
 mod successor;
 mod weight;
 
-pub(crate) use self::deletion::after_purge;
+pub(crate) use self::{deletion::after_purge, successor::Moves};
 
 use std::sync::Arc;
 
@@ -111,6 +111,11 @@ impl Draft {
     /// The new inputs.
     pub(crate) fn inputs(&self) -> &[StoredInput] {
         &self.inputs
+    }
+
+    /// How far steps came.
+    pub(crate) fn steps(&self) -> &[StoredStep] {
+        &self.steps
     }
 
     /// The commit that makes the draft true. Where the session has more events than are kept, it says so.

@@ -6,11 +6,12 @@ use crate::{
     faults::{self, Bug},
     model::{
         event::{Cause, Lifecycle},
-        inbox::Inbox,
+        inbox::{self, Inbox, MovedInput},
         lineage::Links,
         record::{Failures, Runs, SessionRecord, StoredInput},
         snapshot::{Codec, SnapshotEnvelope, SnapshotHeader},
         state::{InvalidTransition, Phase, Trigger},
+        step::{StoredStep, Turn},
         usage::Usage,
     },
     policy::Policy,
@@ -20,13 +21,22 @@ use crate::{
 
 use super::Draft;
 
+/// What of the work of a session goes on in its successor.
+#[derive(Debug, Default)]
+pub(crate) struct Moves {
+    /// The inputs that it has not worked off, in order.
+    pub(crate) inputs: Vec<StoredInput>,
+    /// What is known of the steps of their turns; later word on one comes later. Those of other turns stay behind.
+    pub(crate) steps: Vec<StoredStep>,
+}
+
 impl Draft {
     /// Ends the session for a successor, which inherits what is not asked to be otherwise. The `policy` is the one that
-    /// holds for the session; `unread` are the inputs that it has not worked off, in order.
+    /// holds for the session; `moves` is what it has not worked off.
     pub(crate) fn roll_over(
         &mut self,
         asked: &NewSuccessor,
-        unread: &[StoredInput],
+        moves: &Moves,
         policy: &Policy,
     ) -> Result<(), InvalidTransition> {
         self.step(Trigger::Complete, Phase::Completed, Cause::RolledOver, None)?;
@@ -34,11 +44,11 @@ impl Draft {
         self.record.lineage = Some(Box::new(links));
         let left = self.record.inbox.waiting();
         self.log(Lifecycle::TransitionedTo { session: asked.id, unread: left });
-        self.successor = Some(Box::new(self.succeeded_by(asked, unread, policy)));
+        self.successor = Some(Box::new(self.succeeded_by(asked, moves, policy)));
         Ok(())
     }
 
-    fn succeeded_by(&self, asked: &NewSuccessor, unread: &[StoredInput], policy: &Policy) -> Self {
+    fn succeeded_by(&self, asked: &NewSuccessor, moves: &Moves, policy: &Policy) -> Self {
         let next = &asked.next;
         let old = &self.record;
         let record = SessionRecord {
@@ -83,7 +93,7 @@ impl Draft {
         let snapshot = SnapshotEnvelope::encode(&header, &next.state).into();
         let mut successor = Self::new(record, snapshot, self.moment);
         let moved = match next.unread {
-            Unread::Move if !faults::planted(Bug::LeaveUnreadInputs) => unread,
+            Unread::Move if !faults::planted(Bug::LeaveUnreadInputs) => moves.inputs.as_slice(),
             Unread::Move | Unread::Leave => &[],
         };
         let inputs = moved.len() as u64;
@@ -93,6 +103,9 @@ impl Draft {
             urgent.clear();
         }
         successor.take_over(moved, &urgent);
+        for (input, moved) in (1..).zip(moved) {
+            successor.go_on_with(input, old, moved.sequence, &moves.steps);
+        }
         if let Some(payload) = &next.input {
             let first = StoredInput {
                 sequence: 1,
@@ -105,5 +118,21 @@ impl Draft {
         }
         successor.wait_for_place(next.policy(policy));
         successor
+    }
+
+    /// Goes on with an input that moved from a session, if it was begun there: with the attempts at it, and with the steps of its turn.
+    fn go_on_with(&mut self, input: u64, old: &SessionRecord, was: u64, steps: &[StoredStep]) {
+        let (before, turn) = (Turn::of_input(was), Turn::of_input(input));
+        let attempts = old.inbox.attempts(was);
+        let mut steps = steps.iter().filter(|step| step.turn == before).peekable();
+        let origin = inbox::origin(&old.inbox.moved, before);
+        if attempts == 0 && steps.peek().is_none() && origin.is_none() {
+            return;
+        }
+        let (from, first) = origin.unwrap_or((old.id, before));
+        self.record.inbox.go_on_with(MovedInput { input, from, was: first.input }, attempts);
+        for step in steps {
+            self.take_step(StoredStep { turn, ..step.clone() });
+        }
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::task::{Decided, Task, UnitTask};
-use super::{Answer, Message, Session, settle::Ending};
+use super::{Answer, Message, Session, roll_over::Steps, settle::Ending};
 use crate::{
     faults::{self, Bug, Point},
     model::{event::Cause, inbox::InHand, record::SnapshotRef, state::State, step::StoredStep},
@@ -332,6 +332,7 @@ impl Session {
         let before = std::mem::replace(&mut self.record, Arc::clone(&commit.record));
         self.inbox.extend(commit.inputs.iter().cloned().map(Arc::new));
         self.put_inbox_in_order(&before);
+        Steps::keep(&mut self.steps, &commit.steps, &self.record.inbox);
         self.core.announce_successor(commit);
         self.core.publish(&self.live, &self.record, &commit.events);
     }

@@ -21,7 +21,7 @@ use std::{collections::VecDeque, future::ready, sync::Arc};
 use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
 
 pub(super) use self::settle::{Ending, Intent};
-use self::{flight::Flight, task::Task};
+use self::{flight::Flight, roll_over::Steps, task::Task};
 use super::{
     alarms::Alarm,
     checkpointer::Answer,
@@ -40,6 +40,7 @@ use crate::{
         record::{SessionRecord, StoredInput},
         snapshot::SnapshotEnvelope,
         state::{InvalidTransition, State, Trigger},
+        step::StoredStep,
         time::WorkerTime,
     },
     policy::Policy,
@@ -76,6 +77,8 @@ pub(crate) struct Launch {
     pub(crate) workload: Arc<dyn ErasedWorkload>,
     pub(crate) snapshot: Arc<SnapshotEnvelope>,
     pub(crate) inputs: Vec<StoredInput>,
+    /// The steps of turns that the snapshot does not cover.
+    pub(crate) steps: Vec<StoredStep>,
 }
 
 /// The state of the actor.
@@ -88,6 +91,8 @@ pub(crate) struct Session {
     record: Arc<SessionRecord>,
     /// The inputs that are not consumed, in order.
     inbox: VecDeque<Arc<StoredInput>>,
+    /// The steps of their turns; boxed, since most sessions have none.
+    steps: Option<Box<Steps>>,
     /// What waits for the next flight.
     queue: VecDeque<Task>,
     /// Boxed, since most sessions have none at most times.
@@ -197,13 +202,14 @@ impl Session {
     }
 
     fn begin(launch: Launch) -> Self {
-        let Launch { core, live, line, workload, snapshot, inputs } = launch;
+        let Launch { core, live, line, workload, snapshot, inputs, steps } = launch;
         let record = live.record();
         let started = core.clock.worker();
         let mut session = Self {
             state_version: workload.state_version(),
             policy: core.policy_of(&record),
             inbox: inputs.into_iter().map(Arc::new).collect(),
+            steps: Steps::of(steps),
             queue: VecDeque::new(),
             flight: None,
             notes: Vec::new(),

@@ -1,7 +1,7 @@
 //! How a live session is rolled over: it is brought to a safe point, and its end is committed with the first
 //! commit of its successor.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
     Intent, Session,
@@ -12,18 +12,53 @@ use crate::{
     faults::{self, Bug},
     model::{
         event::RunEnd,
-        ids::SessionId,
+        ids::{SessionId, StepKey},
+        inbox::Inbox,
         record::StoredInput,
         state::{State, Trigger},
+        step::{StoredStep, Turn},
     },
     runtime::{
-        draft::Draft,
+        draft::{Draft, Moves},
         error::{RolloverError, SessionError},
         op::{NewRollover, NewSuccessor, Op},
     },
     store::{Refusal, StoreError},
     workload::{YieldReason, erased::Driven, rollover::Unread},
 };
+
+/// The steps of the turns of inputs that wait, as they are committed. What their results are is shared with the run that has them.
+pub(super) struct Steps(BTreeMap<(Turn, StepKey), StoredStep>);
+
+impl Steps {
+    pub(super) fn of(stored: Vec<StoredStep>) -> Option<Box<Self>> {
+        let mut steps = BTreeMap::new();
+        for step in stored {
+            steps.insert((step.turn, step.key.clone()), step);
+        }
+        (!steps.is_empty()).then(|| Box::new(Self(steps)))
+    }
+
+    /// Keeps what was committed, and forgets what came before the inputs that wait.
+    pub(super) fn keep(kept: &mut Option<Box<Self>>, committed: &[StoredStep], inbox: &Inbox) {
+        if !committed.is_empty() {
+            let steps = kept.get_or_insert_with(|| Box::new(Self(BTreeMap::new())));
+            for step in committed {
+                steps.0.insert((step.turn, step.key.clone()), step.clone());
+            }
+        }
+        if let Some(Self(steps)) = kept.as_deref_mut() {
+            while let Some(first) = steps.first_entry()
+                && first.key().0.input <= inbox.consumed
+            {
+                first.remove();
+            }
+            if steps.is_empty() {
+                *kept = None;
+            }
+        }
+    }
+}
 
 impl Session {
     /// The run is asked to yield, and what is asked for follows its end. What else was asked of the run comes first: then
@@ -66,11 +101,17 @@ impl Session {
             (_, _, Intent::RollOver) => self.rolling.first()?.successor.clone(),
             (_, _, Intent::Run | Intent::Pause(_) | Intent::Silence(_)) => return None,
         };
-        let unread = match asked.next.unread {
-            Unread::Move => self.unread(draft),
-            Unread::Leave => Vec::new(),
+        let moves = match asked.next.unread {
+            Unread::Move => Moves { inputs: self.unread(draft), steps: self.known_steps(draft) },
+            Unread::Leave => Moves::default(),
         };
-        Some(Box::new(Successor { asked, unread }))
+        Some(Box::new(Successor { asked, moves }))
+    }
+
+    /// The steps of turns that are not over, with those that the draft takes, which come later.
+    fn known_steps(&self, draft: &Draft) -> Vec<StoredStep> {
+        let known = self.steps.iter().flat_map(|steps| steps.0.values());
+        known.chain(draft.steps()).cloned().collect()
     }
 
     /// The inputs that are not worked off, in order, with those that the draft takes.

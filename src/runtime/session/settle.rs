@@ -7,7 +7,6 @@ use crate::{
     model::{
         event::{Cause, RunEnd},
         ids::RunId,
-        record::StoredInput,
         sleep::{Alarm, Sleep, WhileAsleep},
         state::{InvalidTransition, PauseCause, State},
     },
@@ -15,7 +14,10 @@ use crate::{
         OnSilence, Policy, WhileAbandoned,
         restart::{self, Retry, Verdict},
     },
-    runtime::{draft::Draft, op::NewSuccessor},
+    runtime::{
+        draft::{Draft, Moves},
+        op::NewSuccessor,
+    },
     workload::erased::Stored,
 };
 
@@ -76,8 +78,8 @@ pub(in crate::runtime) struct Ending {
 /// What takes the place of a session.
 pub(in crate::runtime) struct Successor {
     pub(in crate::runtime) asked: NewSuccessor,
-    /// The inputs that the session has not worked off, where they move.
-    pub(in crate::runtime) unread: Vec<StoredInput>,
+    /// What of the session's work goes on there.
+    pub(in crate::runtime) moves: Moves,
 }
 
 impl Ending {
@@ -101,7 +103,7 @@ impl Ending {
                 let settled = draft.settle_stop();
                 match self.successor.as_deref() {
                     Some(next) if faults::planted(Bug::RollOverDespiteStop) => {
-                        draft.roll_over(&next.asked, &next.unread, policy)
+                        draft.roll_over(&next.asked, &next.moves, policy)
                     }
                     Some(_) | None => settled,
                 }
@@ -130,7 +132,7 @@ impl Ending {
             if !matches!(self.end, RunEnd::Completed | RunEnd::Yielded) {
                 draft.failures().last = Some(self.end.clone());
             }
-            return draft.roll_over(&successor.asked, &successor.unread, policy);
+            return draft.roll_over(&successor.asked, &successor.moves, policy);
         }
         if let Some(sleep) = self.sleep(draft) {
             return draft.sleep(sleep);

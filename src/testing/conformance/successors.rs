@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
-    Phase, SessionRecord, StartRequest,
+    Phase, SessionRecord, StartRequest, Turn,
     store::{Commit, Key, LogItem, LogQuery, Order, Refusal, Store},
 };
 
@@ -11,7 +11,7 @@ use crate::testing::{
     Place,
     fixture::{
         answer, batch, input_id, messages, next, noise, only, opened, pending, put, record,
-        reopened, session, with_events, with_inputs, with_snapshot,
+        reopened, session, with_events, with_inputs, with_snapshot, with_steps,
     },
 };
 
@@ -34,8 +34,13 @@ fn successor(number: u128, state: &[u8]) -> Commit {
         SessionRecord::clone(&with_state.record),
         &[(Some("once"), b"hello"), (None, b"world")],
     );
-    let events = with_events(SessionRecord::clone(&inputs.record), ["new"]);
-    Commit { inputs: inputs.inputs, snapshot: with_state.snapshot, ..events }
+    let turn = Turn::of_input(1);
+    let steps = with_steps(
+        SessionRecord::clone(&inputs.record),
+        &[(turn, "charge", Some(b"2".as_slice())), (turn, "ship", None)],
+    );
+    let events = with_events(SessionRecord::clone(&steps.record), ["new"]);
+    Commit { inputs: inputs.inputs, steps: steps.steps, snapshot: with_state.snapshot, ..events }
 }
 
 /// Clauses 1 and 2: a successor is stored with the end of the session before it, and has its name.
@@ -53,6 +58,8 @@ pub async fn a_successor_is_stored_with_what_it_follows<P: Place>() {
         let key = Key::Name("nightly".parse().expect("a name"));
         assert_eq!(store.find(key).await.expect("find"), Some(session(2)));
         assert_eq!(store.inputs(session(2), 0, 9).await.expect("inputs"), new.inputs);
+        let steps = store.steps(session(2), Turn::default()).await.expect("steps");
+        assert_eq!(steps, new.steps);
         let known = store.accepted(session(2), input_id("once")).await.expect("accepted");
         assert_eq!(known.map(|known| known.sequence), Some(1));
         let snapshot = store.snapshot(session(2), 1).await.expect("snapshot");

@@ -5,8 +5,8 @@ use tokio::sync::oneshot;
 use super::{Run, Shared};
 use crate::{
     model::{
-        ids::StepKey,
-        inbox::OnInterrupt,
+        ids::{SessionId, StepKey},
+        inbox::{self, Inbox, OnInterrupt},
         step::{EndedTurn, StepProgress, Turn},
     },
     workload::{
@@ -34,6 +34,17 @@ impl Run {
         shared.turn_over(in_hand);
         shared.forget_steps();
         (Covers::turn_of(in_hand), taken)
+    }
+
+    /// Before the first input: what is over out of order, and which inputs were begun in another session.
+    pub(crate) fn know_inbox(&self, inbox: &Inbox) {
+        self.know_early(inbox);
+        self.lock().moved = inbox.moved.as_slice().into();
+    }
+
+    /// The session that a turn was begun in, and what it was there: mostly this one, and the same.
+    pub(in crate::workload) fn origin(&self, turn: Turn) -> (SessionId, Turn) {
+        inbox::origin(&self.lock().moved, turn).unwrap_or((self.session(), turn))
     }
 
     /// Whether the run has asked for steps of the present turn.

@@ -108,7 +108,7 @@ impl Run {
 /// The side of the session.
 impl Run {
     /// Tells a run that begins which inputs are over though one before them is not.
-    pub(crate) fn know_early(&self, inbox: &Inbox) {
+    pub(super) fn know_early(&self, inbox: &Inbox) {
         if let Some(odd) = &inbox.out_of_order {
             self.lock().aside.get_or_insert_default().early = odd.over.clone();
         }

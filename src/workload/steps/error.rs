@@ -172,7 +172,8 @@ impl FailedStep {
 ///
 /// Hand it to whatever can tell a repeated request by it. Its text is
 /// `session/turn/step`, such as `01890a5d-ac96-774b-bcce-b302099a8057/7/charge`; it stays the same
-/// across versions of this library.
+/// across versions of this library. Where a turn was begun in a session that was rolled over, that is the one in the key: it is the same
+/// in each successor.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct IdempotencyKey(String);
 

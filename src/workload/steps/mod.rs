@@ -37,6 +37,9 @@ pub use self::error::{FailedStep, IdempotencyKey, Interrupted, StepError};
 /// snapshots cover the turn. So let the steps of a turn end before it: one that is cut short after its
 /// turn was over is not heard of again.
 ///
+/// Where the session is [rolled over](super::Rollover) in the middle of a turn and the input of that moves, its turn goes on in the
+/// successor: with the recorded results, with what was interrupted, and under the same idempotency keys.
+///
 /// Steps may be nested, and called at once from several tasks. A call that takes long should declare
 /// that, with [`busy`](Self::busy) inside; waiting for the store is declared by itself.
 impl Run {
@@ -191,7 +194,8 @@ impl Run {
     }
 
     fn known_as(&self, turn: Turn, key: &StepKey) -> IdempotencyKey {
-        IdempotencyKey::new(format!("{}/{turn}/{key}", self.session()))
+        let (session, turn) = self.origin(turn);
+        IdempotencyKey::new(format!("{session}/{turn}/{key}"))
     }
 }
 

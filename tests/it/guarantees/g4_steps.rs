@@ -92,7 +92,7 @@ fn note_given(outside: &Outside, cx: &Context<Custom>, turn: u64, keys: &[&str])
 
 /// Takes three steps for each input, two of them at once and one inside of another, and adds their
 /// results up.
-fn worker_of_steps(outside: &Outside) -> Custom {
+pub(super) fn worker_of_steps(outside: &Outside) -> Custom {
     let outside = outside.clone();
     Custom::new(move |cx| {
         let outside = outside.clone();

@@ -7,6 +7,7 @@ mod g2_full_disk;
 mod g2_nothing_lost;
 mod g3_one_run;
 mod g4_exactly_once;
+mod g4_rollover;
 mod g4_steps;
 mod g5_clean_up;
 mod g5_control;

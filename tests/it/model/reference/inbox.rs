@@ -57,6 +57,18 @@ impl Inbox {
         self.waiting_numbers().map(|number| self.input(number)).collect()
     }
 
+    /// What another session had begun of those that moved from there goes on here. They are the first, in their order.
+    pub(super) fn go_on_with(&mut self, before: &Self) {
+        for (number, was) in (1..).zip(before.waiting_numbers()) {
+            if let Some(attempts) = before.attempts.get(&was) {
+                self.attempts.insert(number, *attempts);
+            }
+            if let Some((_, attempt)) = before.in_hand.filter(|(in_hand, _)| *in_hand == was) {
+                self.in_hand = Some((number, attempt));
+            }
+        }
+    }
+
     /// The urgent ones that wait, and how often each was given out.
     pub(in crate::model) fn urgent(&self) -> Vec<(u64, u32)> {
         let urgent = self.waiting_numbers().filter(|number| self.input(*number).urgent);

@@ -170,13 +170,17 @@ impl Reference {
         let mut inputs = if next.leave { Vec::new() } else { unread };
         let moved = inputs.len() as u64;
         inputs.extend(next.work.map(Input::of));
+        let mut inbox = Inbox::of(inputs);
+        if !next.leave {
+            inbox.go_on_with(&session.inbox);
+        }
         let care = next.care.unwrap_or(session.care);
         let done = Done { sum: next.sum.into(), ..Done::default() };
         let new = Session {
             name: next.name.or(session.name),
             team: next.team.or(session.team),
             note: session.note,
-            inbox: Inbox::of(inputs),
+            inbox,
             links: Links {
                 predecessor: Some(who),
                 successor: None,

@@ -119,9 +119,14 @@ async fn a_rollover_that_waits_takes_place_when_the_turn_is_interrupted() {
     let gives_up = Tell::BusyOrReturn(10 * MINUTE);
     for (turn, then, before, after) in [
         (Tell::Busy(10 * MINUTE), OnInterrupt::Drop, vec!["1", "cut"], vec!["1"]),
-        (Tell::Busy(10 * MINUTE), OnInterrupt::Redeliver, vec!["1", "cut"], vec!["1", "done", "2"]),
+        (
+            Tell::Busy(10 * MINUTE),
+            OnInterrupt::Redeliver,
+            vec!["1", "cut"],
+            vec!["1@2", "done", "2"],
+        ),
         (gives_up, OnInterrupt::Drop, vec![], vec!["1"]),
-        (gives_up, OnInterrupt::Redeliver, vec![], vec!["1", "2"]),
+        (gives_up, OnInterrupt::Redeliver, vec![], vec!["1@2", "2"]),
     ] {
         let stage = Stage::new().await;
         let session = stage.told(&[turn, Tell::Note]).await;

@@ -117,6 +117,9 @@ impl Run {
     /// stopped, until that is resumed. While it waits, the session counts as [awaiting](Run::awaiting) and is never
     /// taken for dead.
     ///
+    /// A child that was deleted is not found, however it had ended. To hear of each end whatever becomes of the child,
+    /// take it as an input: [`Workload::on_child_end`].
+    ///
     /// # Errors
     /// [`ChildError`]: among others, if the session is no child of this one.
     ///

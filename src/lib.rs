@@ -433,7 +433,7 @@ pub use model::{
     deletion::{Deleted, Removal},
     event::{Cause, Event, EventRecord, Fact, FileAction, Lifecycle, RunEnd},
     event_type::{EventType, EventTypes, UnknownEventType},
-    family::{ChildEnd, Duty, Family, OnParent, Owed, WhenParentEnds, WhenParentPauses},
+    family::{ChildEnd, Duty, Family, OnParent, Owed, Untold, WhenParentEnds, WhenParentPauses},
     footprint::{Footprint, StateBytes},
     ids::{
         ChildKey, ExternalId, InputId, InvalidName, Kind, Name, ReaderName, RunId, SessionId,

@@ -90,6 +90,18 @@ pub struct Family {
     /// What follows from its moves for its children and its parent, and is not done yet; the oldest first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub owed: Vec<Owed>,
+    /// Of a session that was deleted before its parent was told of its end: what that is still to be told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub untold: Option<Box<Untold>>,
+}
+
+/// The end of a session that is gone, and whom it is to be told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Untold {
+    /// The parent.
+    pub parent: SessionId,
+    /// The end.
+    pub end: ChildEnd,
 }
 
 /// Something that follows from a move of a session for others, and is not done yet. It is committed with the move, and removed
@@ -124,14 +136,6 @@ pub enum Duty {
 }
 
 impl Duty {
-    /// Whether it is owed to the children of the session.
-    pub(crate) const fn is_to_children(self) -> bool {
-        match self {
-            Self::Pause | Self::Resume | Self::Stop | Self::End => true,
-            Self::Heed | Self::Tell => false,
-        }
-    }
-
     /// Whether an older duty is of no use where this one is owed.
     const fn replaces(self, older: Self) -> bool {
         match self {
@@ -232,6 +236,19 @@ impl Family {
             return;
         }
         self.owed.push(owed);
+    }
+
+    /// What is owed is done.
+    pub(crate) fn discharge(&mut self, done: &Owed) {
+        self.owed.retain(|owed| owed != done);
+        if !self.owes_parent() {
+            self.untold = None;
+        }
+    }
+
+    /// Whether the parent is to be told of an end.
+    pub(crate) fn owes_parent(&self) -> bool {
+        self.owed.iter().any(|owed| owed.duty == Duty::Tell)
     }
 }
 

@@ -225,9 +225,10 @@ impl SessionRecord {
     }
 
     /// When something is to be done about what is left of a deleted session: its due time in
-    /// [`Lane::Removal`].
+    /// [`Lane::Removal`]. A tombstone that owes something is kept until that is done.
     pub fn removed_from(&self) -> Option<SupervisedTime> {
-        self.deleted.map(|deleted| deleted.due())
+        let deleted = self.deleted?;
+        (!deleted.purged || self.owes_since().is_none()).then(|| deleted.due())
     }
 
     /// Since when the session has been at rest in this state: its due time in the lane of the state.
@@ -272,7 +273,7 @@ impl SessionRecord {
     }
 
     /// The due time of the session in a lane. One that was deleted is in [`Lane::Removal`] only, and in [`Lane::Family`] until
-    /// its children have done as is to be done.
+    /// its children have done as is to be done and its parent was told of its end.
     pub fn due(&self, lane: Lane) -> Option<LaneTime> {
         if self.is_deleted() && !matches!(lane, Lane::Removal | Lane::Family) {
             return None;

@@ -148,7 +148,8 @@ pub trait Workload: Sized + Send + Sync + 'static {
     /// The input that the session gets when a child of it has ended; by default none. It wakes a session that is idle, so a parent
     /// need not run while its children do.
     ///
-    /// It is durable: whatever is lost in between, the session gets the input once for each end. One that is stopped or has
+    /// It is durable: whatever is lost in between, the session gets the input once for each end, also where the child was deleted
+    /// after it, and when there is room where the inbox is full. One that is stopped or has
     /// ended gets none, and one that was rolled over gets it in its successor. A parent that also waits by
     /// [`child_ended`](Run::child_ended) hears of the end twice, once in each way.
     ///

@@ -124,6 +124,7 @@ fn full() -> SessionRecord {
                 Owed { event: 3, since: supervised(4_000), duty: Duty::Pause },
                 Owed { event: 40, since: supervised(8_000), duty: Duty::Stop },
             ],
+            untold: None,
         })),
     }
 }

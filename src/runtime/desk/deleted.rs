@@ -53,7 +53,7 @@ pub(super) async fn serve(core: &Arc<Core>, tombstone: &SessionRecord, op: Op) {
     }
 }
 
-/// Notes that what its end was to its children is done.
+/// Notes that what its end was to its children, or to its parent, is done.
 async fn discharge(core: &Arc<Core>, session: SessionId, done: &Owed) -> bool {
     let Ok(store) = core.store() else { return false };
     let Ok(Some(tombstone)) = store.load(session).await else { return false };

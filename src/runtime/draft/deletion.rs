@@ -47,7 +47,7 @@ impl Draft {
 /// it is none, or nothing is due.
 pub(crate) fn after_purge(tombstone: &SessionRecord, moment: Moment) -> Option<Then> {
     let deleted = tombstone.deleted?;
-    if moment.supervised < deleted.due() {
+    if moment.supervised < tombstone.removed_from()? {
         return None;
     }
     if deleted.purged {

@@ -4,7 +4,7 @@ use crate::{
     faults::{self, Bug},
     model::{
         event::Cause,
-        family::{self, Duty, Family, Kin, Owed},
+        family::{self, ChildEnd, Duty, Family, Kin, Owed, Untold},
         ids::RunId,
         state::{Phase, State},
     },
@@ -44,7 +44,7 @@ impl Draft {
     pub(crate) fn discharge(&mut self, done: &Owed) {
         if let Some(family) = &mut self.record.family {
             let before = family.owed.len();
-            family.owed.retain(|owed| owed != done);
+            family.discharge(done);
             self.changed |= family.owed.len() != before;
             if **family == Family::default() {
                 self.record.family = None;
@@ -75,14 +75,25 @@ impl Draft {
         Ok(())
     }
 
-    /// The session is deleted: that is an end to its children, if it had none before, and its parent is told nothing of it.
+    /// The session is deleted: that is an end to its children, if it had none before, and its parent is told nothing of it. But an end that
+    /// it had before is still told, so what there is to tell outlives what it is told of.
     pub(super) fn leave_family(&mut self) {
         if self.record.has_children() && !self.record.state().has_ended() {
             self.owe(Duty::End);
         }
+        let (parent, end) = (self.record.links().parent, ChildEnd::of(&self.record));
         if let Some(family) = &mut self.record.family {
             family.has_children = false;
-            family.owed.retain(|owed| owed.duty.is_to_children());
+            family.untold = parent
+                .zip(end)
+                .filter(|_| family.owes_parent())
+                .map(|(parent, end)| Box::new(Untold { parent, end }));
+            let tells = family.untold.is_some();
+            family.owed.retain(|owed| match owed.duty {
+                Duty::Pause | Duty::Resume | Duty::Stop | Duty::End => true,
+                Duty::Tell => tells,
+                Duty::Heed => false,
+            });
             if **family == Family::default() {
                 self.record.family = None;
             }

@@ -6,7 +6,7 @@ use super::{Done, refused};
 use crate::{
     faults::{self, Bug},
     model::{
-        family::{ChildEnd, Owed},
+        family::{ChildEnd, Owed, Untold},
         ids::{InputId, SessionId},
         record::SessionRecord,
     },
@@ -24,11 +24,15 @@ const SAY_WITHIN: Duration = Duration::from_secs(60);
 
 /// Tells the parent of a session that it has ended: by an input, if its workload makes one of it.
 pub(super) async fn tell(core: Arc<Core>, child: SessionRecord, owed: Owed) -> Done {
-    let Some(end) = ChildEnd::of(&child) else {
-        // It was resumed meanwhile. Its next end will be told.
-        return Done::Yes;
+    let untold = child.family.as_ref().and_then(|family| family.untold.as_deref().cloned());
+    let (mut parent, end) = match untold {
+        Some(Untold { parent, end }) => (Some(parent), end),
+        None => match ChildEnd::of(&child) {
+            Some(end) => (child.links().parent, end),
+            // It was resumed meanwhile. Its next end will be told.
+            None => return Done::Yes,
+        },
     };
-    let mut parent = child.links().parent;
     while let Some(id) = parent {
         let found = reader::load_patiently(&core, id).await.unwrap_or_default();
         let Some(record) = found.filter(|record| !record.is_deleted()) else {

@@ -22,6 +22,16 @@ pub(super) async fn audit_deleted<S: Store + ?Sized>(
 ) -> Result<Vec<SessionRecord>, StoreError> {
     let mut tombstones = Vec::new();
     let end = LaneTime::from_millis(u64::MAX);
+    // One that owes something is not removed before that is done.
+    for due in store.due(Lane::Family, end, usize::MAX).await? {
+        if let Ok(Some(record)) = store.load(due.session).await
+            && record.is_deleted()
+            && record.removed_from().is_none()
+        {
+            audit_tombstone(store, &record, findings).await?;
+            tombstones.push(record);
+        }
+    }
     for due in store.due(Lane::Removal, end, usize::MAX).await? {
         let loaded = store.load(due.session).await?;
         let mut about = findings.about(Some(due.session));

@@ -10,7 +10,7 @@ const REMEMBERED: Ms = 24 * 3_600_000;
 impl Session {
     /// Whether a request may still meet it, or its tombstone.
     pub(super) fn is_remembered(&self, now: Ms) -> bool {
-        self.deleted.is_none_or(|at| now < at + REMEMBERED)
+        self.deleted.is_none_or(|at| now < at + REMEMBERED || !self.owed.is_empty())
     }
 }
 

@@ -150,14 +150,15 @@ impl Reference {
         owed.push(Owed { number: self.family.owed, since: self.now, duty });
     }
 
-    /// A deletion is an end to the children, and the parent is told nothing of it.
+    /// A deletion is an end to the children, and the parent is told nothing of it; but of an end before it.
     pub(super) fn leave_family(&mut self, who: Who) {
         let session = &self.sessions[who];
         if session.has_children && !has_ended(session.state) {
             self.owe(who, Duty::End);
         }
-        let owed = &mut self.sessions[who].owed;
-        owed.retain(|owed| !matches!(owed.duty, Duty::Heed | Duty::Tell));
+        let session = &mut self.sessions[who];
+        let tells = has_ended(session.state) && session.links.successor.is_none();
+        session.owed.retain(|owed| owed.duty != Duty::Heed && (tells || owed.duty != Duty::Tell));
     }
 
     /// Nobody carries anything out between two workers.

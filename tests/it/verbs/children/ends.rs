@@ -77,6 +77,57 @@ async fn a_child_that_was_stopped_and_resumed_tells_each_end() {
     sound(worker).await;
 }
 
+/// An end that a full parent could not be told is told though the child is deleted meanwhile, once, and the child is forgotten then.
+#[tokio::test(start_paused = true)]
+async fn a_full_parent_is_told_of_the_ends_of_children_that_are_gone() {
+    const DAY: std::time::Duration = std::time::Duration::from_secs(24 * 3600);
+    let retaining = |builder| configure(builder).retention(Retention::default().failed(MINUTE));
+    let mut worker = Harness::start(retaining).await;
+    let start =
+        Start::<Lead>::new(Led::default()).policy(policy(|policy| policy.max_inputs(1_u32)));
+    let lead = worker.supervisor().start(start).await.unwrap().into_handle();
+    let mut born = Vec::new();
+    for _ in 0..3 {
+        born.push(child_of(&worker, lead.id(), OnParent::LEAVE).await);
+    }
+    let [asked, aged, stopped] = &born[..] else { panic!("three") };
+    lead.pause().await.unwrap();
+    lead.send(Tell::Bear(child_key("one"), None)).await.unwrap();
+    asked.complete().await.unwrap();
+    asked.delete(Delete::IfAtRest).await.unwrap();
+    aged.fail("it was told to").await.unwrap();
+    stopped.delete(Delete::StopFirst).await.unwrap();
+    tokio::time::sleep(MINUTE * 5).await;
+    // For longer than it is remembered that they were there; and the next worker cannot say what the parent is to be told.
+    worker.configure(|builder| builder.workload(Scripted::default()));
+    worker.crash_and_reopen().await;
+    tokio::time::sleep(DAY).await;
+    assert_eq!(audit(worker.store()).await, []);
+    worker.configure(retaining);
+    worker.crash_and_reopen().await;
+    let lead = worker.again(&lead).await;
+    assert_eq!(status(&lead).await.record().inbox.accepted, 1);
+    lead.resume().await.unwrap();
+    all_done(&worker).await;
+    until(&lead, |status| status.record().inbox.consumed == 4).await;
+    idle(&lead).await;
+    let told = lead.snapshot().await.unwrap().state.ends;
+    assert_eq!(told.len(), 3, "{told:?}");
+    for (child, state, reason) in [
+        (asked, State::Completed, None),
+        (aged, State::Failed, Some("it was told to")),
+        (stopped, State::Stopped, None),
+    ] {
+        let end = told.iter().find(|end| end.child == child.id()).unwrap();
+        assert_eq!((end.state, end.reason.as_deref()), (state, reason));
+    }
+    tokio::time::sleep(MINUTE).await;
+    for child in &born {
+        assert_eq!(worker.store().load(child.id()).await.unwrap(), None, "nothing is left of it");
+    }
+    sound(worker).await;
+}
+
 /// A parent that is full is told when there is room, and one that has ended is not.
 #[tokio::test(start_paused = true)]
 async fn a_full_parent_is_told_later_and_one_that_ended_never() {

@@ -5,8 +5,8 @@ use futures::StreamExt;
 use serde::{Deserialize, Serialize};
 use sessionkeeper::{
     Builder, Cause, ChildEnd, ChildKey, Context, Delete, InvalidName, Lane, LaneTime, OnParent,
-    Origin, Outcome, PauseCause, Relation, SessionHandle, SessionId, Start, StartError, State,
-    Status, Supervisor, WhenParentEnds, WhenParentPauses, Workload, WorkloadError,
+    Origin, Outcome, PauseCause, Relation, Retention, SessionHandle, SessionId, Start, StartError,
+    State, Status, Supervisor, WhenParentEnds, WhenParentPauses, Workload, WorkloadError,
     store::{MemoryStore, Query, Related, Store},
     testing::{Do, Done, Harness, Scripted, audit, crash_at_every_commit},
 };

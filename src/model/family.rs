@@ -72,7 +72,8 @@ pub enum WhenParentPauses {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum WhenParentEnds {
-    /// It is stopped. A resume of the parent does not resume it: that is a person's to decide.
+    /// It is stopped. A resume of the parent does not resume it: that is a person's to decide. Where the parent is resumed before all its
+    /// children could be stopped, as while the store fails, those that were not go on.
     #[default]
     Stop,
     /// It goes on.
@@ -236,6 +237,11 @@ impl Family {
             return;
         }
         self.owed.push(owed);
+    }
+
+    /// The session goes on: a stop that has not reached all its children is taken back.
+    pub(crate) fn take_back_stop(&mut self) {
+        self.owed.retain(|owed| owed.duty != Duty::Stop);
     }
 
     /// What is owed is done.

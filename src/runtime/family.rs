@@ -147,7 +147,7 @@ async fn begin(core: &Arc<Core>, record: &SessionRecord, owed: Owed) -> UnderWay
     let session = record.id;
     let asked: BoxFuture<'static, Done> = match owed.duty {
         Duty::Pause | Duty::Resume | Duty::Stop | Duty::End => {
-            ask_children(core, session, owed.duty).await
+            ask_children(core, session, owed).await
         }
         Duty::Heed => heed(core, record).await,
         Duty::Tell => tell::tell(Arc::clone(core), record.clone(), owed).boxed(),
@@ -173,9 +173,10 @@ async fn discharge(core: &Core, session: SessionId, owed: Owed) -> bool {
     noted.await.is_ok()
 }
 
-/// Asks the children of a session to do as it did.
-async fn ask_children(core: &Arc<Core>, parent: SessionId, duty: Duty) -> BoxFuture<'static, Done> {
-    let mut asked = Vec::new();
+/// Asks the children of a session to do as it did, as long as that holds.
+async fn ask_children(core: &Arc<Core>, parent: SessionId, owed: Owed) -> BoxFuture<'static, Done> {
+    let duty = owed.duty;
+    let mut children = Vec::new();
     let mut after: Option<Cursor> = None;
     loop {
         let query = Query {
@@ -194,7 +195,7 @@ async fn ask_children(core: &Arc<Core>, parent: SessionId, duty: Duty) -> BoxFut
         };
         for child in &page.records {
             if let Some(answer) = child.links().on_parent.answer(duty) {
-                asked.push(ask(core, child.id, answer));
+                children.push((child.id, answer));
             }
         }
         after = page.next;
@@ -202,9 +203,14 @@ async fn ask_children(core: &Arc<Core>, parent: SessionId, duty: Duty) -> BoxFut
             break;
         }
     }
-    let all = join_all(asked);
+    // Those that were born since it was taken back are among them, and it is none of theirs.
+    let now = reader::load_patiently(core, parent).await.unwrap_or_default();
+    let holds = now.and_then(|now| now.family).is_some_and(|family| family.owed.contains(&owed));
+    children.retain(|_| holds);
+    let asked: Vec<_> =
+        children.into_iter().map(|(child, answer)| ask(core, child, answer)).collect();
     async move {
-        let all = all.await;
+        let all = join_all(asked).await;
         if all.contains(&Done::NotNow) {
             Done::NotNow
         } else if all.contains(&Done::NotHere) {

@@ -98,6 +98,8 @@ fn a_later_pause_or_resume_takes_the_place_of_one_before_and_nothing_else_does()
     {
         family.owe(Owed { event: event as u64, since: SupervisedTime::from_millis(1), duty });
     }
-    let left: Vec<_> = family.owed.iter().map(|owed| owed.duty).collect();
-    assert_eq!(left, [Duty::Heed, Duty::Stop, Duty::End, Duty::Tell, Duty::Pause]);
+    let left = |family: &Family| family.owed.iter().map(|owed| owed.duty).collect::<Vec<_>>();
+    assert_eq!(left(&family), [Duty::Heed, Duty::Stop, Duty::End, Duty::Tell, Duty::Pause]);
+    family.take_back_stop();
+    assert_eq!(left(&family), [Duty::Heed, Duty::End, Duty::Tell, Duty::Pause]);
 }

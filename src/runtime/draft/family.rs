@@ -22,6 +22,11 @@ impl Draft {
             has_parent: self.record.links().parent.is_some(),
             has_successor: cause == Cause::RolledOver,
         };
+        if self.state() == State::Active
+            && let Some(family) = &mut self.record.family
+        {
+            family.take_back_stop();
+        }
         for duty in family::duties(kin, before, &self.record.phase) {
             self.owe(duty);
         }

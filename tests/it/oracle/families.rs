@@ -114,8 +114,11 @@ fn told(found: &Found, ledger: &Ledger, wrong: &mut Vec<String>) {
 fn obeys(found: &Found, course: &Course, child: SessionId, parent: SessionId) -> Vec<String> {
     let Some(of) = found.get(&child) else { return Vec::new() };
     let on_parent = of.record.links().on_parent;
+    let resumed = |place| course.comes_to(parent, place, |state| state == State::Active);
     let arrivals = course.arrivals(parent).into_iter().filter_map(|(place, state)| {
         let when = match state {
+            // A resume takes back what has not reached the child.
+            State::Stopping | State::Stopped if resumed(place) => return None,
             State::Stopping | State::Stopped => on_parent.stop,
             State::Completed | State::Failed | State::Expired => on_parent.end,
             State::Pending | State::Active | State::Paused => return None,

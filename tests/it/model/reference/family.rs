@@ -120,8 +120,11 @@ impl Reference {
         (from, was): (State, Option<PauseCause>),
         why: Cause,
     ) {
-        let session = &self.sessions[who];
+        let session = &mut self.sessions[who];
         let (to, is) = (session.state, session.cause);
+        if to == State::Active {
+            session.owed.retain(|owed| owed.duty != Duty::Stop);
+        }
         if session.has_children {
             let duty = match to {
                 State::Pending => None,

@@ -154,6 +154,42 @@ async fn grandchildren_follow() {
     sound(worker).await;
 }
 
+/// A stop that cannot reach the children yet holds for them until it can, or until the parent is resumed; and never for later ones.
+#[tokio::test(start_paused = true)]
+async fn a_stop_that_is_tried_again_holds_only_while_the_parent_is_stopped() {
+    for resumes in [false, true] {
+        let worker = worker().await;
+        let (lead, [one]) = with_children(&worker).await;
+        worker.store().inject(|call| match call {
+            Call::List => Interference::Fail,
+            _ => Interference::None,
+        });
+        lead.stop().await.unwrap().ended().await.unwrap();
+        tokio::time::sleep(SECOND * 5).await;
+        assert_eq!(status(&one).await.state(), State::Active, "nobody knows of it yet");
+        if !resumes {
+            worker.store().mend();
+            all_done(&worker).await;
+            until(&one, |status| status.state() == State::Stopped).await;
+            sound(worker).await;
+            continue;
+        }
+        lead.resume().await.unwrap();
+        worker.store().mend();
+        let other = child_of(&worker, lead.id(), OnParent::default()).await;
+        tokio::time::sleep(MINUTE).await;
+        for child in [&one, &other] {
+            assert_eq!(status(child).await.state(), State::Active);
+        }
+        // The next stop is another one.
+        lead.stop().await.unwrap().ended().await.unwrap();
+        for child in [&one, &other] {
+            until(child, |status| status.state() == State::Stopped).await;
+        }
+        sound(worker).await;
+    }
+}
+
 /// The pause of one child takes its time; what the parent is told meanwhile wins.
 #[tokio::test(start_paused = true)]
 async fn later_word_on_the_parent_wins_while_a_child_is_being_paused() {

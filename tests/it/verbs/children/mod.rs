@@ -8,7 +8,7 @@ use sessionkeeper::{
     Origin, Outcome, PauseCause, Relation, Retention, SessionHandle, SessionId, Start, StartError,
     State, Status, Supervisor, WhenParentEnds, WhenParentPauses, Workload, WorkloadError,
     store::{MemoryStore, Query, Related, Store},
-    testing::{Do, Done, Harness, Scripted, audit, crash_at_every_commit},
+    testing::{Call, Do, Done, Harness, Interference, Scripted, audit, crash_at_every_commit},
 };
 
 use super::{MINUTE, SECOND, consistent, idle, in_hand, key, moves, policy, soon, status, until};

@@ -91,6 +91,9 @@ pub struct Family {
     /// What follows from its moves for its children and its parent, and is not done yet; the oldest first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub owed: Vec<Owed>,
+    /// When it was last resumed by a person's word, as a child, in supervised time: that is later word than what its parent did before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resumed: Option<SupervisedTime>,
     /// Of a session that was deleted before its parent was told of its end: what that is still to be told.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub untold: Option<Box<Untold>>,
@@ -242,6 +245,11 @@ impl Family {
     /// The session goes on: a stop that has not reached all its children is taken back.
     pub(crate) fn take_back_stop(&mut self) {
         self.owed.retain(|owed| owed.duty != Duty::Stop);
+    }
+
+    /// Whether the session was resumed by a person's word since something was owed to it.
+    pub(crate) fn is_resumed_since(&self, owed: &Owed) -> bool {
+        self.resumed.is_some_and(|at| at > owed.since)
     }
 
     /// What is owed is done.

@@ -194,7 +194,8 @@ async fn ask_children(core: &Arc<Core>, parent: SessionId, owed: Owed) -> BoxFut
             return std::future::ready(Done::NotNow).boxed();
         };
         for child in &page.records {
-            if let Some(answer) = child.links().on_parent.answer(duty) {
+            let later = child.family.as_ref().is_some_and(|family| family.is_resumed_since(&owed));
+            if let Some(answer) = child.links().on_parent.answer(duty).filter(|_| !later) {
                 children.push((child.id, answer));
             }
         }

@@ -3,17 +3,43 @@
 use uuid::Uuid;
 
 use crate::model::{
+    event::{Cause, RunEnd},
     family::{
-        Answer, Duty, Family, Kin, OnParent, Owed, WhenParentEnds, WhenParentPauses, duties,
-        to_heed,
+        Answer, ChildEnd, Duty, Family, Kin, OnParent, Owed, Untold, WhenParentEnds,
+        WhenParentPauses, duties, to_heed,
     },
-    ids::{RunId, WorkerGeneration},
-    state::{PauseCause, Phase},
+    ids::{Kind, RunId, SessionId, WorkerGeneration},
+    state::{PauseCause, Phase, State},
     time::SupervisedTime,
 };
 
 const PARENT: Kin = Kin { has_children: true, has_parent: false, has_successor: false };
 const CHILD: Kin = Kin { has_children: false, has_parent: true, has_successor: false };
+
+/// A family in which nothing is left at its default.
+pub(super) fn full() -> Family {
+    let at = SupervisedTime::from_millis;
+    Family {
+        has_children: true,
+        owed: vec![
+            Owed { event: 3, since: at(4_000), duty: Duty::Pause },
+            Owed { event: 40, since: at(8_000), duty: Duty::Stop },
+        ],
+        resumed: Some(at(7_000)),
+        untold: Some(Box::new(Untold {
+            parent: SessionId::from_uuid(Uuid::from_u128(22)),
+            end: ChildEnd {
+                child: SessionId::from_uuid(Uuid::from_u128(21)),
+                kind: Kind::new("coder").unwrap(),
+                key: Some("review 1".parse().unwrap()),
+                state: State::Failed,
+                cause: Cause::Workload,
+                reason: Some("it was told to".to_owned()),
+                run: Some(RunEnd::Cancelled),
+            },
+        })),
+    }
+}
 
 fn active() -> Phase {
     let (run, worker) = (Uuid::from_u128(1), Uuid::from_u128(2));

@@ -8,7 +8,7 @@ use crate::{
     model::{
         deletion::{Deleted, Removal},
         event::{Cause, Event, EventRecord, Fact, FileAction, Lifecycle, RunEnd},
-        family::{Duty, Family, OnParent, Owed, WhenParentPauses},
+        family::{Family, OnParent, WhenParentPauses},
         ids::{ExternalId, Kind, Name, RunId, SessionId, StartKey, WorkerGeneration},
         inbox::{InHand, Inbox, MovedInput},
         labels::Labels,
@@ -118,14 +118,7 @@ fn full() -> SessionRecord {
             reason: Some("a place became free".to_owned()),
         }]
         .into(),
-        family: Some(Box::new(Family {
-            has_children: true,
-            owed: vec![
-                Owed { event: 3, since: supervised(4_000), duty: Duty::Pause },
-                Owed { event: 40, since: supervised(8_000), duty: Duty::Stop },
-            ],
-            untold: None,
-        })),
+        family: Some(Box::new(super::family::full())),
     }
 }
 
@@ -472,6 +465,7 @@ fn a_deleted_session_is_due_to_be_removed_and_for_nothing_else() {
 #[test]
 fn a_session_owes_something_since_the_oldest_move_that_is_not_followed() {
     let mut record = full();
+    assert_eq!(record.due(Lane::Removal), None, "it is not forgotten before");
     for deleted in [None, Some(Deleted { at: supervised(40), by: Removal::Age, purged: true })] {
         record.deleted = deleted;
         assert_eq!(record.due(Lane::Family), Some(LaneTime::from_millis(4_000)));

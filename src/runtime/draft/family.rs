@@ -27,6 +27,10 @@ impl Draft {
         {
             family.take_back_stop();
         }
+        let rested = matches!(before.state(), State::Paused | State::Stopped);
+        if kin.has_parent && rested && self.state() == State::Active && cause == Cause::Asked {
+            self.family().resumed = Some(self.moment.supervised);
+        }
         for duty in family::duties(kin, before, &self.record.phase) {
             self.owe(duty);
         }
@@ -89,6 +93,7 @@ impl Draft {
         let (parent, end) = (self.record.links().parent, ChildEnd::of(&self.record));
         if let Some(family) = &mut self.record.family {
             family.has_children = false;
+            family.resumed = None;
             family.untold = parent
                 .zip(end)
                 .filter(|_| family.owes_parent())

@@ -133,11 +133,29 @@ fn obeys(found: &Found, course: &Course, child: SessionId, parent: SessionId) ->
     let mut wrong = Vec::new();
     for (place, when, how) in arrivals.chain(deleted) {
         let existed = course.at(child, place).is_some();
-        if when == WhenParentEnds::Stop && existed && !ends_with(found, course, child, place) {
+        let taken_back = is_resumed(course, child, of, place);
+        if when == WhenParentEnds::Stop
+            && existed
+            && !taken_back
+            && !ends_with(found, course, child, place)
+        {
             wrong.push(format!("its parent was {how}, and it went on"));
         }
     }
     wrong
+}
+
+/// Whether a session was resumed by a person's word after a time.
+fn is_resumed(course: &Course, session: SessionId, of: &FoundSession, place: usize) -> bool {
+    let places = course.moments.get(&session).map_or(&[][..], Vec::as_slice);
+    let later = of.log.iter().zip(places).filter(|(_, (at, _))| *at > place);
+    later.into_iter().any(|(event, _)| match &event.fact {
+        Fact::Lifecycle(Lifecycle::StateChanged { from, to, cause, .. }) => {
+            let rested = matches!(from, State::Paused | State::Stopped);
+            rested && *to == State::Active && *cause == Cause::Asked
+        }
+        _ => false,
+    })
 }
 
 /// Whether a session ended at a time or later; or that which took its place.

@@ -139,6 +139,10 @@ impl Reference {
             }
         }
         let is_child = self.sessions[who].links.parent.is_some();
+        let rested = matches!(from, State::Paused | State::Stopped);
+        if is_child && rested && to == State::Active && why == Cause::Asked {
+            self.sessions[who].resumed = Some(self.now);
+        }
         if is_child && has_ended(to) && !has_ended(from) && why != Cause::RolledOver {
             self.owe(who, Duty::Tell);
         }
@@ -213,9 +217,9 @@ impl Reference {
         open.min_by_key(|(who, owed)| (owed.since, *who, owed.number))
     }
 
-    fn begin_duty(&mut self, who: Who, Owed { number, duty, .. }: Owed) {
+    fn begin_duty(&mut self, who: Who, Owed { number, duty, since }: Owed) {
         let asked = match duty {
-            Duty::Pause | Duty::Resume | Duty::Stop | Duty::End => self.children(who, duty),
+            Duty::Pause | Duty::Resume | Duty::Stop | Duty::End => self.children(who, duty, since),
             Duty::Heed => self.heeded(who).map(|ask| (who, ask)).into_iter().collect(),
             Duty::Tell => return self.tell(who, number),
         };
@@ -245,15 +249,16 @@ impl Reference {
         }
     }
 
-    /// The children that have something to do, and what.
-    fn children(&self, parent: Who, duty: Duty) -> Vec<(Who, Ask)> {
+    /// The children that have something to do, and what. A person's later word on one counts.
+    fn children(&self, parent: Who, duty: Duty, since: Ms) -> Vec<(Who, Ask)> {
         let are_asked = |state| match state {
             State::Pending => duty != Duty::Resume,
             State::Active | State::Paused => true,
             _ => false,
         };
         let children = self.present().rev().filter(|(_, session)| {
-            session.links.parent == Some(parent) && are_asked(session.state)
+            let is_asked = are_asked(session.state) && session.resumed.is_none_or(|at| at <= since);
+            session.links.parent == Some(parent) && is_asked
         });
         children
             .filter_map(|(who, session)| Some((who, answer(duty, session.links.on_parent)?)))

@@ -47,6 +47,8 @@ pub(in crate::model) struct Session {
     pub(super) has_children: bool,
     /// What follows from its moves for others, and is not done yet.
     pub(super) owed: Vec<Owed>,
+    /// When a person resumed it last.
+    pub(super) resumed: Option<Ms>,
     pub(in crate::model) deleted: Option<Ms>,
     pub(in crate::model) log: Vec<Line>,
     /// How much of that is counted, and when it began by the wall clock.
@@ -181,6 +183,7 @@ impl Session {
             links: Links::default(),
             has_children: false,
             owed: Vec::new(),
+            resumed: None,
             deleted: None,
             log: vec![Line::Created],
             noted: 0,

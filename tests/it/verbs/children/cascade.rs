@@ -190,6 +190,31 @@ async fn a_stop_that_is_tried_again_holds_only_while_the_parent_is_stopped() {
     }
 }
 
+/// A person's word on a child that is later than the parent's wins, also where the parent's comes to the child after it.
+#[tokio::test(start_paused = true)]
+async fn a_child_that_is_resumed_since_the_parent_was_stopped_goes_on() {
+    let worker = worker().await;
+    let (lead, [one, two]) = with_children(&worker).await;
+    one.pause().await.unwrap();
+    worker.store().inject(|call| match call {
+        Call::List => Interference::Fail,
+        _ => Interference::None,
+    });
+    lead.stop().await.unwrap().ended().await.unwrap();
+    tokio::time::sleep(SECOND * 5).await;
+    one.resume().await.unwrap();
+    worker.store().mend();
+    until(&two, |status| status.state() == State::Stopped).await;
+    all_done(&worker).await;
+    tokio::time::sleep(MINUTE).await;
+    assert_eq!(status(&one).await.state(), State::Active);
+    // What the parent does after that holds for it again.
+    lead.resume().await.unwrap();
+    lead.stop().await.unwrap().ended().await.unwrap();
+    until(&one, |status| status.state() == State::Stopped).await;
+    sound(worker).await;
+}
+
 /// The pause of one child takes its time; what the parent is told meanwhile wins.
 #[tokio::test(start_paused = true)]
 async fn later_word_on_the_parent_wins_while_a_child_is_being_paused() {

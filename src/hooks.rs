@@ -21,6 +21,8 @@
 
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
+use serde::{Deserialize, Serialize};
+
 use crate::{
     model::{event::EventRecord, ids::SessionId, record::SessionRecord},
     store::BoxError,
@@ -109,15 +111,19 @@ impl HookCall {
 }
 
 /// Which hook it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Hook {
     /// [`SessionHooks::on_session_start`].
+    #[serde(rename = "on_session_start")]
     SessionStart,
     /// [`SessionHooks::on_state_changed`].
+    #[serde(rename = "on_state_changed")]
     StateChanged,
     /// [`SessionHooks::on_session_end`].
+    #[serde(rename = "on_session_end")]
     SessionEnd,
     /// [`SessionHooks::after_run`].
+    #[serde(rename = "after_run")]
     AfterRun,
 }
 

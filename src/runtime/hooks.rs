@@ -1,10 +1,10 @@
 //! Hooks: one task reads the log, and calls what is owed to each session, one after the other.
 //!
 //! There is no queue in the store. What is owed follows from the log behind the place of this reader, and from
-//! the note at that place, which names the events before it whose hooks are not done.
+//! the note at that place, which names the hooks of events before it that are not done.
 
 use std::{
-    collections::{BTreeMap, HashSet, VecDeque},
+    collections::{BTreeMap, HashSet},
     future::pending,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -13,6 +13,7 @@ use std::{
 use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use tokio::time::Instant;
 
+use self::line::{Line, Note, Owed, hooks_of};
 use super::{
     core::Core,
     reader::{self, Call, Called, Finish, Reader},
@@ -22,7 +23,7 @@ use crate::{
     faults::{self, Bug},
     hooks::{AnyHooks, FailingHook, Hook, HookCall, HookOptions, HooksStatus},
     model::{
-        event::{EventRecord, Fact, Lifecycle},
+        event::EventRecord,
         ids::{ReaderName, SessionId},
         log_cursor::LogCursor,
     },
@@ -30,6 +31,8 @@ use crate::{
     store::{LogItem, Logged, StoreError},
     telemetry,
 };
+
+mod line;
 
 /// How many sessions may have hooks that are not done.
 const MOST: usize = 1024;
@@ -106,39 +109,6 @@ impl Hooks {
     }
 }
 
-/// A hook that is to be called.
-#[derive(Clone)]
-struct Owed {
-    hook: Hook,
-    event: Arc<EventRecord>,
-}
-
-/// What one session is owed, in order. The first of it is under way.
-#[derive(Default)]
-struct Line {
-    owed: VecDeque<Owed>,
-    is_called: bool,
-    failures: u32,
-    /// A call that took too long.
-    call: Option<Call>,
-}
-
-impl Line {
-    /// Adds what an event calls for. A run that ended its session comes after that; unless its hook was begun: that stays the
-    /// first, since what comes of the call is taken for the first's.
-    fn owe(&mut self, event: &Arc<EventRecord>) {
-        let hooks = hooks_of(event);
-        let is_begun = self.owed.len() == 1 && (self.is_called || self.failures > 0);
-        let is_of_its_run = self.owed.back().is_some_and(|last| {
-            last.hook == Hook::AfterRun && last.event.sequence + 1 == event.sequence
-        });
-        let comes_after = is_of_its_run && !is_begun && hooks.contains(&Hook::SessionEnd);
-        let after = if comes_after { self.owed.pop_back() } else { None };
-        self.owed.extend(hooks.iter().map(|hook| Owed { hook: *hook, event: Arc::clone(event) }));
-        self.owed.extend(after);
-    }
-}
-
 /// What came of a call.
 type Done = (SessionId, Called<()>);
 
@@ -210,14 +180,12 @@ impl Task {
         if faults::planted(Bug::ForgetOwedHooks) {
             return Ok(());
         }
-        // A note that cannot be read is not one of ours.
-        let noted: Vec<(SessionId, u64)> = serde_json::from_slice(&note).unwrap_or_default();
-        for (session, sequence) in noted {
+        for (session, sequence, hook) in self.reader.read_note::<Note>(&note).owed {
             let store = self.reader.core.store()?;
             match store.events(session, sequence..=sequence, 1).await {
-                Ok(events) => {
-                    events.into_iter().for_each(|event| self.owe(session, &Arc::new(event)))
-                }
+                Ok(events) => events.into_iter().map(Arc::new).for_each(|event| {
+                    self.line(session).owed.push_back(Owed { hook, event });
+                }),
                 Err(StoreError::Damaged { .. }) => {}
                 Err(error) => return Err(error),
             }
@@ -251,11 +219,15 @@ impl Task {
 
     /// Takes down which hooks an event calls for.
     fn owe(&mut self, session: SessionId, event: &Arc<EventRecord>) {
-        if hooks_of(event).is_empty() {
-            return;
+        if !hooks_of(event).is_empty() {
+            self.line(session).owe(event);
         }
+    }
+
+    /// What a session is owed, for something to be added.
+    fn line(&mut self, session: SessionId) -> &mut Line {
         self.hooks.lock_owed().get_or_insert_default().insert(session);
-        self.owed.entry(session).or_default().owe(event);
+        self.owed.entry(session).or_default()
     }
 
     /// The calls that can be made now.
@@ -325,14 +297,12 @@ impl Task {
 
     /// Keeps the place, and what is not done of what is before it.
     async fn keep(&mut self) -> Result<(), StoreError> {
-        let mut noted = Vec::new();
-        for (session, line) in &self.owed {
-            noted.extend(line.owed.iter().map(|owed| (*session, owed.event.sequence)));
-        }
-        noted.dedup();
-        let note = match noted.as_slice() {
-            [] => Vec::new(),
-            some => serde_json::to_vec(some).expect("it holds nothing JSON cannot say"),
+        let note = match self.owed.is_empty() {
+            true => Vec::new(),
+            false => {
+                let note = Note::of(&self.owed);
+                serde_json::to_vec(&note).expect("it holds nothing JSON cannot say")
+            }
         };
         self.reader.keep(self.place, note.into()).await?;
         self.is_kept = true;
@@ -365,29 +335,9 @@ async fn call(
     reader::call(core, hooks.options.timeout, before, work).await
 }
 
-/// Which hooks an event calls for, in the order in which they are called.
-fn hooks_of(event: &EventRecord) -> &'static [Hook] {
-    match &event.fact {
-        Fact::Lifecycle(Lifecycle::RunEnded { .. }) => &[Hook::AfterRun],
-        Fact::Lifecycle(Lifecycle::StateChanged { from, to, begins, .. }) => {
-            if *begins {
-                &[Hook::SessionStart, Hook::StateChanged]
-            } else if to.has_ended() && !from.has_ended() {
-                &[Hook::StateChanged, Hook::SessionEnd]
-            } else {
-                &[Hook::StateChanged]
-            }
-        }
-        Fact::Lifecycle(_) | Fact::Work(_) | Fact::Usage(_) => &[],
-    }
-}
-
 fn ends_run(item: &LogItem) -> bool {
     match item {
         LogItem::Event(logged) => hooks_of(&logged.event) == [Hook::AfterRun],
         LogItem::Gap { .. } => false,
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use serde::de::DeserializeOwned;
 use tokio::{
     sync::{oneshot, watch},
     task::JoinHandle,
@@ -43,16 +44,16 @@ impl Reader {
         let store = self.core.store()?;
         let end = store.log(LogQuery { limit: 1, ..LogQuery::default() }).await?.end;
         let kept = store.bookmarks().await?.into_iter().find(|kept| kept.reader == self.name);
-        let lost = |why| telemetry::reader_lost_its_place(&self.name, why);
+        let lost = |what| telemetry::reader_lost(&self.name, what);
         let position = match kept {
             None if with_next => end.last,
             None => 0,
             Some(kept) if kept.cursor.log() != end.log => {
-                lost("the store is another one; it is given everything");
+                lost("its place is in another log: it begins with the first event");
                 0
             }
             Some(kept) if kept.cursor.position() > end.last => {
-                lost("the store is at an older state; it goes on from there");
+                lost("its place is behind the end of the log: it goes on from there");
                 end.last
             }
             Some(kept) => {
@@ -62,6 +63,17 @@ impl Reader {
             }
         };
         Ok((LogCursor::new(end.log, position), Arc::default()))
+    }
+
+    /// What a note says; nothing, where there is none. One that cannot be read is not one of ours, and is as good as none.
+    pub(super) fn read_note<N: Default + DeserializeOwned>(&self, note: &[u8]) -> N {
+        if note.is_empty() {
+            return N::default();
+        }
+        serde_json::from_slice(note).unwrap_or_else(|_| {
+            telemetry::reader_lost(&self.name, "what it noted cannot be read: it goes on without");
+            N::default()
+        })
     }
 
     /// Keeps its place in the store, if that is not there.

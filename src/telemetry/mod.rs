@@ -136,9 +136,9 @@ pub(crate) fn child_end_untold(parent: SessionId, child: SessionId, what: &str) 
     warn!(target: TARGET, session = %parent, %child, "the end of its child is told by the next worker: {what}");
 }
 
-/// Says that the place of a reader is not one in this log.
-pub(crate) fn reader_lost_its_place(reader: &ReaderName, what: &str) {
-    warn!(target: TARGET, %reader, "the place in the log is of no use any more: {what}");
+/// Says what a reader of the log has lost: its place, or what it noted there.
+pub(crate) fn reader_lost(reader: &ReaderName, what: &str) {
+    warn!(target: TARGET, %reader, "{what}");
 }
 
 /// Says that something about one session could not be done; others are not touched.

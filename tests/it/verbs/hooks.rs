@@ -2,7 +2,10 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -242,6 +245,41 @@ async fn what_is_owed_is_called_by_the_next_worker() {
         for session in &sessions {
             let session = worker.again(session).await;
             assert_eq!(hooks.of(session.id()), owed_hooks(&log(&session).await), "{graceful}");
+        }
+    }
+}
+
+/// Of two hooks for one event the second may fail for long after the first is done. The next worker calls what is owed, not the event.
+#[tokio::test(start_paused = true)]
+async fn what_is_done_is_not_called_again_by_the_next_worker_where_what_follows_it_fails() {
+    for graceful in [false, true] {
+        for (fails, goes_on) in [(Hook::StateChanged, true), (Hook::SessionEnd, false)] {
+            let is_broken = Arc::new(AtomicBool::new(true));
+            let hooks = Memory::that({
+                let is_broken = Arc::clone(&is_broken);
+                move |call| match is_broken.load(Ordering::Relaxed) && call.hook == fails {
+                    true => Say::Fails,
+                    false => Say::Done,
+                }
+            });
+            let with = |builder: Builder| builder.hooks(hooks.clone());
+            let mut worker = Worker::start_with(with).await;
+            let session = worker.session().await;
+            if !goes_on {
+                stopped(&session).await;
+            }
+            tokio::time::sleep(MINUTE).await;
+            let first = if goes_on { Hook::SessionStart } else { Hook::StateChanged };
+            assert_eq!(hooks.of(session.id()).last().map(|(hook, _)| *hook), Some(first));
+            if graceful {
+                worker.supervisor.shutdown(BUDGET).await;
+            }
+            is_broken.store(false, Ordering::Relaxed);
+            worker = worker.crash_and_restart_with(with).await;
+            caught_up(&worker.supervisor).await;
+            let session = worker.again(&session).await;
+            let owed = owed_hooks(&log(&session).await);
+            assert_eq!(hooks.of(session.id()), owed, "{fails:?}, {graceful}");
         }
     }
 }

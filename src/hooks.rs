@@ -97,7 +97,9 @@ pub struct HookCall {
     pub session: SessionId,
     /// What happened to it.
     pub event: Arc<EventRecord>,
-    /// Its record as it is now, which may be later; none where it cannot be read or is gone.
+    /// Its record as it is now, which may be later. Of a session that was deleted meanwhile it still has name, external id, labels,
+    /// metadata and what was used ([`is_deleted`](SessionRecord::is_deleted) says so), as nothing is removed before its hooks are done.
+    /// None where it cannot be read.
     pub record: Option<Arc<SessionRecord>>,
     /// How often it was called by this worker, from 1.
     pub attempt: u32,

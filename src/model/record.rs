@@ -100,7 +100,8 @@ pub struct SessionRecord {
     /// written down have none, and are not removed because of their age.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended: Option<SupervisedTime>,
-    /// That it was deleted: then this is its tombstone, and says little else.
+    /// That it was deleted: then this is its tombstone. It says what the session was called, its labels and metadata, and what it used,
+    /// for as long as what else is left of it is in the store, and little more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deleted: Option<Deleted>,
     /// Its latest moves, oldest first; the event log has all of them.

@@ -17,16 +17,13 @@ use crate::{
 use super::{Draft, Moment};
 
 impl Draft {
-    /// Makes the session its tombstone: its id and its start key, the state that it was in, and where its log ends.
+    /// Makes the session its tombstone: its id and its start key, the state that it was in, and where its log ends. What it was called
+    /// and what it used stays until the purge, in no index: whoever is told of its end has to know what that is the end of.
     pub(crate) fn delete(&mut self, by: Removal) {
         self.log(Lifecycle::Deleted { by });
         self.leave_family();
         let record = &mut self.record;
         record.deleted = Some(Deleted { at: self.moment.supervised, by, purged: false });
-        record.name = None;
-        record.external_id = None;
-        record.labels = Labels::default();
-        record.metadata = Metadata::default();
         record.policy = None;
         record.lineage = None;
         record.trimmed = None;
@@ -34,8 +31,6 @@ impl Draft {
         record.inbox = Inbox::default();
         record.snapshots = Vec::new();
         record.steps = None;
-        record.usage = Usage::default();
-        record.runs = Runs::default();
         record.failures = Failures::default();
         record.recoveries = 0;
         record.abandoned = Vec::new();
@@ -57,6 +52,12 @@ pub(crate) fn after_purge(tombstone: &SessionRecord, moment: Moment) -> Option<T
     kept.version += 1;
     kept.writer = moment.worker;
     kept.updated_at = moment.wall;
+    kept.name = None;
+    kept.external_id = None;
+    kept.labels = Labels::default();
+    kept.metadata = Metadata::default();
+    kept.usage = Usage::default();
+    kept.runs = Runs::default();
     kept.deleted = Some(Deleted { purged: true, ..deleted });
     Some(Then::Keep(Arc::new(kept)))
 }

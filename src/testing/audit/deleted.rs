@@ -61,6 +61,13 @@ async fn audit_tombstone<S: Store + ?Sized>(
     if is_purged {
         let left = log.len() + inputs + steps;
         about.same(Rule::Deleted, "what is left of it", &left, &0);
+        let says_more = tombstone.name.is_some()
+            || tombstone.external_id.is_some()
+            || !tombstone.labels.is_empty()
+            || !tombstone.metadata.is_empty();
+        about.check(!says_more, Rule::Deleted, || {
+            "all else of it is removed, and its record still says what it was called".to_owned()
+        });
         return Ok(());
     }
     // A purge that was interrupted has removed the events last, and from the first on.

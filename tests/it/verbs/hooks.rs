@@ -392,3 +392,5 @@ async fn new_hooks_miss_nothing_from_the_moment_their_worker_is_there() {
     caught_up(&supervisor).await;
     assert_eq!(hooks.count(session, Hook::SessionStart), 1);
 }
+
+mod deleted;

@@ -12,6 +12,7 @@
 //! | its first run begins, or the first since it was stopped | [`on_session_start`](SessionHooks::on_session_start), [`on_state_changed`](SessionHooks::on_state_changed) |
 //! | it moves | [`on_state_changed`](SessionHooks::on_state_changed) |
 //! | it is stopped, completed, failed or expired | [`on_state_changed`](SessionHooks::on_state_changed), [`on_session_end`](SessionHooks::on_session_end) |
+//! | it is deleted while it is paused, and has begun | [`on_session_end`](SessionHooks::on_session_end) |
 //! | a run ends, also one that ends its session | [`after_run`](SessionHooks::after_run), after the others |
 //!
 //! Those of different sessions do not wait for each other: one that fails or hangs is called again after a second, then
@@ -56,7 +57,8 @@ pub trait SessionHooks: Send + Sync + 'static {
         async { Ok(()) }
     }
 
-    /// The session came to its end: it was stopped, or is completed, failed or expired.
+    /// The session came to its end: it was stopped, or is completed, failed or expired; or it was deleted while it was paused, and never
+    /// moves again.
     ///
     /// # Errors
     /// Whatever went wrong: it is called again.

@@ -164,6 +164,9 @@ pub enum Lifecycle {
     Deleted {
         /// By whose word.
         by: Removal,
+        /// Whether the session ends with it: it had begun, and was only paused.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        ends: bool,
     },
 }
 

@@ -40,7 +40,7 @@ pub(crate) fn fork_span(session: SessionId, fork: SessionId, kind: &str) -> Span
 /// Writes a line for each move that a commit made, and one for a session that ended.
 pub(crate) fn committed(record: &SessionRecord, facts: &[crate::model::event::EventRecord]) {
     for event in facts {
-        if let Fact::Lifecycle(Lifecycle::Deleted { by }) = &event.fact {
+        if let Fact::Lifecycle(Lifecycle::Deleted { by, .. }) = &event.fact {
             info!(target: TARGET, session = %record.id, %by, "session deleted");
         }
         let Fact::Lifecycle(Lifecycle::StateChanged { from, to, cause, reason, .. }) = &event.fact

@@ -104,7 +104,7 @@ pub(crate) fn number(variable: &str) -> Option<u64> {
 /// The hooks that the log of a session calls for, in order: each with the number of its event.
 pub(crate) fn owed_hooks(events: &[EventRecord]) -> Vec<(Hook, u64)> {
     let mut owed: Vec<(Hook, u64)> = Vec::new();
-    let mut has_begun = false;
+    let (mut has_begun, mut is_open) = (false, false);
     for event in events {
         let at = event.sequence;
         match &event.fact {
@@ -121,6 +121,11 @@ pub(crate) fn owed_hooks(events: &[EventRecord]) -> Vec<(Hook, u64)> {
                     owed.push((Hook::SessionEnd, at));
                 }
                 owed.extend(after);
+                is_open = *to == State::Active || is_open && !to.has_ended();
+            }
+            // Who was stopped, or has never run, has nothing left that could end.
+            Fact::Lifecycle(Lifecycle::Deleted { .. }) if is_open => {
+                owed.push((Hook::SessionEnd, at));
             }
             _ => {}
         }

@@ -20,7 +20,9 @@ impl Draft {
     /// Makes the session its tombstone: its id and its start key, the state that it was in, and where its log ends. What it was called
     /// and what it used stays until the purge, in no index: whoever is told of its end has to know what that is the end of.
     pub(crate) fn delete(&mut self, by: Removal) {
-        self.log(Lifecycle::Deleted { by });
+        let has_begun = self.record.runs.count > 0;
+        let ends = has_begun && !self.record.state().has_ended();
+        self.log(Lifecycle::Deleted { by, ends });
         self.leave_family();
         let record = &mut self.record;
         record.deleted = Some(Deleted { at: self.moment.supervised, by, purged: false });

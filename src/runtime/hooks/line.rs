@@ -78,6 +78,7 @@ pub(super) fn hooks_of(event: &EventRecord) -> &'static [Hook] {
                 &[Hook::StateChanged]
             }
         }
+        Fact::Lifecycle(Lifecycle::Deleted { ends: true, .. }) => &[Hook::SessionEnd],
         Fact::Lifecycle(_) | Fact::Work(_) | Fact::Usage(_) => &[],
     }
 }

@@ -191,7 +191,13 @@ impl Said {
                     format!("event {at} interrupts {:?}, while {:?} ran", event.run, self.open)
                 });
             }
-            Lifecycle::Deleted { .. } => self.deleted = true,
+            Lifecycle::Deleted { ends, .. } => {
+                let ends_with_it = self.has_begun && !self.state.is_some_and(State::has_ended);
+                about.check(*ends == ends_with_it, Rule::Moves, || {
+                    format!("event {at}, in {:?}, says of an end: {ends}", self.state)
+                });
+                self.deleted = true;
+            }
             Lifecycle::ExternalIdSet { id } => self.external_id = Some(id.clone()),
             Lifecycle::LabelsSet { labels } => self.labels = Some(labels.clone()),
             Lifecycle::MetadataSet => {}

@@ -83,7 +83,7 @@ fn ends(story: &Story, calls: &[&Call<'_>]) -> Option<String> {
         return Some(format!("its log has {event:?} where {due} is due"));
     }
     let by = match story.log.last().map(|event| &event.fact) {
-        Some(Fact::Lifecycle(Lifecycle::Deleted { by })) => *by,
+        Some(Fact::Lifecycle(Lifecycle::Deleted { by, .. })) => *by,
         last => return Some(format!("its log ends with {last:?}")),
     };
     let state = story.states.last().copied()?;

@@ -101,8 +101,8 @@ async fn a_deleted_session_is_gone_for_everybody_and_stays_so() {
             last = Some(update.unwrap());
         }
         let Some(Update::Event(last)) = last else { panic!("{last:?}") };
-        let deleted = Fact::Lifecycle(Lifecycle::Deleted { by: Removal::Asked });
-        assert_eq!(last.fact, deleted, "it is the last event");
+        let deleted = Lifecycle::Deleted { by: Removal::Asked, ends: expected == State::Paused };
+        assert_eq!(last.fact, Fact::Lifecycle(deleted), "it is the last event");
 
         let worker = worker.crash_and_restart().await;
         let id = session.id();
@@ -271,7 +271,7 @@ async fn who_follows_the_log_sees_the_end_and_later_a_gap() {
     };
     let (events, gone, last) = count(&worker).await;
     assert!(events > 3 && gone == 0, "{events} events, {gone} gaps");
-    assert_eq!(last, Some(Fact::Lifecycle(Lifecycle::Deleted { by: Removal::Asked })));
+    assert_eq!(last, Some(Fact::Lifecycle(Lifecycle::Deleted { by: Removal::Asked, ends: false })));
     tokio::time::sleep(MINUTE).await;
     assert_eq!(count(&worker).await, (0, 1, None));
 }

@@ -117,7 +117,7 @@ async fn none_goes_that_is_to_be_kept() {
     tokio::time::sleep(SECOND * 5).await;
     assert!(is_gone(&worker, &active).await);
     let log = worker.store.events(active.id(), 1..=999, 999).await.unwrap();
-    let deleted = Fact::Lifecycle(Lifecycle::Deleted { by: Removal::Space });
+    let deleted = Fact::Lifecycle(Lifecycle::Deleted { by: Removal::Space, ends: false });
     assert_eq!(log.last().map(|last| &last.fact), Some(&deleted));
     assert!(worker.supervisor.space().await.unwrap().excess() > 20_000);
     is_sound(worker).await;

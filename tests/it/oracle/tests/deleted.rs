@@ -43,7 +43,7 @@ const SPOILT: &[(&str, SpoilDeleted, &str)] = &[
     }, "it was not at rest"),
     ("one that was too old, and had not ended", |found, _, id| {
         let story = story(found, id);
-        let fact = Fact::Lifecycle(Lifecycle::Deleted { by: Removal::Age });
+        let fact = Fact::Lifecycle(Lifecycle::Deleted { by: Removal::Age, ends: false });
         story.log.last_mut().unwrap().fact = fact;
         *story.states.last_mut().unwrap() = State::Paused;
     }, "it was too old, and paused"),

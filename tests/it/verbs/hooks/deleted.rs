@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use sessionkeeper::{
-    Delete, EventRecord, SessionRecord,
+    Delete, EventRecord, Fact, Lifecycle, SessionRecord,
     sink::{self, SinkBatch, SinkItem},
     store::Store,
 };
@@ -81,4 +81,44 @@ async fn of_who_was_deleted_meanwhile_hooks_and_sinks_are_told_what_it_was_calle
     let kept = worker.store.load(session.id()).await.unwrap().unwrap();
     assert!(kept.name.is_none() && kept.external_id.is_none());
     assert!(kept.labels.is_empty() && kept.metadata.is_empty());
+}
+
+/// What its start has made outside has to be undone by somebody.
+#[tokio::test(start_paused = true)]
+async fn a_session_that_is_deleted_while_it_is_paused_has_its_end() {
+    let is_down = Arc::new(AtomicBool::new(true));
+    let hooks = hooks_that_may_be_down(&is_down);
+    let configure = |builder: Builder| builder.max_active(1).hooks(hooks.clone());
+    let worker = Worker::start_with(configure).await;
+    let paused = worker.session().await;
+    paused.pause().await.unwrap();
+    let stops = worker.session().await;
+    let never_ran = worker.session().await;
+    never_ran.pause().await.unwrap();
+    stopped(&stops).await;
+    let resumed = worker.session().await;
+    stopped(&resumed).await;
+    resumed.resume().await.unwrap();
+    resumed.pause().await.unwrap();
+    let all = [(&paused, 1), (&stops, 1), (&never_ran, 0), (&resumed, 2)];
+    for (session, _) in all {
+        session.delete(Delete::IfAtRest).await.unwrap();
+    }
+    let mut logs = Vec::new();
+    for (session, _) in all {
+        logs.push(stored(&worker, session.id()).await);
+    }
+    tokio::time::sleep(MINUTE).await;
+    let worker = worker.crash_and_restart_with(configure).await;
+    is_down.store(false, Ordering::Relaxed);
+    tokio::time::sleep(MINUTE * 10).await;
+    assert_eq!(caught_up(&worker.supervisor).await, HooksStatus::default());
+    for ((session, ends), log) in all.into_iter().zip(logs) {
+        let last = log.last().map(|event| &event.fact);
+        assert!(matches!(last, Some(Fact::Lifecycle(Lifecycle::Deleted { .. }))), "{last:?}");
+        assert_eq!(hooks.of(session.id()), owed_hooks(&log));
+        assert_eq!(hooks.count(session.id(), Hook::SessionEnd), ends);
+        let starts = hooks.count(session.id(), Hook::SessionStart);
+        assert!(starts == ends || starts == 0, "{starts} starts");
+    }
 }

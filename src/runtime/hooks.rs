@@ -17,7 +17,7 @@ use self::line::{Line, Note, Owed, hooks_of};
 use super::{
     core::Core,
     reader::{self, Call, Called, Finish, Reader},
-    tail::{Follower, Newer},
+    tail::Newer,
 };
 use crate::{
     faults::{self, Bug},
@@ -131,8 +131,7 @@ impl Task {
 
     /// Works until it is to finish, or the store is closed.
     async fn serve(&mut self) -> Result<(), StoreError> {
-        let core = Arc::clone(&self.reader.core);
-        let follower = Follower::begin(&core, self.place.position());
+        let follower = self.reader.follow();
         let mut finish = self.hooks.finish.asked();
         let mut calls = FuturesUnordered::<BoxFuture<'static, Done>>::new();
         let mut keep_at = Instant::now();

@@ -8,7 +8,10 @@ use tokio::{
     task::JoinHandle,
 };
 
-use super::{core::Core, tail::PAGE};
+use super::{
+    core::Core,
+    tail::{Follower, PAGE},
+};
 use crate::{
     model::{
         ids::{ReaderName, SessionId},
@@ -28,11 +31,13 @@ pub(super) struct Reader {
     pub(super) core: Arc<Core>,
     name: ReaderName,
     kept: Option<Bookmark>,
+    /// Where the log ended when it began.
+    end: u64,
 }
 
 impl Reader {
     pub(super) const fn new(core: Arc<Core>, name: ReaderName) -> Self {
-        Self { core, name, kept: None }
+        Self { core, name, kept: None, end: 0 }
     }
 
     /// Where it was left, with what it noted there. One that is new begins with the first event that there is, or with the next. A place
@@ -43,6 +48,7 @@ impl Reader {
     ) -> Result<(LogCursor, Arc<[u8]>), StoreError> {
         let store = self.core.store()?;
         let end = store.log(LogQuery { limit: 1, ..LogQuery::default() }).await?.end;
+        self.end = end.last;
         let kept = store.bookmarks().await?.into_iter().find(|kept| kept.reader == self.name);
         let lost = |what| telemetry::reader_lost(&self.name, what);
         let position = match kept {
@@ -63,6 +69,12 @@ impl Reader {
             }
         };
         Ok((LogCursor::new(end.log, position), Arc::default()))
+    }
+
+    /// Follows the log from where it ended when this began. What its own place is behind that by, it reads by itself: the others who
+    /// follow are not to wait for it.
+    pub(super) fn follow(&self) -> Follower {
+        Follower::begin(&self.core, self.end)
     }
 
     /// What a note says; nothing, where there is none. One that cannot be read is not one of ours, and is as good as none.

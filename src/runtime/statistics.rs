@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::{
     core::Core,
     reader::{self, Finish, Reader},
-    tail::{Follower, Newer, last_of},
+    tail::{Newer, last_of},
 };
 use crate::{
     faults::{self, Bug},
@@ -133,8 +133,7 @@ impl Task {
         while let Err(error) = self.begin().await {
             reader::wait_for_store(error).await?;
         }
-        let core = Arc::clone(&self.reader.core);
-        let follower = Follower::begin(&core, self.place.position());
+        let follower = self.reader.follow();
         let mut finish = self.statistician.finish.asked();
         let mut keep_at = Instant::now();
         loop {
@@ -216,7 +215,7 @@ impl Task {
         let record = reader::load_patiently(&self.reader.core, session).await?;
         let known = self.known.get(&session).cloned().flatten();
         let whose = match record {
-            // A tombstone has no labels any more.
+            // Of who was purged the labels are gone.
             Some(record) if record.is_deleted() && known.is_some() => known,
             Some(SessionRecord { kind, labels, created_at, .. }) => {
                 Some(Arc::new(Whose { kind, labels, created_at }))

@@ -165,7 +165,8 @@ pub(crate) struct Follower {
 }
 
 impl Follower {
-    /// Begins to follow, behind the last event that there is.
+    /// Begins to follow, behind the last event that there is. Who comes first says where the tail begins: what is before that is in
+    /// the store, and read there by who wants it.
     pub(crate) fn begin(core: &Arc<Core>, last: u64) -> Self {
         let mut shown = core.tail.lock();
         shown.followers += 1;

@@ -1,11 +1,12 @@
 //! The log of all sessions as a stream: what is there and what is to come, of whom and of what.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use futures::{Stream, StreamExt};
 use sessionkeeper::{
     EventQuery, EventType, EventTypes, LogCursor, LogError, LogFilter, LogFrom, LogUpdate,
-    SessionHandle, SessionId, Start, Supervisor,
+    SessionHandle, SessionId, Start, StatisticsOptions, Supervisor,
+    hooks::SessionHooks,
     store::{LogItem, LogQuery, MemoryStore, Order, Part, Store},
     testing::{Call, FaultyStore, Interference},
 };
@@ -352,4 +353,54 @@ async fn pages_are_newest_first_unless_asked_otherwise() {
     let types = EventTypes::from(EventType::Terminal);
     let none = worker.supervisor.log(LogQuery { types, ..LogQuery::default() }).await.unwrap();
     assert_eq!((none.items.len(), none.next), (0, 0));
+}
+
+struct Nothing;
+
+impl SessionHooks for Nothing {}
+
+/// Statistics that are new have the whole log before them, and hooks that were away a part of it. Who follows from now on is none of
+/// their business.
+#[tokio::test(start_paused = true)]
+async fn who_follows_waits_for_no_reader_that_is_far_behind() {
+    let disk = MemoryStore::new();
+    let builder = || Supervisor::builder(disk.clone()).workload(Scripted::default());
+    let supervisor = builder().hooks(Nothing).start().await.unwrap();
+    supervisor.shutdown(BUDGET).await;
+    let supervisor = builder().start().await.unwrap();
+    let session = supervisor.start(Scripted::start()).await.unwrap().into_handle();
+    session.send(Do::Emit(8_000)).await.unwrap();
+    idle(&session).await;
+    supervisor.shutdown(BUDGET).await;
+
+    for has_hooks in [false, true] {
+        // Whoever reads all of it takes a minute for that.
+        let store = FaultyStore::new(disk.clone());
+        store.inject(|call| match call {
+            Call::Log => Interference::Delay { before: SECOND, after: Duration::ZERO },
+            _ => Interference::None,
+        });
+        let builder = Supervisor::builder(store).workload(Scripted::default());
+        let supervisor = match has_hooks {
+            true => builder.hooks(Nothing).start().await.unwrap(),
+            false => builder.statistics(StatisticsOptions::default()).start().await.unwrap(),
+        };
+        supervisor.recovered().await.unwrap();
+        // Until it follows.
+        tokio::time::sleep(SECOND * 4).await;
+        let follow = supervisor.subscribe(LogFilter::default(), LogFrom::Now);
+        let mut follow = follow.await.unwrap();
+        let session = supervisor.start(Scripted::start()).await.unwrap().id();
+        let told = async {
+            while let Some(update) = follow.next().await {
+                let LogUpdate::Event { session: whose, .. } = update.unwrap() else { continue };
+                if whose == session {
+                    return;
+                }
+            }
+        };
+        let told = tokio::time::timeout(SECOND * 10, told).await;
+        assert!(told.is_ok(), "hooks: {has_hooks}");
+        drop(supervisor);
+    }
 }

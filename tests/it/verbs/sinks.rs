@@ -7,9 +7,9 @@ use std::{
 };
 
 use sessionkeeper::{
-    BuildError, EventRecord, SessionId, State, Supervisor,
+    BuildError, EventRecord, SessionId, State, SupervisedTime, Supervisor, WorkerGeneration,
     sink::{self, Sink, SinkBatch, SinkBegin, SinkItem, SinkOptions, SinkStatus},
-    store::{BoxError, MemoryStore, Part},
+    store::{Batch, Bookmark, BoxError, MemoryStore, Part, Store},
 };
 
 use super::{HANGS, MINUTE, SECOND, idle, log, soon, until};
@@ -343,18 +343,60 @@ async fn what_cannot_be_read_is_a_gap() {
     assert!(!sink.taken().iter().any(|item| matches!(item, SinkItem::Record { .. })));
 }
 
+/// A worker of which the sink takes everything, and what is in its store then.
+async fn filled(disk: &MemoryStore, sink: &Memory) -> Bookmark {
+    let builder = Supervisor::builder(disk.clone()).workload(Scripted::default());
+    let supervisor = builder.sink("memory", sink.clone()).start().await.unwrap();
+    let session = supervisor.start(Scripted::start()).await.unwrap().into_handle();
+    idle(&session).await;
+    supervisor.shutdown(BUDGET).await;
+    begin(disk).await;
+    disk.bookmarks().await.unwrap().remove(0)
+}
+
+fn somebody() -> WorkerGeneration {
+    WorkerGeneration::from_uuid(uuid::Uuid::from_u128(9))
+}
+
+async fn begin(disk: &MemoryStore) {
+    disk.begin(somebody()).await.unwrap();
+}
+
+/// Lets a store have a bookmark.
+async fn put(disk: &MemoryStore, bookmark: Bookmark) {
+    let bookmarks = vec![bookmark];
+    let (generation, supervised) = (somebody(), SupervisedTime::default());
+    let batch = Batch { generation, supervised, commits: Vec::new(), bookmarks };
+    disk.commit(batch).await.unwrap();
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_place_in_another_log_is_of_no_use() {
+    let elsewhere = filled(&MemoryStore::new(), &Memory::default()).await;
+    let (disk, sink) = (MemoryStore::new(), Memory::default());
+    let here = filled(&disk, &sink).await;
+    assert_ne!(here.cursor.log(), elsewhere.cursor.log());
+    let there = sink.events().len();
+    put(&disk, elsewhere).await;
     let sink = Memory::default();
-    let first = worker(&sink, SinkOptions::default()).await;
-    first.session().await;
-    caught_up(&first.supervisor).await;
-    let elsewhere = Memory::default();
-    let second = worker(&elsewhere, SinkOptions::default()).await;
-    second.session().await;
-    caught_up(&second.supervisor).await;
+    let again = filled(&disk, &sink).await;
+    assert_eq!(again.cursor.log(), here.cursor.log());
     are_whole(&sink.events());
-    are_whole(&elsewhere.events());
+    assert!(sink.events().len() > there, "it has all that was there, and what came then");
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_the_store_was_put_back_a_sink_is_given_what_comes_then() {
+    let (disk, sink) = (MemoryStore::new(), Memory::default());
+    let mut ahead = filled(&disk, &sink).await;
+    let there = ahead.cursor.position();
+    assert_eq!(there, sink.events().len() as u64);
+    ahead.cursor = format!("{:016x}-{}", ahead.cursor.log(), there + 1_000).parse().unwrap();
+    put(&disk, ahead).await;
+    let sink = Memory::default();
+    let now = filled(&disk, &sink).await.cursor.position();
+    let positions: Vec<_> = sink.events().iter().map(|(position, ..)| *position).collect();
+    assert_eq!(positions, (there + 1..=now).collect::<Vec<_>>());
 }
 
 #[tokio::test(start_paused = true)]

@@ -19,6 +19,8 @@
 //! after twice as long, up to five minutes, and delays only what its own session has coming. After
 //! [20 attempts](HookOptions::attempts) it is given up. [`Supervisor::hooks`](crate::Supervisor::hooks) and the trace tell.
 //! Only where 1,024 sessions have hooks that are not done, the others wait.
+//!
+//! What is owed goes with the sessions into a store that is repaired or made out of an archive.
 
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 

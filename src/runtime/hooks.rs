@@ -13,15 +13,15 @@ use std::{
 use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use tokio::time::Instant;
 
-use self::line::{Line, Note, Owed, hooks_of};
+use self::line::{Line, Note, Owed, ends_run, hooks_of};
 use super::{
     core::Core,
-    reader::{self, Call, Called, Finish, Reader},
+    reader::{self, Call, Called, Finish, Left, Reader},
     tail::Newer,
 };
 use crate::{
     faults::{self, Bug},
-    hooks::{AnyHooks, FailingHook, Hook, HookCall, HookOptions, HooksStatus},
+    hooks::{AnyHooks, FailingHook, HookCall, HookOptions, HooksStatus},
     model::{
         event::EventRecord,
         ids::{ReaderName, SessionId},
@@ -71,6 +71,7 @@ impl Hooks {
             hooks: Arc::clone(hooks),
             reader: Reader::new(Arc::clone(core), hooks.reader.clone()),
             place: LogCursor::new(0, 0),
+            end: 0,
             owed: BTreeMap::new(),
             is_kept: false,
         };
@@ -117,6 +118,8 @@ struct Task {
     reader: Reader,
     /// Everything up to it was read.
     place: LogCursor,
+    /// Where the log ended when it was read last.
+    end: u64,
     owed: BTreeMap<SessionId, Line>,
     /// Whether the store knows all this.
     is_kept: bool,
@@ -140,6 +143,7 @@ impl Task {
             if is_last {
                 while !self.read().await? {}
             }
+            self.look_further().await?;
             calls.extend(self.calls());
             if is_last && self.owed.values().all(|line| line.failures > 0) {
                 return self.keep().await;
@@ -173,23 +177,49 @@ impl Task {
 
     /// Takes up what the worker before was to call. New hooks begin with what comes next.
     async fn begin(&mut self) -> Result<(), StoreError> {
-        let (place, note) = self.reader.begin(true).await?;
+        let Left { place, note, unread, .. } = self.reader.begin(true).await?;
         self.place = place;
         self.hooks.lock_owed().get_or_insert_default();
         if faults::planted(Bug::ForgetOwedHooks) {
             return Ok(());
         }
-        for (session, sequence, hook) in self.reader.read_note::<Note>(&note).owed {
-            let store = self.reader.core.store()?;
-            match store.events(session, sequence..=sequence, 1).await {
-                Ok(events) => events.into_iter().map(Arc::new).for_each(|event| {
-                    self.line(session).owed.push_back(Owed { hook, event });
-                }),
-                Err(StoreError::Damaged { .. }) => {}
-                Err(error) => return Err(error),
+        let Note { owed, rest } = self.reader.read_note(&note);
+        for (session, sequence, hook) in owed {
+            let (events, _) = self.reader.events(session, sequence, sequence).await?;
+            for event in events.into_iter().map(Arc::new) {
+                self.line(session).owed.push_back(Owed { hook, event });
             }
         }
+        let unread = unread.into_iter().map(|unread| (unread.session, unread.first, unread.last));
+        for (session, first, last) in rest.into_iter().chain(unread) {
+            self.line(session).leave(first, last);
+        }
         Ok(())
+    }
+
+    /// Looks what else those are owed of whom everything is done that is known.
+    async fn look_further(&mut self) -> Result<(), StoreError> {
+        let mut done = Vec::new();
+        for (session, line) in &mut self.owed {
+            while let Some((first, last)) = line.rest_to_look_at() {
+                let read = self.reader.events_patiently(*session, first, last);
+                let (events, next) = read.await?;
+                line.looked(events, next);
+            }
+            if line.is_done() {
+                done.push(*session);
+            }
+        }
+        done.into_iter().for_each(|session| self.forget(session));
+        Ok(())
+    }
+
+    /// Nothing more is owed to a session.
+    fn forget(&mut self, session: SessionId) {
+        self.owed.remove(&session);
+        self.hooks.lock_owed().get_or_insert_default().remove(&session);
+        self.is_kept = false;
+        self.count();
     }
 
     /// Reads on, and says whether that was all.
@@ -198,7 +228,7 @@ impl Task {
         let is_all = page.next > page.end.last;
         let mut items = page.items;
         // What ended a session is in the same commit as the end of its run, and may be on the next page.
-        if !is_all && items.len() > 1 && items.last().is_some_and(ends_run) {
+        if !is_all && items.len() > 1 && items.last().is_some_and(is_end_of_run) {
             items.pop();
         }
         for item in items {
@@ -212,14 +242,15 @@ impl Task {
             self.place = LogCursor::new(self.place.log(), position);
             self.is_kept = false;
         }
-        self.count(page.end.last);
+        self.end = page.end.last;
+        self.count();
         Ok(is_all)
     }
 
     /// Takes down which hooks an event calls for.
     fn owe(&mut self, session: SessionId, event: &Arc<EventRecord>) {
         if !hooks_of(event).is_empty() {
-            self.line(session).owe(event);
+            self.line(session).take(event);
         }
     }
 
@@ -280,18 +311,19 @@ impl Task {
             line.failures = 0;
             line.owed.pop_front();
             self.is_kept = false;
-            status.behind = status.behind.saturating_sub(1);
-            if line.owed.is_empty() {
-                self.owed.remove(&session);
-                self.hooks.lock_owed().get_or_insert_default().remove(&session);
+            drop(status);
+            if self.owed.get(&session).is_some_and(Line::is_done) {
+                self.forget(session);
+            } else {
+                self.count();
             }
         }
     }
 
-    fn count(&self, last: u64) {
-        let owed: usize = self.owed.values().map(|line| line.owed.len()).sum();
-        let unread = last.saturating_sub(self.place.position());
-        self.hooks.lock().behind = unread + owed as u64;
+    fn count(&self) {
+        let owed: u64 = self.owed.values().map(Line::behind).sum();
+        let unread = self.end.saturating_sub(self.place.position());
+        self.hooks.lock().behind = unread + owed;
     }
 
     /// Keeps the place, and what is not done of what is before it.
@@ -334,9 +366,9 @@ async fn call(
     reader::call(core, hooks.options.timeout, before, work).await
 }
 
-fn ends_run(item: &LogItem) -> bool {
+fn is_end_of_run(item: &LogItem) -> bool {
     match item {
-        LogItem::Event(logged) => hooks_of(&logged.event) == [Hook::AfterRun],
+        LogItem::Event(logged) => ends_run(&logged.event),
         LogItem::Gap { .. } => false,
     }
 }

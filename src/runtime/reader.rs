@@ -14,11 +14,14 @@ use super::{
 };
 use crate::{
     model::{
+        event::EventRecord,
         ids::{ReaderName, SessionId},
         log_cursor::LogCursor,
         record::SessionRecord,
     },
-    store::{Batch, Bookmark, BoxError, LogPage, LogQuery, Order, StoreError, with_sources},
+    store::{
+        Batch, Bookmark, BoxError, LogPage, LogQuery, Order, StoreError, Unread, with_sources,
+    },
     telemetry,
     workload::panics,
 };
@@ -35,6 +38,24 @@ pub(super) struct Reader {
     end: u64,
 }
 
+/// How the worker before left a reader of the log.
+pub(super) struct Left {
+    /// Everything up to it was read, but for what is unread.
+    pub(super) place: LogCursor,
+    /// Everything up to it was read.
+    pub(super) from: LogCursor,
+    /// What it noted.
+    pub(super) note: Arc<[u8]>,
+    /// What it had not read of a store from which this one was made: there its place is not one in the order of events here.
+    pub(super) unread: Vec<Unread>,
+}
+
+impl Left {
+    const fn at(place: LogCursor, note: Arc<[u8]>) -> Self {
+        Self { place, from: place, note, unread: Vec::new() }
+    }
+}
+
 impl Reader {
     pub(super) const fn new(core: Arc<Core>, name: ReaderName) -> Self {
         Self { core, name, kept: None, end: 0 }
@@ -42,10 +63,7 @@ impl Reader {
 
     /// Where it was left, with what it noted there. One that is new begins with the first event that there is, or with the next. A place
     /// that is not in this log is of no use: there it begins where nothing is missed.
-    pub(super) async fn begin(
-        &mut self,
-        with_next: bool,
-    ) -> Result<(LogCursor, Arc<[u8]>), StoreError> {
+    pub(super) async fn begin(&mut self, with_next: bool) -> Result<Left, StoreError> {
         let store = self.core.store()?;
         let end = store.log(LogQuery { limit: 1, ..LogQuery::default() }).await?.end;
         self.end = end.last;
@@ -54,21 +72,75 @@ impl Reader {
         let position = match kept {
             None if with_next => end.last,
             None => 0,
-            Some(kept) if kept.cursor.log() != end.log => {
-                lost("its place is in another log: it begins with the first event");
-                0
-            }
-            Some(kept) if kept.cursor.position() > end.last => {
-                lost("its place is behind the end of the log: it goes on from there");
-                end.last
-            }
-            Some(kept) => {
-                let place = (kept.cursor, Arc::clone(&kept.note));
-                self.kept = Some(kept);
-                return Ok(place);
-            }
+            Some(kept) => match kept.carried() {
+                Ok(Some(carried)) => {
+                    let at = |position: u64| LogCursor::new(end.log, position.min(end.last));
+                    let (place, from) = (at(kept.cursor.position()), at(carried.from));
+                    return Ok(Left { place, from, note: carried.note, unread: carried.unread });
+                }
+                Err(_) => {
+                    lost(
+                        "what it had read of another store is not known: it begins with the first event",
+                    );
+                    0
+                }
+                Ok(None) if kept.cursor.log() != end.log => {
+                    lost("its place is in another log: it begins with the first event");
+                    0
+                }
+                Ok(None) if kept.cursor.position() > end.last => {
+                    lost("its place is behind the end of the log: it goes on from there");
+                    end.last
+                }
+                Ok(None) => {
+                    let left = Left::at(kept.cursor, Arc::clone(&kept.note));
+                    self.kept = Some(kept);
+                    return Ok(left);
+                }
+            },
         };
-        Ok((LogCursor::new(end.log, position), Arc::default()))
+        Ok(Left::at(LogCursor::new(end.log, position), Arc::default()))
+    }
+
+    /// The events of a session from this one to that one, at most so many, with the number to go on at. What cannot be read is left out.
+    pub(super) async fn events(
+        &self,
+        session: SessionId,
+        first: u64,
+        last: u64,
+    ) -> Result<(Vec<EventRecord>, u64), StoreError> {
+        let mut limit = PAGE;
+        loop {
+            match self.core.store()?.events(session, first..=last, limit).await {
+                Ok(events) => {
+                    let is_all = events.len() < limit && limit == PAGE;
+                    let after = events.last().map_or(first, |event| event.sequence);
+                    let next = if is_all { last } else { after };
+                    return Ok((events, next.saturating_add(1)));
+                }
+                Err(StoreError::Damaged { .. }) if limit == 1 => {
+                    return Ok((Vec::new(), first.saturating_add(1)));
+                }
+                // One of them it is.
+                Err(StoreError::Damaged { .. }) => limit = 1,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// The same, once the store can be read. It fails when that is closed.
+    pub(super) async fn events_patiently(
+        &self,
+        session: SessionId,
+        first: u64,
+        last: u64,
+    ) -> Result<(Vec<EventRecord>, u64), StoreError> {
+        loop {
+            match self.events(session, first, last).await {
+                Ok(events) => return Ok(events),
+                Err(error) => wait_for_store(error).await?,
+            }
+        }
     }
 
     /// Follows the log from where it ended when this began. What its own place is behind that by, it reads by itself: the others who

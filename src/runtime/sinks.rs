@@ -78,7 +78,8 @@ impl Sinks {
     pub(crate) async fn begin(core: &Arc<Core>) -> Result<(), StoreError> {
         for feed in &core.sinks.all {
             let mut reader = Reader::new(Arc::clone(core), feed.named.reader.clone());
-            let (place, _) = reader.begin(feed.named.options.begin == SinkBegin::Now).await?;
+            // What lies between what it did not have it is given once more.
+            let place = reader.begin(feed.named.options.begin == SinkBegin::Now).await?.from;
             reader.keep(place, Arc::default()).await?;
             feed.progress().cursor = place;
             let task = Task { reader, feed: Arc::clone(feed), place, batch: None, call: None };

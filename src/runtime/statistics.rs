@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::{
     core::Core,
-    reader::{self, Finish, Reader},
+    reader::{self, Finish, Left, Reader},
     tail::{Newer, last_of},
 };
 use crate::{
@@ -26,7 +26,7 @@ use crate::{
         tally::Tally,
         time::Timestamp,
     },
-    store::{LogItem, Logged, StoreError},
+    store::{LogItem, Logged, StoreError, Unread},
 };
 
 /// Under which name its place is kept.
@@ -164,15 +164,40 @@ impl Task {
 
     /// Goes on from what was kept, or begins with the first event.
     async fn begin(&mut self) -> Result<(), StoreError> {
-        let (place, note) = self.reader.begin(false).await?;
+        let Left { place, from, note, unread } = self.reader.begin(false).await?;
         // Without what was counted, or where that cannot be read, it has to be counted again.
         let kept = serde_json::from_slice::<Projection>(&note).ok();
         self.place = if kept.is_some() { place } else { LogCursor::new(place.log(), 0) };
-        self.is_kept = kept.is_some();
+        let unread = if kept.is_some() { unread } else { Vec::new() };
+        self.is_kept = kept.is_some() && unread.is_empty();
         let mut projection = kept.unwrap_or_default();
         projection.count_labels(&self.statistician.labels);
         let position = self.place.position();
-        *self.statistician.lock() = Counted { projection, position };
+        let known = if unread.is_empty() { position } else { from.position() };
+        *self.statistician.lock() = Counted { projection, position: known };
+        for Unread { session, first, last } in unread {
+            self.count(session, first, last).await?;
+        }
+        self.statistician.lock().position = position;
+        Ok(())
+    }
+
+    /// Counts events that are before its place and were not counted.
+    async fn count(
+        &mut self,
+        session: SessionId,
+        mut first: u64,
+        last: u64,
+    ) -> Result<(), StoreError> {
+        while first <= last {
+            let (events, next) = self.reader.events(session, first, last).await?;
+            for event in events {
+                let whose = self.whose(session, &event).await?;
+                let now = self.reader.core.clock.wall();
+                self.statistician.lock().projection.count(&event, whose.as_deref(), now);
+            }
+            first = next;
+        }
         Ok(())
     }
 

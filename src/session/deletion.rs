@@ -37,7 +37,8 @@ impl Session {
     /// What is kept of it in the store is removed ten seconds later, a part at a time, so that those who
     /// [subscribe](Supervisor::subscribe) all sessions come to see its end; where its events were, they see a gap afterwards. The store uses
     /// the space again. Nothing is removed before the [sinks](crate::sink), hooks and statistics of the worker have read the end of the session;
-    /// one that fails is waited for a day. A hook that is owed to the session is waited for until it is done or given up.
+    /// one that fails is waited for a day. A hook that is owed to the session is waited for until it is done or given up. Until then
+    /// they are shown its name, external id, labels and metadata, which nobody else finds any more.
     ///
     /// ```no_run
     /// # use sessionkeeper::{Delete, Session, SessionError};

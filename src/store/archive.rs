@@ -3,7 +3,9 @@
 //!
 //! The first line names the format, the last one counts the lines between. A session is its
 //! `record` line, followed by its snapshots, inputs, used input ids, steps and events; bytes are
-//! hexadecimal. What could not be read has `damage` lines, with its bytes.
+//! hexadecimal. Behind all sessions each reader of their log (hooks, sinks, statistics) has a
+//! `bookmark` line: what it noted, and which events it had not read. What could not be read has
+//! `damage` lines, with its bytes.
 //!
 //! ```json
 //! {"archive":{"format":1}}
@@ -22,10 +24,14 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{Damage, StoreError, codec, rebuild, salvage};
+use super::{
+    Damage, StoreError,
+    bookmark::{Carried, Unread},
+    codec, rebuild, salvage,
+};
 use crate::model::{
     event::EventRecord,
-    ids::{InputId, RunId, SessionId, StepKey},
+    ids::{InputId, ReaderName, RunId, SessionId, StepKey},
     record::{SessionRecord, StoredInput},
     step::{StepProgress, StoredStep, Turn},
     time::{SupervisedTime, Timestamp},
@@ -76,6 +82,11 @@ pub fn import(path: impl AsRef<Path>, reader: impl BufRead) -> Result<Salvaged, 
 /// new store takes its place only when all of it is on the device. Two and a half times the space
 /// of the store is needed. On a sound store this loses nothing and gives unused space back.
 ///
+/// The log of all sessions begins anew: its events are there, in the order of their times, but have other positions. Cursors of
+/// [subscriptions](crate::Supervisor::subscribe) are refused. [Hooks](crate::hooks) that were owed are called, and those that
+/// were done are not; [statistics](crate::StatisticsOptions) go on from what was counted. A [sink](crate::sink) is given what it
+/// did not have, with some of what it had where that is in between, under cursors of the new log.
+///
 /// # Errors
 /// [`ArchiveError::Store`] with [`StoreError::StoreDamaged`] if nothing at all can be read; the
 /// store then stays set aside.
@@ -114,7 +125,7 @@ impl Salvaged {
             Item::Step { .. } => self.steps += 1,
             Item::Event { .. } => self.events += 1,
             Item::Damage(damage) => self.lost.push(damage.clone()),
-            Item::Store { .. } | Item::InputId { .. } => {}
+            Item::Store { .. } | Item::InputId { .. } | Item::Bookmark { .. } => {}
         }
     }
 }
@@ -154,13 +165,38 @@ impl ArchiveError {
 /// A part of a store, on its way from one to another. The record of a session comes before the
 /// rest of it, and its events in order.
 pub(super) enum Item {
-    Store { supervised: SupervisedTime },
+    Store {
+        supervised: SupervisedTime,
+    },
     Record(Box<SessionRecord>),
-    Snapshot { session: SessionId, sequence: u64, bytes: Vec<u8> },
-    Input { session: SessionId, input: StoredInput },
-    InputId { session: SessionId, id: InputId, sequence: u64, checksum: u32 },
-    Step { session: SessionId, step: StoredStep },
-    Event { session: SessionId, event: Box<EventRecord> },
+    Snapshot {
+        session: SessionId,
+        sequence: u64,
+        bytes: Vec<u8>,
+    },
+    Input {
+        session: SessionId,
+        input: StoredInput,
+    },
+    InputId {
+        session: SessionId,
+        id: InputId,
+        sequence: u64,
+        checksum: u32,
+    },
+    Step {
+        session: SessionId,
+        step: StoredStep,
+    },
+    Event {
+        session: SessionId,
+        event: Box<EventRecord>,
+    },
+    /// Behind all sessions.
+    Bookmark {
+        reader: ReaderName,
+        carried: Carried,
+    },
     Damage(Damage),
 }
 
@@ -208,6 +244,12 @@ pub(super) enum Line {
     Event {
         session: SessionId,
         event: Box<EventRecord>,
+    },
+    Bookmark {
+        reader: ReaderName,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        unread: Vec<(SessionId, u64, u64)>,
+        note: String,
     },
     Damage {
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -258,6 +300,15 @@ impl From<Item> for Line {
                 Self::Step { session, turn, key, run, at, progress, result }
             }
             Item::Event { session, event } => Self::Event { session, event },
+            Item::Bookmark { reader, carried } => Self::Bookmark {
+                reader,
+                unread: carried
+                    .unread
+                    .into_iter()
+                    .map(|Unread { session, first, last }| (session, first, last))
+                    .collect(),
+                note: to_hex(&carried.note),
+            },
             Item::Damage(damage) => Self::Damage {
                 session: damage.session,
                 reason: damage.reason,
@@ -306,6 +357,15 @@ impl TryFrom<Line> for Item {
                 return Err("it has a number that nothing reaches".to_owned());
             }
             Line::Event { session, event } => Self::Event { session, event },
+            Line::Bookmark { reader, unread, note } => {
+                let unread = unread.into_iter();
+                let unread = unread.map(|(session, first, last)| Unread { session, first, last });
+                let note = from_hex(&note)?.into();
+                Self::Bookmark {
+                    reader,
+                    carried: Carried { from: 0, unread: unread.collect(), note },
+                }
+            }
             Line::Damage { session, reason, bytes } => {
                 Self::Damage(Damage::new(session, reason, &from_hex(&bytes)?))
             }

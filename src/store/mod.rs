@@ -101,6 +101,7 @@ use self::sled::{rebuild, salvage};
 #[cfg(feature = "sled")]
 pub use self::archive::{ArchiveError, Salvaged, export, import, repair};
 pub use self::bookmark::Bookmark;
+pub(crate) use self::bookmark::Unread;
 pub(crate) use self::error::with_sources;
 pub use self::error::{BoxError, Refusal, StoreError};
 pub(crate) use self::guarded::Guarded;

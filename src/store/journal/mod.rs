@@ -149,6 +149,19 @@ impl Entry {
         self.count as u64
     }
 
+    /// Whose events they are.
+    #[cfg(feature = "sled")]
+    pub(super) const fn session(&self) -> SessionId {
+        self.session
+    }
+
+    /// How many of them come before the first that has this number or a later one; none where there is no such.
+    #[cfg(feature = "sled")]
+    pub(super) fn before(&self, number: u64) -> Option<u64> {
+        let skipped = number.saturating_sub(self.first);
+        (skipped < self.count()).then_some(skipped)
+    }
+
     /// The events from one on that is counted from 0.
     const fn sequences(&self, skipped: u64) -> RangeInclusive<u64> {
         self.first.saturating_add(skipped)..=self.first.saturating_add(self.count() - 1)

@@ -8,12 +8,17 @@ use super::{
     events,
     meta::Meta,
     plan::Plan,
+    read,
     table::{Table, part_number},
 };
 use crate::{
-    model::{ids::SessionId, time::Timestamp},
+    model::{
+        ids::{ReaderName, SessionId},
+        time::Timestamp,
+    },
     store::{
         StoreError,
+        bookmark::Carried,
         journal::{Entry, LogEnd},
         runs,
     },
@@ -37,22 +42,67 @@ fn place(engine: &Engine, meta: &mut Meta) -> Result<(), StoreError> {
         return Ok(());
     }
     let mut end = LogEnd::default();
+    let mut readers = carried(engine)?;
     for entries in in_order(engine)?.chunks(GROUP) {
         let mut plan = Plan::new(engine, meta.commit + 1);
         plan.log(end.last + 1, entries);
+        readers.iter_mut().for_each(|reader| reader.look(end.last, entries));
         meta.commit = plan.number;
         plan.apply(meta)?;
         end.last += entries.iter().map(Entry::count).sum::<u64>();
     }
     meta.log = Some(end);
     if end.last > 0 {
-        let plan = Plan::new(engine, meta.commit + 1);
+        let mut plan = Plan::new(engine, meta.commit + 1);
+        for Carrying { reader, mut carried, first, .. } in readers {
+            carried.from = first.map_or(end.last, |first| first - 1);
+            plan.bookmark(&carried.bookmark(reader, end.last))?;
+        }
         meta.commit = plan.number;
         plan.apply(meta)?;
         engine.flush()?;
         engine.sync()?;
     }
     Ok(())
+}
+
+/// A reader whose bookmark is of another store, from which the events of this one are.
+struct Carrying {
+    reader: ReaderName,
+    carried: Carried,
+    /// Of each session with events that it had not read the first of them.
+    unread: HashMap<SessionId, u64>,
+    /// The first position of such an event.
+    first: Option<u64>,
+}
+
+impl Carrying {
+    /// Looks at entries that come behind a position.
+    fn look(&mut self, mut position: u64, entries: &[Entry]) {
+        if self.unread.is_empty() || self.first.is_some() {
+            return;
+        }
+        for entry in entries {
+            let before = self.unread.get(&entry.session()).copied();
+            let before = before.and_then(|number| entry.before(number));
+            if let Some(before) = before {
+                self.first = Some(position + before + 1);
+                return;
+            }
+            position += entry.count();
+        }
+    }
+}
+
+/// The bookmarks that were carried over.
+fn carried(engine: &Engine) -> Result<Vec<Carrying>, StoreError> {
+    let mut found = Vec::new();
+    for bookmark in read::bookmarks(engine)? {
+        let Ok(Some(carried)) = bookmark.carried() else { continue };
+        let unread = carried.unread.iter().map(|unread| (unread.session, unread.first)).collect();
+        found.push(Carrying { reader: bookmark.reader, carried, unread, first: None });
+    }
+    Ok(found)
 }
 
 /// Lets all runs be found, unless they are.

@@ -159,7 +159,9 @@ impl Builder<'_> {
             | Item::InputId { session, .. }
             | Item::Step { session, .. }
             | Item::Event { session, .. } => *session,
-            Item::Store { .. } | Item::Record(_) | Item::Damage(_) => return false,
+            Item::Store { .. } | Item::Record(_) | Item::Bookmark { .. } | Item::Damage(_) => {
+                return false;
+            }
         };
         let is_orphan = !self.sessions.contains(&session);
         if is_orphan {
@@ -199,6 +201,10 @@ impl Builder<'_> {
                 self.plan.put(Table::Steps, key, &codec::step(&step));
             }
             Item::Event { session, event } => self.event(session, *event)?,
+            // Where the log ends is known when its events have places.
+            Item::Bookmark { reader, carried } => {
+                self.plan.bookmark(&carried.bookmark(reader, 0))?;
+            }
             // It is in the report; its bytes stay with the files that were set aside.
             Item::Damage(_) => {}
         }

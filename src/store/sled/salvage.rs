@@ -1,7 +1,7 @@
 //! Reads whatever can be read from a store.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     ops::Bound,
     path::{Path, PathBuf},
     sync::Arc,
@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::{
     engine::{Engine, OpenError, reading},
+    events::read_sound,
     layout::{self, Layout},
     log::{self, Log},
     mark::Mark,
@@ -22,15 +23,16 @@ use super::{
 use crate::{
     model::{
         ids::{InputId, RunId, SessionId},
-        record::SessionRecord,
         step::{StepProgress, StoredStep},
         time::Timestamp,
     },
     store::{
-        Damage, StoreError,
+        Bookmark, Damage, LogEnd, LogItem, LogQuery, Logged, Order, StoreError,
         archive::{ArchiveError, Item},
+        bookmark::{Carried, Unread},
         codec,
         index::{self, Index},
+        journal,
     },
 };
 
@@ -39,6 +41,9 @@ mod tests;
 
 /// Offline work has no use for a large cache.
 pub(super) const CACHE: u64 = 32 << 20;
+
+/// How many events of the log are read at once.
+const PAGE: usize = 1024;
 
 /// How many numbers in a row may be unreadable before the rest of a part is given up.
 const PATIENCE: u64 = 4096;
@@ -126,31 +131,77 @@ impl Drop for Copy {
 }
 
 fn everything(engine: &Engine, expected: u64, sink: Sink<'_>) -> Result<(), ArchiveError> {
+    let mut end = LogEnd::default();
     if let Ok(meta) = Meta::read(engine) {
-        let Meta { commit, supervised, .. } = meta.unwrap_or_default();
+        let Meta { commit, supervised, log, .. } = meta.unwrap_or_default();
+        end = log.unwrap_or_default();
         if commit < expected {
             let reason = format!("the commits from {} to {expected} are lost", commit + 1);
             engine.damages.note(Damage::new(None, reason, &[]));
         }
         sink(Item::Store { supervised })?;
     }
+    let bookmarks = noted(engine, None, read::bookmarks(engine).map(Some)).unwrap_or_default();
     for session in sessions(engine) {
         // A record that cannot be read is noted; the rest of its session is still worth having.
         let record = noted(engine, Some(session), read::record(engine, session));
-        // What a purge has not come to goes with the old files; that it was deleted must not.
-        let is_deleted = record.as_ref().is_some_and(SessionRecord::is_deleted);
+        let tombstone = record.as_ref().and_then(|record| record.deleted);
         if let Some(record) = record {
             sink(Item::Record(Box::new(record)))?;
         }
-        if is_deleted {
-            continue;
+        match tombstone {
+            None => parts(engine, session, sink)?,
+            // What a purge has not come to goes with the old files; that it was deleted must not, and neither what those have to read
+            // who read the log.
+            Some(deleted) if !deleted.purged && !bookmarks.is_empty() => {
+                events(engine, session, sink)?;
+            }
+            Some(_) => {}
         }
-        parts(engine, session, sink)?;
+    }
+    for bookmark in bookmarks {
+        if let Some(carried) = carried(engine, end, &bookmark) {
+            sink(Item::Bookmark { reader: bookmark.reader, carried })?;
+        }
     }
     for damage in engine.damages.all() {
         sink(Item::Damage(damage))?;
     }
     Ok(())
+}
+
+/// What is to be known elsewhere of a reader of the log; nothing, where its place is not in this one.
+fn carried(engine: &Engine, end: LogEnd, bookmark: &Bookmark) -> Option<Carried> {
+    let Bookmark { cursor, note, .. } = bookmark;
+    let before = match bookmark.carried() {
+        Err(_) => return None,
+        Ok(Some(before)) => before,
+        Ok(None) if cursor.log() != end.log || cursor.position() > end.last => return None,
+        Ok(None) => Carried { from: 0, unread: Vec::new(), note: Arc::clone(note) },
+    };
+    let mut unread: BTreeMap<SessionId, (u64, u64)> = BTreeMap::new();
+    let mut add = |session, first: u64, last: u64| {
+        let range = unread.entry(session).or_insert((first, last));
+        *range = (range.0.min(first), range.1.max(last));
+    };
+    before.unread.iter().for_each(|unread| add(unread.session, unread.first, unread.last));
+    let mut next = cursor.position() + 1;
+    while next <= end.last {
+        let query =
+            LogQuery { from: next, order: Order::OldestFirst, limit: PAGE, ..LogQuery::default() };
+        let page =
+            journal::page(engine, end, &query, |session, range| read_sound(engine, session, range));
+        let Some(page) = noted(engine, None, page.map(Some)) else { break };
+        for item in page.items {
+            if let LogItem::Event(Logged { session, event, .. }) = item {
+                add(session, event.sequence, event.sequence);
+            }
+        }
+        next = page.next.max(next + 1);
+    }
+    let unread = unread.into_iter();
+    let unread = unread.map(|(session, (first, last))| Unread { session, first, last });
+    Some(Carried { from: 0, unread: unread.collect(), ..before })
 }
 
 /// Every session that is known, from its record or from the index.
@@ -209,6 +260,10 @@ fn parts(engine: &Engine, session: SessionId, sink: Sink<'_>) -> Result<(), Arch
         sink(Item::InputId { session, id, sequence, checksum })
     })?;
     steps(engine, session, sink)?;
+    events(engine, session, sink)
+}
+
+fn events(engine: &Engine, session: SessionId, sink: Sink<'_>) -> Result<(), ArchiveError> {
     rows(engine, Table::Events, session, &mut |key, body| {
         let first = part_number(session, key).unwrap_or(0);
         match codec::read_events(first, body, |_| true) {

@@ -5,6 +5,8 @@
 #[cfg(feature = "sled")]
 mod archive;
 #[cfg(feature = "sled")]
+mod carried;
+#[cfg(feature = "sled")]
 mod chunks;
 #[cfg(feature = "sled")]
 mod counters;

@@ -12,7 +12,7 @@ use std::{
 use sessionkeeper::{
     BuildError, Builder, SessionHandle, SessionId, State, Supervisor,
     hooks::{Hook, HookCall, HookOptions, HooksStatus, SessionHooks},
-    store::{BoxError, MemoryStore},
+    store::{BoxError, MemoryStore, Store},
     testing::{Call, FaultyStore, Interference},
 };
 
@@ -391,6 +391,39 @@ async fn new_hooks_miss_nothing_from_the_moment_their_worker_is_there() {
     let supervisor = builder.start().await.unwrap();
     caught_up(&supervisor).await;
     assert_eq!(hooks.count(session, Hook::SessionStart), 1);
+}
+
+/// What is owed to a session grows while its first hook hangs; what is kept of that does not, and all of it is called.
+#[tokio::test(start_paused = true)]
+async fn a_hook_that_hangs_fills_neither_memory_nor_the_store() {
+    let is_broken = Arc::new(AtomicBool::new(true));
+    let hooks = Memory::that({
+        let is_broken = Arc::clone(&is_broken);
+        move |call| match is_broken.load(Ordering::Relaxed) && call.hook == Hook::SessionStart {
+            true => Say::Hangs,
+            false => Say::Done,
+        }
+    });
+    let with = |builder: Builder| builder.hooks(hooks.clone());
+    let mut worker = Worker::start_with(with).await;
+    let mut session = worker.session().await;
+    for round in 0..2 {
+        for _ in 0..50 {
+            session.pause().await.unwrap();
+            session.resume().await.unwrap();
+        }
+        tokio::time::sleep(SECOND).await;
+        let status = worker.supervisor.hooks().unwrap();
+        assert!(status.behind > 100, "{status:?}");
+        let kept = worker.store.bookmarks().await.unwrap().remove(0);
+        assert!(kept.note.len() < 2_000, "{} bytes", kept.note.len());
+        is_broken.store(round == 0, Ordering::Relaxed);
+        worker = worker.crash_and_restart_with(with).await;
+        session = worker.again(&session).await;
+    }
+    stopped(&session).await;
+    caught_up(&worker.supervisor).await;
+    assert_eq!(hooks.of(session.id()), owed_hooks(&log(&session).await));
 }
 
 mod deleted;

@@ -47,3 +47,43 @@ fn a_hook_that_was_begun_stays_the_first() {
         );
     }
 }
+
+fn moved(sequence: u64) -> EventRecord {
+    let (from, to) = (State::Active, State::Paused);
+    let what =
+        Lifecycle::StateChanged { from, to, cause: Cause::Asked, reason: None, begins: false };
+    EventRecord::clone(&event(sequence, what))
+}
+
+/// What one session is owed may grow for as long as one of its hooks hangs. What is held of that does not.
+#[test]
+fn of_a_long_line_the_rest_is_looked_at_later() {
+    let mut all: Vec<EventRecord> = (1..=300).map(moved).collect();
+    // Where the first page ends, and where the line is full.
+    for end in [128, 128 + 16] {
+        let ends = [run_ended(), session_ended()].map(|event| EventRecord::clone(&event));
+        for (event, sequence) in ends.into_iter().zip(end..) {
+            all[usize::try_from(sequence).unwrap() - 1] = EventRecord { sequence, ..event };
+        }
+    }
+    let mut line = Line::default();
+    let mut told = Vec::new();
+    for event in all.iter().cloned().map(Arc::new) {
+        line.take(&event);
+        assert!(line.owed.len() <= MOST + 2);
+    }
+    assert_eq!(line.rest, Some((MOST as u64 + 1, 300)));
+    while !line.is_done() {
+        told.extend(line.owed.drain(..).map(|owed| (owed.hook, owed.event.sequence)));
+        if let Some((first, last)) = line.rest_to_look_at() {
+            let page = all.iter().filter(|event| (first..=last).contains(&event.sequence));
+            let page: Vec<_> = page.take(112).cloned().collect();
+            let next = page.last().unwrap().sequence + 1;
+            line.looked(page, next);
+            assert!(line.owed.len() <= MOST + 2);
+        }
+    }
+    let mut whole = Line::default();
+    all.into_iter().map(Arc::new).for_each(|event| whole.owe(&event));
+    assert_eq!(told, owed(&whole));
+}

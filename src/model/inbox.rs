@@ -355,6 +355,7 @@ pub(crate) fn origin(moved: &[MovedInput], turn: Turn) -> Option<(SessionId, Tur
     Some((moved.from, Turn::of_input(moved.was)))
 }
 
+#[cfg(any(feature = "sled", feature = "testing", test))]
 impl OutOfOrder {
     /// Whether it can be so where inputs up to `consumed` of those `accepted` are over: by number, and
     /// none twice.

@@ -5,10 +5,12 @@ use super::{
     StoreError,
     index::{self, Lookup},
 };
+#[cfg(feature = "sled")]
+use crate::model::event::{Fact, Lifecycle};
 use crate::{
     faults::{self, Bug},
     model::{
-        event::{EventRecord, Fact, Lifecycle, RunEdge},
+        event::{EventRecord, RunEdge},
         ids::{RunId, SessionId},
     },
 };

@@ -46,10 +46,6 @@ impl Reference {
             return Some(Answer::NameTaken(holder));
         }
         let mut inputs = if branch.copy_inputs { parent.inbox.lacking(kept) } else { Vec::new() };
-        let ordinary = inputs.iter().filter(|input| !input.urgent).count() as u64;
-        if branch.work.is_some() && ordinary >= Care::INPUTS {
-            return Some(Answer::Full);
-        }
         let copied = inputs.len() as u64;
         inputs.extend(branch.work.map(Input::of));
         let care = branch.care.unwrap_or(parent.care);

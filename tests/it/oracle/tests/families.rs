@@ -67,7 +67,7 @@ const SPOILT: &[(&str, SpoilFamily, &str)] = &[
         goes_on(found, child(ledger, BEARS));
         goes_on(found, parent);
         let last = found.history.iter_mut().rfind(|(of, _)| *of == parent);
-        last.unwrap().1.fact = Fact::Lifecycle(Lifecycle::Deleted { by: Removal::Asked });
+        last.unwrap().1.fact = Fact::Lifecycle(Lifecycle::Deleted { by: Removal::Asked, ends: false });
     }, "its parent was deleted, and it went on"),
     ("a child that is stopped with its parent, which was not", |found, _, parent| {
         goes_on(found, parent);

@@ -203,6 +203,9 @@ pub enum InterruptBy {
     #[default]
     Nothing,
     /// By SIGINT to its process group, as Ctrl-C does on a terminal. A program that does not catch it ends, and that is a failure.
+    ///
+    /// A worker that ignores SIGINT, as one does that a script has started in the background, passes that on to its programs, and some
+    /// cannot be told then. One that listens for it, as [`run_until_signal`](crate::Supervisor::run_until_signal) does, does not.
     Signal,
     /// By a line among those that it reads, such as a control message.
     Line(String),

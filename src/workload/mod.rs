@@ -108,8 +108,9 @@ pub trait Workload: Sized + Send + Sync + 'static {
         cx: &mut Context<Self>,
     ) -> impl Future<Output = Result<Outcome, WorkloadError>> + Send;
 
-    /// Cleans up after a run: called once for every run, however it ended, before its session is
-    /// reported paused, stopped or ended. Events and usage recorded here are still kept.
+    /// Cleans up after a run: called once for every run, however it ended, before its session is reported paused or
+    /// stopped, or as ended by its run. An end that does not wait for the run (`complete`, `fail` or a silence that
+    /// expires it) is reported first. Events and usage recorded here are still kept.
     ///
     /// It has nine tenths of `cancel_grace`, closing of what the run holds included; past that it is
     /// dropped, and the log warns. A panic in it is caught and changes nothing.

@@ -6,6 +6,7 @@ use sessionkeeper::{
         ExitCause, InterruptBy, InvalidSpec, OutputFormat, ProcessInput, ProcessSpec, Stdin,
     },
 };
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::kit::{Handle, Worker, has_printed, printed, settled, state, trial, turn_done};
 
@@ -60,8 +61,21 @@ async fn interrupt(session: &Handle, then: OnInterrupt) {
     assert!(matches!(turn, Interruption::Turn { input: 1, .. }), "{turn:?}");
 }
 
+/// Where these tests run in the background of a script, SIGINT is ignored, and a shell that inherits that cannot trap it. A signal that
+/// is listened for is not inherited.
+fn heed_interrupts() {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.map_or(0, |mask| u64::from_str_radix(mask.trim(), 16).unwrap());
+    let interrupt = SignalKind::interrupt();
+    if ignored & (1 << (interrupt.as_raw_value() - 1)) != 0 {
+        drop(signal(interrupt).unwrap());
+    }
+}
+
 #[tokio::test]
 async fn an_interrupt_ends_the_turn_of_a_program_and_not_the_program() {
+    heed_interrupts();
     let worker = Worker::start().await;
     let by_line = InterruptBy::Line("stop".to_owned());
     for (by, work) in [(InterruptBy::Signal, "slow"), (by_line, "asks")] {
@@ -77,6 +91,7 @@ async fn an_interrupt_ends_the_turn_of_a_program_and_not_the_program() {
 
 #[tokio::test]
 async fn what_is_redelivered_is_given_to_the_program_again() {
+    heed_interrupts();
     let worker = Worker::start().await;
     let session = at_work(&worker, InterruptBy::Signal, "slow").await;
     interrupt(&session, OnInterrupt::Redeliver).await;

@@ -207,7 +207,9 @@ async fn ask_children(core: &Arc<Core>, parent: SessionId, owed: Owed) -> BoxFut
     // Those that were born since it was taken back are among them, and it is none of theirs.
     let now = reader::load_patiently(core, parent).await.unwrap_or_default();
     let holds = now.and_then(|now| now.family).is_some_and(|family| family.owed.contains(&owed));
-    children.retain(|_| holds);
+    if !holds {
+        children.clear();
+    }
     let asked: Vec<_> =
         children.into_iter().map(|(child, answer)| ask(core, child, answer)).collect();
     async move {

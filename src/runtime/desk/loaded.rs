@@ -66,13 +66,7 @@ impl Loaded {
                         Vec::new()
                     };
                     inputs.retain(|input| !record.covers(kept, input.sequence));
-                    // Most sessions have no steps, and then there is nothing to read.
-                    let steps = match record.steps {
-                        Some(last) if last > kept.turn() => {
-                            load_steps(&*store, session, kept.turn(), last).await.map_err(read)?
-                        }
-                        Some(_) | None => Vec::new(),
-                    };
+                    let steps = load_steps(&*store, record, kept.turn()).await.map_err(read)?;
                     return Ok(Self {
                         workload: Arc::clone(workload),
                         snapshot: Arc::new(envelope),
@@ -147,10 +141,12 @@ pub(super) async fn load_inputs(
 /// never begun.
 pub(super) async fn load_steps(
     store: &dyn crate::store::Store,
-    session: SessionId,
+    record: &SessionRecord,
     after: Turn,
-    last: Turn,
 ) -> Result<Vec<StoredStep>, StoreError> {
+    // Most sessions have none, and then there is nothing to read.
+    let Some(last) = record.steps.filter(|last| *last > after) else { return Ok(Vec::new()) };
+    let session = record.id;
     let steps = store.steps(session, after).await?;
     if steps.last().is_none_or(|step| step.turn < last) {
         let reason = format!("the steps of turn {last} are missing");

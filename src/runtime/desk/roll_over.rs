@@ -89,12 +89,7 @@ impl Desk<'_> {
             return Err(SessionError::Unreadable { session, reason });
         }
         let over = record.snapshot().map_or_else(Turn::default, SnapshotRef::turn);
-        let steps = match record.steps {
-            Some(last) if last > over => {
-                load_steps(&*store, session, over, last).await.map_err(read)?
-            }
-            Some(_) | None => Vec::new(),
-        };
+        let steps = load_steps(&*store, record, over).await.map_err(read)?;
         Ok(Moves { inputs: unread, steps })
     }
 

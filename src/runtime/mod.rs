@@ -15,7 +15,7 @@ mod kept;
 mod ladder;
 pub(crate) mod live;
 pub(crate) mod op;
-mod reader;
+pub(crate) mod reader;
 pub(crate) mod recovery;
 pub(crate) mod removal;
 pub(crate) mod room;

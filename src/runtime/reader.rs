@@ -102,30 +102,14 @@ impl Reader {
         Ok(Left::at(LogCursor::new(end.log, position), Arc::default()))
     }
 
-    /// The events of a session from this one to that one, at most so many, with the number to go on at. What cannot be read is left out.
+    /// Some of the events of a session from this one to that one: see [`sound_events`].
     pub(super) async fn events(
         &self,
         session: SessionId,
         first: u64,
         last: u64,
     ) -> Result<(Vec<EventRecord>, u64), StoreError> {
-        let mut limit = PAGE;
-        loop {
-            match self.core.store()?.events(session, first..=last, limit).await {
-                Ok(events) => {
-                    let is_all = events.len() < limit && limit == PAGE;
-                    let after = events.last().map_or(first, |event| event.sequence);
-                    let next = if is_all { last } else { after };
-                    return Ok((events, next.saturating_add(1)));
-                }
-                Err(StoreError::Damaged { .. }) if limit == 1 => {
-                    return Ok((Vec::new(), first.saturating_add(1)));
-                }
-                // One of them it is.
-                Err(StoreError::Damaged { .. }) => limit = 1,
-                Err(error) => return Err(error),
-            }
-        }
+        sound_events(&self.core, session, first, last, PAGE).await
     }
 
     /// The same, once the store can be read. It fails when that is closed.
@@ -250,6 +234,33 @@ impl Finish {
     /// For the task: nothing more will happen.
     pub(super) fn is_over(&self) {
         self.over.send_replace(true);
+    }
+}
+
+/// The events of a session from this one to that one, at most so many, with the number to go on at. What cannot be read is left out.
+pub(crate) async fn sound_events(
+    core: &Core,
+    session: SessionId,
+    first: u64,
+    last: u64,
+    most: usize,
+) -> Result<(Vec<EventRecord>, u64), StoreError> {
+    let mut limit = most;
+    loop {
+        match core.store()?.events(session, first..=last, limit).await {
+            Ok(events) => {
+                let is_all = events.len() < limit && limit == most;
+                let after = events.last().map_or(first, |event| event.sequence);
+                let next = if is_all { last } else { after };
+                return Ok((events, next.saturating_add(1)));
+            }
+            Err(StoreError::Damaged { .. }) if limit == 1 => {
+                return Ok((Vec::new(), first.saturating_add(1)));
+            }
+            // One of them it is.
+            Err(StoreError::Damaged { .. }) => limit = 1,
+            Err(error) => return Err(error),
+        }
     }
 }
 

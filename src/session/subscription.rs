@@ -10,8 +10,9 @@ use crate::{
     runtime::{
         error::SessionError,
         hub::{Follower, Newer},
+        reader::sound_events,
     },
-    store::{Store, StoreError},
+    store::StoreError,
 };
 
 /// How many events are read from the store at once.
@@ -131,33 +132,17 @@ impl Subscription {
         }
     }
 
+    /// The next of those that can be read; none, where none of them can.
     async fn stored(&self, newest: u64) -> Result<VecDeque<Arc<EventRecord>>, StoreError> {
-        let store = self.session.core.store()?;
-        let events = match store.events(self.session.id, self.next..=newest, PAGE).await {
-            Err(StoreError::Damaged { .. }) => self.first_sound(&*store, newest).await?,
-            events => events?,
-        };
-        Ok(events.into_iter().map(Arc::new).collect())
-    }
-
-    /// The next event that can be read by itself, if any can. A page fails where one event of it cannot.
-    async fn first_sound(
-        &self,
-        store: &dyn Store,
-        newest: u64,
-    ) -> Result<Vec<EventRecord>, StoreError> {
-        for sequence in self.next..=newest {
-            match store.events(self.session.id, sequence..=sequence, 1).await {
-                Err(StoreError::Damaged { .. }) => {}
-                events => {
-                    let events = events?;
-                    if !events.is_empty() {
-                        return Ok(events);
-                    }
-                }
+        let Session { core, id, .. } = &self.session;
+        let mut first = self.next;
+        loop {
+            let (events, next) = sound_events(core, *id, first, newest, PAGE).await?;
+            if !events.is_empty() || next > newest {
+                return Ok(events.into_iter().map(Arc::new).collect());
             }
+            first = next;
         }
-        Ok(Vec::new())
     }
 }
 

@@ -98,7 +98,8 @@ fn check(seed: u64) -> Option<String> {
     })
 }
 
-/// Plays seeds on all processors.
+/// Plays seeds on all processors. What is wrong is told at once: a later seed may never end.
+#[allow(clippy::print_stderr, reason = "it is for people")]
 fn check_all(seeds: &[u64]) {
     let threads = thread::available_parallelism().map_or(1, usize::from);
     let wrong = Mutex::new(Vec::new());
@@ -109,6 +110,7 @@ fn check_all(seeds: &[u64]) {
                 for seed in seeds.iter().skip(first).step_by(threads) {
                     let _ends = Ends::begin(*seed);
                     if let Some(found) = check(*seed) {
+                        eprintln!("{found}");
                         wrong.lock().unwrap().push((*seed, found));
                     }
                     if wrong.lock().unwrap().len() >= 10 {

@@ -285,15 +285,10 @@ impl<'a> Desk<'a> {
         }
     }
 
-    /// A run whose worker is gone has ended, whatever follows.
+    /// Of a run that its worker left behind.
     pub(super) fn note_lost_worker(&mut self) {
-        if let Some(draft) = &mut self.draft
-            && let Phase::Active { run, worker, restarting: None } | Phase::Stopping { run, worker } =
-                draft.record().phase
-            && self.core.is_lost(worker)
-            && draft.record().runs.since.is_some()
-        {
-            draft.end_run(run, RunEnd::Interrupted);
+        if let Some(draft) = &mut self.draft {
+            draft.end_lost_run(|worker| self.core.is_lost(worker));
         }
     }
 

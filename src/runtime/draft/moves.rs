@@ -84,6 +84,17 @@ impl Draft {
         self.push(self.moment.wall, Some(run), None, fact);
     }
 
+    /// A run whose worker is gone has ended, whatever follows.
+    pub(crate) fn end_lost_run(&mut self, is_lost: impl FnOnce(WorkerGeneration) -> bool) {
+        if let Phase::Active { run, worker, restarting: None } | Phase::Stopping { run, worker } =
+            self.record.phase
+            && self.record.runs.since.is_some()
+            && is_lost(worker)
+        {
+            self.end_run(run, RunEnd::Interrupted);
+        }
+    }
+
     /// Forgets an abandoned run that came back.
     pub(crate) fn returned(&mut self, run: RunId) {
         if self.record.abandoned.contains(&run) {

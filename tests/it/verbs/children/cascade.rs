@@ -418,3 +418,38 @@ async fn a_child_that_holds_the_last_place_of_a_recovery_is_stopped_with_its_par
     idle(&other).await;
     worker.shutdown(BUDGET).await;
 }
+
+/// What is owed to the children is done before a recovery that waits for places comes to their parent, whose worker was lost while it
+/// was being stopped.
+#[tokio::test(start_paused = true)]
+async fn the_run_of_a_parent_that_was_being_stopped_by_a_lost_worker_has_its_end() {
+    let store = MemoryStore::new();
+    let begin = async |places| {
+        let faulty = FaultyStore::new(store.clone());
+        let builder = configure(Supervisor::builder(faulty.clone()).seed(7)).resume_at_once(1);
+        (builder.max_active(places).start().await.unwrap(), faulty)
+    };
+    let (worker, faulty) = begin(4).await;
+    let parent = worker.start(Scripted::start().input(Do::Deaf(MINUTE))).await.unwrap();
+    worker.start(Scripted::start().child_of(parent.id())).await.unwrap();
+    tokio::time::sleep(SECOND).await;
+    // A recovery begins with those that were started last.
+    for _ in 0..2 {
+        worker.start(Scripted::start()).await.unwrap();
+    }
+    // Nobody finds the children.
+    faulty.inject(|call| match call {
+        Call::List => Interference::Fail,
+        _ => Interference::None,
+    });
+    drop(parent.stop().await.unwrap());
+    drop(worker);
+
+    let (worker, _) = begin(1).await;
+    let parent = worker.session(parent.id()).await.unwrap().typed::<Scripted>().unwrap();
+    until(&parent, |status| status.state() == State::Stopped).await;
+    let last = status(&parent).await.record().runs.last.clone();
+    assert_eq!(last.map(|last| last.end), Some(RunEnd::Interrupted));
+    consistent(&parent).await;
+    worker.shutdown(BUDGET).await;
+}

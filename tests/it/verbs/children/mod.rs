@@ -5,10 +5,13 @@ use futures::StreamExt;
 use serde::{Deserialize, Serialize};
 use sessionkeeper::{
     Builder, Cause, ChildEnd, ChildKey, Context, Delete, InvalidName, Lane, LaneTime, OnParent,
-    Origin, Outcome, PauseCause, Relation, Retention, SessionHandle, SessionId, Start, StartError,
-    State, Status, Supervisor, WhenParentEnds, WhenParentPauses, Workload, WorkloadError,
+    Origin, Outcome, PauseCause, Relation, Retention, RunEnd, SessionHandle, SessionId, Start,
+    StartError, State, Status, Supervisor, WhenParentEnds, WhenParentPauses, Workload,
+    WorkloadError,
     store::{MemoryStore, Query, Related, Store},
-    testing::{Call, Do, Done, Harness, Interference, Scripted, audit, crash_at_every_commit},
+    testing::{
+        Call, Do, Done, FaultyStore, Harness, Interference, Scripted, audit, crash_at_every_commit,
+    },
 };
 
 use super::{MINUTE, SECOND, consistent, idle, in_hand, key, moves, policy, soon, status, until};

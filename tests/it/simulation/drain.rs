@@ -65,8 +65,9 @@ impl World {
                 let waits = record.inbox.waiting() > 0 && !record.state().has_ended();
                 if (is_new || waits)
                     && let Ok(session) = supervisor.session(record.id).await
+                    && !self.work_off(session).await
                 {
-                    self.work_off(session).await;
+                    return;
                 }
             }
             tokio::time::sleep(SECOND).await;
@@ -89,7 +90,8 @@ impl World {
         self.outside.lock().unwrap().count(&statistics);
     }
 
-    async fn work_off(&self, session: Session) {
+    /// `false` if it never is.
+    async fn work_off(&self, session: Session) -> bool {
         let id = session.id();
         let mut patience = 0;
         while session.status().await.is_ok_and(|status| goes_on_by_itself(&status)) {
@@ -137,6 +139,7 @@ impl World {
             let status = session.status().await;
             self.wrong(format!("session {id} is never worked off: {status:?}"));
         }
+        worked_off == Ok(true)
     }
 }
 

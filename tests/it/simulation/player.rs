@@ -291,7 +291,7 @@ impl<const VERSION: u32> Player<VERSION> {
             Play::Spawn => drop(cx.spawn(tokio::time::sleep(3600 * SECOND))),
             Play::ExternalId => cx.run().set_external_id(ExternalId::new(format!("e{tag}"))?),
             Play::Steps(count) => {
-                steps::take(&self.0, cx.run(), (input, attempt), count).await?;
+                steps::take(&self.0, cx.run(), (input, attempt, tag), count).await?;
             }
             Play::AskTwice => return self.ask_twice(cx, acted).await,
             Play::Sleep { span, or_input } if attempt == 1 => {

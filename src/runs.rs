@@ -108,10 +108,20 @@ impl Supervisor {
     /// # Cancel safety
     /// Wholly.
     pub async fn run_events(&self, run: RunId, query: EventQuery) -> Result<EventPage, FindError> {
-        let (session, found) = self.run_at(run).await?;
-        let range = found.began..=found.ended.unwrap_or(u64::MAX);
-        let page = session.events_within(query, range, |event| event.run == Some(run)).await;
-        page.map_err(|error| gone(run, error))
+        let (session, mut found) = self.run_at(run).await?;
+        loop {
+            let range = found.began..=found.ended.unwrap_or(u64::MAX);
+            let page = session.events_within(query, range, |event| event.run == Some(run)).await;
+            let page = page.map_err(|error| gone(run, error))?;
+            if found.ended.is_some() {
+                return Ok(page);
+            }
+            // If it has ended meanwhile, what its session did next may be among them.
+            match self.stored_run(run).await?.filter(|now| now.ended.is_some()) {
+                Some(ended) => found = ended,
+                None => return Ok(page),
+            }
+        }
     }
 
     async fn run_at(&self, run: RunId) -> Result<(Session, StoredRun), FindError> {

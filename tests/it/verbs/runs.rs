@@ -1,11 +1,15 @@
 //! Runs by their ids.
 
+use std::time::Duration;
+
 use sessionkeeper::{
     Delete, EventQuery, EventRecord, Fact, FindError, Lifecycle, RunEnd, RunId, RunState,
-    SessionError, SessionHandle, State, Supervisor, store::Order, testing::audit,
+    SessionError, SessionHandle, State, Supervisor,
+    store::Order,
+    testing::{Call, Harness, Interference, audit},
 };
 
-use super::{idle, log, soon, state, status};
+use super::{SECOND, idle, log, soon, state, status};
 use crate::support::{Do, Scripted, Worker, drained};
 
 async fn current(session: &SessionHandle<Scripted>) -> RunId {
@@ -118,4 +122,24 @@ async fn the_events_of_a_run_begin_and_end_with_it() {
             assert_eq!(found, of_run, "{order:?}");
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_events_of_a_run_that_ends_meanwhile_go_to_its_end() {
+    let worker = Harness::start(|builder| builder.workload(Scripted::default())).await;
+    let session = worker.supervisor().start(Scripted::start()).await.unwrap().into_handle();
+    idle(&session).await;
+    let run = current(&session).await;
+    let slowly = Interference::Delay { before: Duration::ZERO, after: SECOND };
+    worker.store().inject(move |call| if call == Call::Run { slowly } else { Interference::None });
+    let query = EventQuery { from: 1, order: Order::OldestFirst, ..EventQuery::default() };
+    let (page, stopped) = tokio::join!(worker.supervisor().run_events(run, query), async {
+        session.stop().await.unwrap().ended().await
+    });
+    stopped.unwrap();
+    let ended =
+        |event: &EventRecord| matches!(event.fact, Fact::Lifecycle(Lifecycle::RunEnded { .. }));
+    assert!(page.unwrap().events.last().is_some_and(ended));
+    let all = log(&session).await;
+    assert!(!all.last().is_some_and(ended), "the session is stopped after that");
 }

@@ -16,6 +16,7 @@ use crate::{
         op::{NewInput, Op, Reply},
         reader,
     },
+    store::StoreError,
     telemetry,
 };
 
@@ -39,7 +40,12 @@ pub(super) async fn tell(core: Arc<Core>, child: SessionRecord, owed: Owed) -> D
             return Done::Yes;
         };
         if let Some(successor) = record.links().transitioned_to {
-            parent = Some(successor);
+            // What it was told before goes on as its other inputs do: with them to the successor, or not at all.
+            match was_told(&core, id, &end, owed).await {
+                Ok(true) => return Done::Yes,
+                Ok(false) => parent = Some(successor),
+                Err(_) => return Done::NotNow,
+            }
             continue;
         }
         if !record.state().accepts_input() {
@@ -47,7 +53,8 @@ pub(super) async fn tell(core: Arc<Core>, child: SessionRecord, owed: Owed) -> D
         }
         match tell_parent(&core, &record, &end, owed).await {
             Told::Done(done) => return done,
-            Told::RolledOver(successor) => parent = Some(successor),
+            // Its record says so now.
+            Told::RolledOver => {}
         }
     }
     Done::Yes
@@ -55,7 +62,23 @@ pub(super) async fn tell(core: Arc<Core>, child: SessionRecord, owed: Owed) -> D
 
 enum Told {
     Done(Done),
-    RolledOver(SessionId),
+    RolledOver,
+}
+
+/// By what a session tells one telling of an end from another.
+fn input_id(end: &ChildEnd, owed: Owed) -> InputId {
+    let id = format!("child-end:{}:{}", end.child, owed.event);
+    InputId::new(id).expect("two numbers fit")
+}
+
+async fn was_told(
+    core: &Core,
+    parent: SessionId,
+    end: &ChildEnd,
+    owed: Owed,
+) -> Result<bool, StoreError> {
+    let accepted = core.store()?.accepted(parent, input_id(end, owed)).await?;
+    Ok(accepted.is_some())
 }
 
 async fn tell_parent(core: &Arc<Core>, parent: &SessionRecord, end: &ChildEnd, owed: Owed) -> Told {
@@ -75,11 +98,10 @@ async fn tell_parent(core: &Arc<Core>, parent: &SessionRecord, end: &ChildEnd, o
             return Told::Done(Done::NotHere);
         }
     };
-    let mut id = format!("child-end:{}:{}", end.child, owed.event);
+    let mut id = input_id(end, owed);
     if faults::planted(Bug::TellEndAgain) {
-        id.push_str(&parent.version.to_string());
+        id = InputId::new(format!("{id}{}", parent.version)).expect("three numbers fit");
     }
-    let id = InputId::new(id).expect("two numbers fit");
     let input = NewInput { id: Some(id), payload: payload.into(), state_version, urgent: false };
     let session = parent.id;
     loop {
@@ -94,7 +116,7 @@ async fn tell_parent(core: &Arc<Core>, parent: &SessionRecord, end: &ChildEnd, o
         };
         return Told::Done(match answer {
             Ok(_) => Done::Yes,
-            Err(SendError::RolledOver { successor, .. }) => return Told::RolledOver(successor),
+            Err(SendError::RolledOver { .. }) => return Told::RolledOver,
             // It ended meanwhile; or it was told before, and says something else of it now.
             Err(SendError::NotAccepting { .. } | SendError::InputIdReused { .. }) => Done::Yes,
             Err(SendError::Full { .. }) => Done::NotNow,

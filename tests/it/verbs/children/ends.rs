@@ -1,6 +1,9 @@
 //! A parent is told of the end of a child by an input.
 
+use sessionkeeper::{Rollover, Unread};
+
 use super::*;
+use crate::support::BUDGET;
 
 #[tokio::test(start_paused = true)]
 async fn the_end_of_a_child_wakes_an_idle_parent_once() {
@@ -75,6 +78,62 @@ async fn a_child_that_was_stopped_and_resumed_tells_each_end() {
     let told: Vec<_> = ends.iter().map(|end| (end.state, end.cause)).collect();
     assert_eq!(told, [(State::Stopped, Cause::Asked), (State::Completed, Cause::Asked)]);
     sound(worker).await;
+}
+
+/// Whoever is rolled over before its child knows that it was told keeps what it was told, or hands it on with its unread inputs.
+#[tokio::test(start_paused = true)]
+async fn the_end_of_a_child_is_told_once_to_those_who_take_each_others_place() {
+    for (lost_at, unread) in (1..=5).flat_map(|at| [(at, Unread::Move), (at, Unread::Leave)]) {
+        let store = MemoryStore::new();
+        let begin = async |faulty: &FaultyStore<MemoryStore>| {
+            configure(Supervisor::builder(faulty.clone()).seed(7)).start().await.unwrap()
+        };
+        let faulty = FaultyStore::new(store.clone());
+        let worker = begin(&faulty).await;
+        let lead = worker.start(Start::<Lead>::new(Led::default())).await.unwrap().into_handle();
+        let child = worker.start(Scripted::start().child_of(lead.id())).await.unwrap();
+        idle(&lead).await;
+        let mut commits = 0;
+        faulty.inject(move |call| {
+            commits += u32::from(call == Call::Commit);
+            match commits {
+                commits if commits < lost_at => Interference::None,
+                _ => Interference::Crash { done: false },
+            }
+        });
+        let _ = tokio::time::timeout(MINUTE, child.complete()).await;
+        tokio::time::sleep(SECOND).await;
+        drop(worker);
+
+        // Nobody learns what is owed until the parent is rolled over.
+        let faulty = FaultyStore::new(store);
+        faulty.inject(|call| match call {
+            Call::Due => Interference::Fail,
+            _ => Interference::None,
+        });
+        let worker = begin(&faulty).await;
+        let lead = worker.session(lead.id()).await.unwrap().typed::<Lead>().unwrap();
+        let successor = Rollover::new(Led::default()).unread(unread);
+        let next = lead.rollover(successor).await.unwrap().into_handle();
+        let accepted_before = status(&lead).await.record().inbox.accepted;
+        let moved = status(&next).await.record().inbox.accepted;
+        faulty.inject(|_| Interference::None);
+        let child = worker.session(child.id()).await.unwrap();
+        child.complete().await.unwrap();
+        until(&next, |status| status.record().inbox.waiting() == 0).await;
+        tokio::time::sleep(MINUTE).await;
+        let about = format!("lost at {lost_at}, {unread:?}");
+        let accepted = status(&next).await.record().inbox.accepted;
+        assert_eq!(accepted_before + accepted - moved, 1, "{about}");
+        let mut told = lead.snapshot().await.unwrap().state.ends;
+        told.extend(next.snapshot().await.unwrap().state.ends);
+        match &told[..] {
+            [end] => assert_eq!((end.child, end.state), (child.id(), State::Completed), "{about}"),
+            [] => assert_eq!(unread, Unread::Leave, "{about}"),
+            told => panic!("{about}: {told:?}"),
+        }
+        worker.shutdown(BUDGET).await;
+    }
 }
 
 /// An end that a full parent could not be told is told though the child is deleted meanwhile, once, and the child is forgotten then.

@@ -91,7 +91,8 @@ pub struct Family {
     /// What follows from its moves for its children and its parent, and is not done yet; the oldest first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub owed: Vec<Owed>,
-    /// When it was last resumed by a person's word, as a child, in supervised time: that is later word than what its parent did before.
+    /// When it, or what it has taken the place of, was last resumed by a person's word, as a child, in supervised time: that is later
+    /// word than what its parent did before.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resumed: Option<SupervisedTime>,
     /// Of a session that was deleted before its parent was told of its end: what that is still to be told.
@@ -250,6 +251,11 @@ impl Family {
     /// Whether the session was resumed by a person's word since something was owed to it.
     pub(crate) fn is_resumed_since(&self, owed: &Owed) -> bool {
         self.resumed.is_some_and(|at| at > owed.since)
+    }
+
+    /// What the successor of the session begins with: it goes on as the session did, whatever the parent did before.
+    pub(crate) fn of_successor(&self) -> Option<Self> {
+        self.resumed.map(|at| Self { resumed: Some(at), ..Self::default() })
     }
 
     /// What is owed is done.

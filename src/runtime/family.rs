@@ -242,9 +242,13 @@ async fn heed(core: &Arc<Core>, child: &SessionRecord) -> BoxFuture<'static, Don
         None => None,
         Some(parent) => {
             let loaded = reader::load_patiently(core, parent).await.unwrap_or_default();
-            match loaded.filter(|parent| !parent.is_deleted()) {
+            match loaded {
+                // To be deleted is an end, if it had none before.
+                Some(parent) if parent.is_deleted() && !parent.state().has_ended() => {
+                    Some(Duty::End)
+                }
                 Some(parent) => family::to_heed(&parent.phase),
-                // It was deleted, which is an end.
+                // Nobody knows any more what it was when it was deleted.
                 None => Some(Duty::End),
             }
         }

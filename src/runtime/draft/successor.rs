@@ -80,7 +80,7 @@ impl Draft {
             recoveries: 0,
             abandoned: Vec::new(),
             history: VecDeque::new(),
-            family: None,
+            family: old.family.as_ref().and_then(|family| family.of_successor()).map(Box::new),
         };
         let header = SnapshotHeader {
             kind: record.kind.clone(),

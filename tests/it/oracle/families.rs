@@ -31,7 +31,8 @@ pub(super) fn judge(
             continue;
         }
         obeys(found, &course, *child, parent).into_iter().for_each(&mut find);
-        in_time::judge(&course, of, parent, calls, calm).into_iter().for_each(&mut find);
+        let before = chains::before(found, *child);
+        in_time::judge(&course, of, &before, parent, calls, calm).into_iter().for_each(&mut find);
         has_reason(&course, *child, of, parent).into_iter().for_each(&mut find);
         is_told(found, ledger, *child, parent).into_iter().for_each(&mut find);
         for owed in of.record.family.iter().flat_map(|family| &family.owed) {

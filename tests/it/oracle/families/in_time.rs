@@ -40,10 +40,11 @@ const DUTIES: [(&str, Lags); 2] = [
     }),
 ];
 
-/// What a child should have done as its parent did, and did not.
+/// What a child should have done as its parent did, and did not. Those whose place it has taken were resumed for it too.
 pub(super) fn judge(
     course: &Course,
     child: &FoundSession,
+    before: &[SessionId],
     parent: SessionId,
     calls: &[Call<'_>],
     calm: &Calm,
@@ -55,7 +56,8 @@ pub(super) fn judge(
         let resumed = |since: usize, present: usize| {
             let known = calm.place_before(since as u64 + 1);
             calls.iter().any(|call| {
-                let of_child = call.session == Some(id) && *call.verb == Verb::Resume;
+                let is_it = |session| session == id || before.contains(&session);
+                let of_child = call.session.is_some_and(is_it) && *call.verb == Verb::Resume;
                 // Who was not told may yet have waited for a place.
                 let answered = call.answered.filter(|_| !call.is_open());
                 let over = answered.unwrap_or_else(|| calm.loss_after(call.asked));

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use sessionkeeper::Rollover;
+
 use super::*;
 use crate::support::BUDGET;
 
@@ -190,29 +192,35 @@ async fn a_stop_that_is_tried_again_holds_only_while_the_parent_is_stopped() {
     }
 }
 
-/// A person's word on a child that is later than the parent's wins, also where the parent's comes to the child after it.
+/// A person's word on a child that is later than the parent's wins, also where the parent's comes to the child after it, or to what has
+/// taken its place.
 #[tokio::test(start_paused = true)]
 async fn a_child_that_is_resumed_since_the_parent_was_stopped_goes_on() {
-    let worker = worker().await;
-    let (lead, [one, two]) = with_children(&worker).await;
-    one.pause().await.unwrap();
-    worker.store().inject(|call| match call {
-        Call::List => Interference::Fail,
-        _ => Interference::None,
-    });
-    lead.stop().await.unwrap().ended().await.unwrap();
-    tokio::time::sleep(SECOND * 5).await;
-    one.resume().await.unwrap();
-    worker.store().mend();
-    until(&two, |status| status.state() == State::Stopped).await;
-    all_done(&worker).await;
-    tokio::time::sleep(MINUTE).await;
-    assert_eq!(status(&one).await.state(), State::Active);
-    // What the parent does after that holds for it again.
-    lead.resume().await.unwrap();
-    lead.stop().await.unwrap().ended().await.unwrap();
-    until(&one, |status| status.state() == State::Stopped).await;
-    sound(worker).await;
+    for rolls_over in [false, true] {
+        let worker = worker().await;
+        let (lead, [mut one, two]) = with_children(&worker).await;
+        one.pause().await.unwrap();
+        worker.store().inject(|call| match call {
+            Call::List => Interference::Fail,
+            _ => Interference::None,
+        });
+        lead.stop().await.unwrap().ended().await.unwrap();
+        tokio::time::sleep(SECOND * 5).await;
+        one.resume().await.unwrap();
+        if rolls_over {
+            one = one.rollover(Rollover::new(Done::default())).await.unwrap().into_handle();
+        }
+        worker.store().mend();
+        until(&two, |status| status.state() == State::Stopped).await;
+        all_done(&worker).await;
+        tokio::time::sleep(MINUTE).await;
+        assert_eq!(status(&one).await.state(), State::Active);
+        // What the parent does after that holds for it again.
+        lead.resume().await.unwrap();
+        lead.stop().await.unwrap().ended().await.unwrap();
+        until(&one, |status| status.state() == State::Stopped).await;
+        sound(worker).await;
+    }
 }
 
 /// The pause of one child takes its time; what the parent is told meanwhile wins.
@@ -335,7 +343,7 @@ async fn a_child_that_is_started_while_its_parent_is_paused_is_paused() {
 async fn the_successor_of_a_child_follows_the_parent() {
     let worker = worker().await;
     let (lead, [child]) = with_children(&worker).await;
-    let next = child.rollover(sessionkeeper::Rollover::new(Done::default())).await.unwrap();
+    let next = child.rollover(Rollover::new(Done::default())).await.unwrap();
     assert_eq!(children(&worker, lead.id()).await, [child.id(), next.id()]);
     lead.pause().await.unwrap();
     until(&next, |status| status.pause_cause() == Some(PauseCause::Parent)).await;

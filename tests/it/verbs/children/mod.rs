@@ -19,6 +19,7 @@ use super::{MINUTE, SECOND, consistent, idle, in_hand, key, moves, policy, soon,
 mod awaiting;
 mod cascade;
 mod ends;
+mod late;
 mod limits;
 
 /// A session that starts others.

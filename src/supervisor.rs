@@ -128,10 +128,9 @@ impl Supervisor {
     /// Wholly, but the turn is lost.
     pub async fn slot(&self) -> Result<Slot, ShuttingDown> {
         let core = self.core();
-        let mut life = core.life.subscribe();
         tokio::select! {
             biased;
-            _ = life.wait_for(|life| *life != Life::Running) => Err(ShuttingDown),
+            () = core.draining() => Err(ShuttingDown),
             place = Arc::clone(&core.places).acquire_owned() => {
                 place.map(Slot).map_err(|_| ShuttingDown)
             }

@@ -18,7 +18,7 @@ use crate::{
         record::{SessionRecord, StartRequest},
     },
     runtime::{
-        core::{Core, Life},
+        core::Core,
         error::{SendError, SessionError, StartError},
         op::{NewFork, NewInput, NewSession, Op, Place, Started},
     },
@@ -52,10 +52,9 @@ async fn make(
     parent: SessionId,
     asked: Asked,
 ) -> Result<(Session, Origin), ForkError> {
-    let mut life = core.life.subscribe();
     let prepared = tokio::select! {
         biased;
-        _ = life.wait_for(|life| *life != Life::Running) => {
+        () = core.draining() => {
             return Err(SessionError::ShuttingDown { session: parent }.into());
         }
         prepared = prepare(&core, parent, asked) => prepared?,

@@ -3,13 +3,14 @@
 use std::{
     any::Any,
     collections::BTreeMap,
-    sync::{Arc, Mutex, OnceLock, PoisonError, Weak},
+    pin::pin,
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak},
 };
 
 use futures::future::OptionFuture;
 use ractor::ActorRef;
 use tokio::{
-    sync::{Notify, Semaphore, watch},
+    sync::{Notify, Semaphore},
     task::AbortHandle,
 };
 
@@ -87,7 +88,9 @@ pub(crate) struct Core {
     pub(crate) runtime: tokio::runtime::Handle,
     /// The runtime that workloads run on.
     pub(crate) workloads: tokio::runtime::Handle,
-    pub(crate) life: watch::Sender<Life>,
+    life: Mutex<Life>,
+    /// Told when it takes nothing new any more. Those who wait are woken in their order.
+    drains: Notify,
     /// The threads that call the code of users.
     pub(crate) threads: Arc<Threads>,
     pub(crate) watchdog: Watchdog,
@@ -176,7 +179,8 @@ impl Core {
             threads: parts.threads,
             watchdog: parts.watchdog,
             meters: parts.meters,
-            life: watch::channel(Life::Running).0,
+            life: Mutex::new(Life::Running),
+            drains: Notify::new(),
             cancels_at: OnceLock::new(),
             store: parts.store,
             supervisor: OnceLock::new(),
@@ -268,15 +272,30 @@ impl Core {
     }
 
     pub(crate) fn life(&self) -> Life {
-        *self.life.borrow()
+        *self.lock_life()
     }
 
     pub(crate) fn set_life(&self, life: Life) {
-        self.life.send_if_modified(|present| {
-            let later = life > *present;
-            *present = life.max(*present);
-            later
-        });
+        let mut present = self.lock_life();
+        *present = life.max(*present);
+        drop(present);
+        self.drains.notify_waiters();
+    }
+
+    /// Waits until the worker takes nothing new any more.
+    pub(crate) async fn draining(&self) {
+        loop {
+            let mut told = pin!(self.drains.notified());
+            told.as_mut().enable();
+            if self.life() != Life::Running {
+                return;
+            }
+            told.await;
+        }
+    }
+
+    fn lock_life(&self) -> MutexGuard<'_, Life> {
+        self.life.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn connect(&self, supervisor: ActorRef<supervisor::Message>) {
@@ -379,7 +398,7 @@ impl Core {
         }
     }
 
-    fn lock_tasks(&self) -> std::sync::MutexGuard<'_, Tasks> {
+    fn lock_tasks(&self) -> MutexGuard<'_, Tasks> {
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

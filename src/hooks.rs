@@ -15,9 +15,9 @@
 //! | it is deleted while it is paused, and has begun | [`on_session_end`](SessionHooks::on_session_end) |
 //! | a run ends, also one that ends its session | [`after_run`](SessionHooks::after_run), after the others |
 //!
-//! What the run has recorded, in its [`close`](crate::Workload::close) too, is in the log before the end of its session is told; but where the
-//! end does not wait for the run (a caller's `complete` or `fail`, or a silence that expires it), the last of it comes between that
-//! and [`after_run`](SessionHooks::after_run).
+//! The end of a session is told when its run has ended and was closed: what it recorded, in its [`close`](crate::Workload::close) too,
+//! is in the log and in the record by then. That holds for ends which do not wait for the run as well (a caller's `complete` or
+//! `fail`, or a silence that expires it).
 //!
 //! Those of different sessions do not wait for each other: one that fails or hangs is called again after a second, then
 //! after twice as long, up to five minutes, and delays only what its own session has coming. After

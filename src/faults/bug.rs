@@ -24,6 +24,9 @@ super::listed! {
         /// A hook that failed is taken for done (`runtime/hooks.rs`).
         /// Noticed by `a_hook_that_fails_is_called_again_and_delays_no_other_session`.
         PassOverFailedHook,
+        /// The end of a session is told while its run is still being closed (`runtime/hooks.rs`).
+        /// Noticed by `the_end_is_told_once_the_run_is_closed_however_it_came`.
+        EndBeforeClose,
         /// The hooks that were under way are forgotten with their worker (`runtime/hooks.rs`).
         /// Noticed by `what_is_owed_is_called_by_the_next_worker`.
         ForgetOwedHooks,
@@ -329,6 +332,9 @@ super::listed! {
         /// The inputs that wait stay behind (G2, `runtime/draft/successor.rs`).
         /// Noticed by `unread_inputs_move_in_their_order_with_their_ids`.
         LeaveUnreadInputs,
+        /// The steps of a turn stay behind where its input moves (G4, `runtime/draft/successor.rs`).
+        /// Noticed by `g4_a_turn_goes_on_in_the_successor_with_its_attempts_and_steps`.
+        LeaveSteps,
         /// A session that was stopped while it was to be rolled over is (a stop wins, `runtime/session/settle.rs`).
         /// Noticed by `a_stop_wins_over_a_rollover_that_waits`.
         RollOverDespiteStop,
@@ -350,6 +356,12 @@ super::listed! {
         /// The end of a child is another input each time it is told (G4, `runtime/family/tell.rs`).
         /// Noticed by `the_end_of_a_child_is_told_once_through_a_crash_at_every_commit`.
         TellEndAgain,
+        /// A successor is told what the session in whose place it is was told before (G4, `runtime/family/tell.rs`).
+        /// Noticed by `the_end_of_a_child_is_told_once_to_those_who_take_each_others_place`.
+        TellSuccessorToo,
+        /// A child takes a parent that is gone for one that has ended, however it stood (`runtime/family.rs`).
+        /// Noticed by `a_child_heeds_how_its_parent_stood_when_it_was_deleted`.
+        HeedAnyEnd,
 
         // Inputs out of order.
 
@@ -375,6 +387,9 @@ super::listed! {
         /// A stop that overtakes a pause does not wait for what its run has left (programs end whole, `runtime/session/settle.rs`).
         /// Noticed by `a_stop_that_overtakes_a_pause_waits_for_what_was_left`.
         SettleBeforeHeldIsClosed,
+        /// A stop is finished without the end of the run that its worker left (G3, `runtime/desk/mod.rs`).
+        /// Noticed by `the_run_of_a_parent_that_was_being_stopped_by_a_lost_worker_has_its_end`.
+        SettleWithoutEnd,
         /// What is just becoming another program is taken for none of ours (programs end whole, `process/survey.rs`).
         /// Noticed by `nobody_is_passed_over_before_it_is_known_whose_it_is`.
         PassOverTheBare,

@@ -338,7 +338,7 @@ impl Core {
         self.hub.publish(record, events);
         if !events.is_empty() {
             self.tail.told();
-            self.sinks.committed(events);
+            self.sinks.committed(record, events);
         }
         let unheard = faults::planted(Bug::LoseWakeUp) && record.state() == State::Paused;
         if record.due(Lane::Ready).is_some() && !unheard {
@@ -362,6 +362,11 @@ impl Core {
         if record.due(Lane::Alarm).is_some() && !faults::planted(Bug::ForgetNewAlarm) {
             self.sleepers.notify_one();
         }
+    }
+
+    /// Whether a session has an actor.
+    pub(crate) fn has_actor(&self, session: SessionId) -> bool {
+        self.directory.pin().contains_key(&session)
     }
 
     /// An actor has come to its end.

@@ -25,6 +25,7 @@ use super::{
     reader::{self, RETRY},
 };
 use crate::{
+    faults::{self, Bug},
     model::{
         family::{self, Answer, Duty, Owed},
         ids::SessionId,
@@ -241,12 +242,13 @@ async fn heed(core: &Arc<Core>, child: &SessionRecord) -> BoxFuture<'static, Don
     let duty = match links.parent {
         None => None,
         Some(parent) => {
+            let is_end = |parent: &SessionRecord| {
+                !parent.state().has_ended() || faults::planted(Bug::HeedAnyEnd)
+            };
             let loaded = reader::load_patiently(core, parent).await.unwrap_or_default();
             match loaded {
                 // To be deleted is an end, if it had none before.
-                Some(parent) if parent.is_deleted() && !parent.state().has_ended() => {
-                    Some(Duty::End)
-                }
+                Some(parent) if parent.is_deleted() && is_end(&parent) => Some(Duty::End),
                 Some(parent) => family::to_heed(&parent.phase),
                 // Nobody knows any more what it was when it was deleted.
                 None => Some(Duty::End),

@@ -21,11 +21,12 @@ use super::{
 };
 use crate::{
     faults::{self, Bug},
-    hooks::{AnyHooks, FailingHook, HookCall, HookOptions, HooksStatus},
+    hooks::{AnyHooks, FailingHook, Hook, HookCall, HookOptions, HooksStatus},
     model::{
         event::EventRecord,
         ids::{ReaderName, SessionId},
         log_cursor::LogCursor,
+        record::SessionRecord,
     },
     policy::Backoff,
     store::{LogItem, Logged, StoreError},
@@ -38,6 +39,8 @@ mod line;
 const MOST: usize = 1024;
 /// How long what was done may be unknown to the store.
 const KEPT_WITHIN: Duration = Duration::from_millis(100);
+/// How often it is looked whether the run of a session that has ended is still there.
+const RECHECK: Duration = Duration::from_secs(1);
 /// Under which name its place is kept.
 const READER: &str = "hooks";
 
@@ -341,6 +344,25 @@ impl Task {
     }
 }
 
+/// The record of a session; none of a worker that is over.
+async fn load(core: &Core, session: SessionId) -> Option<SessionRecord> {
+    reader::load_patiently(core, session).await.unwrap_or_default()
+}
+
+/// The same, once its run records nothing any more. An end that was asked for does not wait until the run is closed.
+async fn once_its_run_has_ended(core: &Core, session: SessionId) -> Option<SessionRecord> {
+    let mut watch = core.hub.watch(session);
+    loop {
+        let record = load(core, session).await?;
+        let has_ended = record.state().is_terminal() && record.runs.since.is_some();
+        if !has_ended || !core.has_actor(session) || faults::planted(Bug::EndBeforeClose) {
+            return Some(record);
+        }
+        // An actor that is lost tells nobody.
+        let _ = tokio::time::timeout(RECHECK, watch.changed()).await;
+    }
+}
+
 /// Calls a hook, after a while where it has failed.
 async fn call(
     core: &Arc<Core>,
@@ -353,8 +375,10 @@ async fn call(
     if failures > 0 {
         tokio::time::sleep(Backoff::default().wait(failures, core.random())).await;
     }
-    // Of a worker that is over no more is to be known.
-    let record = reader::load_patiently(core, session).await.unwrap_or_default();
+    let record = match owed.hook {
+        Hook::SessionEnd => once_its_run_has_ended(core, session).await,
+        Hook::SessionStart | Hook::StateChanged | Hook::AfterRun => load(core, session).await,
+    };
     let call = HookCall {
         hook: owed.hook,
         session,

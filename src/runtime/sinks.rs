@@ -15,7 +15,7 @@ use super::{
 use crate::{
     faults::{self, Bug},
     model::{
-        event::{EventRecord, Fact, Lifecycle},
+        event::EventRecord,
         ids::{ReaderName, SessionId},
         log_cursor::LogCursor,
         record::SessionRecord,
@@ -88,16 +88,10 @@ impl Sinks {
         Ok(())
     }
 
-    /// Takes note of events that are durable: who ends is told at once.
-    pub(crate) fn committed(&self, events: &[EventRecord]) {
-        if self.all.is_empty() || faults::planted(Bug::TellSinksLate) {
-            return;
-        }
-        let ends = |event: &EventRecord| match &event.fact {
-            Fact::Lifecycle(Lifecycle::StateChanged { to, .. }) => to.has_ended(),
-            Fact::Lifecycle(_) | Fact::Work(_) | Fact::Usage(_) => false,
-        };
-        if events.iter().any(ends) {
+    /// Takes note of events that are durable: of who has come to its end all is told at once, also what its run records after that.
+    pub(crate) fn committed(&self, record: &SessionRecord, events: &[EventRecord]) {
+        let is_over = record.state().has_ended() || record.is_deleted();
+        if is_over && !events.is_empty() && !faults::planted(Bug::TellSinksLate) {
             self.all.iter().for_each(|feed| feed.ended.notify_one());
         }
     }

@@ -11,7 +11,7 @@ use super::{
     op::{NewSession, Op, Place, TakenIds},
 };
 use crate::{
-    faults::{self, Point},
+    faults::{self, Bug, Point},
     model::{
         ids::SessionId,
         record::{SessionRecord, StoredInput},
@@ -245,7 +245,7 @@ async fn let_go(core: &Arc<Core>, record: Arc<SessionRecord>) -> Arc<SessionReco
     }
     let mut draft = Draft::of(&record, core.moment());
     draft.take_last_words(words);
-    draft.end_lost_run(|worker| core.is_lost(worker));
+    draft.end_lost_run(|worker| core.is_lost(worker) && !faults::planted(Bug::SettleWithoutEnd));
     let settled = draft.settle_stop();
     debug_assert!(settled.is_ok(), "what is stopping can be stopped");
     match commit(core, draft.finish(&core.retention), Vec::new()).await {

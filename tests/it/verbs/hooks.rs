@@ -427,3 +427,4 @@ async fn a_hook_that_hangs_fills_neither_memory_nor_the_store() {
 }
 
 mod deleted;
+mod ends;

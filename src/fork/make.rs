@@ -16,6 +16,7 @@ use crate::{
         labels::is_too_deep,
         lineage::Forked,
         record::{SessionRecord, StartRequest},
+        state::PauseCause,
     },
     runtime::{
         core::Core,
@@ -158,11 +159,15 @@ async fn prepare(core: &Core, parent: SessionId, asked: Asked) -> Result<Prepare
     };
     let snapshot = first_snapshot(core, &record, found.workload.state_version(), &state)?;
     let usage = asked.copy_usage.then_some(found.record.usage);
+    let sleep = match found.record.phase.pause_cause() {
+        Some(PauseCause::Asleep(sleep)) if asked.copy_alarm => Some(sleep),
+        Some(_) | None => None,
+    };
     let forked = Forked { usage, fell_back: found.fell_back, ..Forked::new(found.from) };
     Ok(Prepared::New(Box::new(New {
         record,
         snapshot,
-        fork: NewFork { forked, inputs: found.inputs, urgent: found.urgent },
+        fork: NewFork { forked, inputs: found.inputs, urgent: found.urgent, sleep },
         input,
         place: asked.slot.map(|slot| slot.0),
         has_new_id: asked.id.is_none(),

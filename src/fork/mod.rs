@@ -29,7 +29,7 @@ const WITHIN: Duration = Duration::from_secs(60);
 ///
 /// It begins with the state of that snapshot. Labels, metadata and a policy of its own are those of the other session unless
 /// they are given here; name, external id and whatever the other one holds outside are not inherited. Inputs that
-/// wait, and the usage so far, are copied only where that is asked for.
+/// wait, the usage so far, and the alarm of one that sleeps are copied only where that is asked for.
 #[must_use = "a session is forked by `Supervisor::fork`"]
 pub struct Fork<W> {
     asked: Asked,
@@ -52,6 +52,7 @@ pub(crate) struct Asked {
     input_id: Option<InputId>,
     copy_inputs: bool,
     copy_usage: bool,
+    copy_alarm: bool,
     slot: Option<Slot>,
     within: Duration,
 }
@@ -105,6 +106,7 @@ impl<W> Fork<W> {
             input_id: None,
             copy_inputs: false,
             copy_usage: false,
+            copy_alarm: false,
             slot: None,
             within: WITHIN,
         };
@@ -129,6 +131,13 @@ impl<W> Fork<W> {
     /// Begins with the usage that the other session has come to by now, instead of with none.
     pub fn copy_usage(mut self) -> Self {
         self.asked.copy_usage = true;
+        self
+    }
+
+    /// Sleeps as the other session does, until the same time, instead of beginning to run. What wakes that one earlier wakes this one:
+    /// an input, if it has one coming that is not copied. One that does not sleep, or whose alarm has rung, has no alarm to copy.
+    pub fn copy_alarm(mut self) -> Self {
+        self.asked.copy_alarm = true;
         self
     }
 
@@ -215,6 +224,7 @@ impl Asked {
             self.input_id.as_ref().map(InputId::as_str),
             self.copy_inputs,
             self.copy_usage,
+            self.copy_alarm,
         );
         let mut digest = Fnv::default();
         digest.add(&serde_json::to_vec(&asked).unwrap_or_default());

@@ -16,6 +16,7 @@ use crate::{
         labels::{Labels, Metadata},
         lineage::Forked,
         record::{SessionRecord, SnapshotRef, StartRequest, StoredInput},
+        sleep::Sleep,
         state::PauseCause,
     },
     policy::Policy,
@@ -165,6 +166,8 @@ pub(crate) struct NewFork {
     pub(crate) inputs: Vec<StoredInput>,
     /// The numbers of those that are urgent.
     pub(crate) urgent: Vec<u64>,
+    /// How the other session sleeps, if the fork is to do so too.
+    pub(crate) sleep: Option<Sleep>,
 }
 
 /// A successor to be made.

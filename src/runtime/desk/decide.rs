@@ -297,9 +297,8 @@ impl<'a> Desk<'a> {
             return new.already(draft.record());
         }
         self.policy = self.core.policy_of(&new.record);
-        let snapshot = new.snapshot.clone();
         let moment = self.core.moment();
-        let mut draft = Draft::new(new.record.clone(), Arc::clone(&snapshot), moment);
+        let mut draft = Draft::new(new.record.clone(), Arc::clone(&new.snapshot), moment);
         if let Some(fork) = &new.fork {
             draft.fork(fork.forked.clone(), &fork.inputs, &fork.urgent);
         }
@@ -310,17 +309,25 @@ impl<'a> Desk<'a> {
         {
             return new.reply.send(Err(error.into()));
         }
-        self.place = self.place.take().or_else(|| new.place.take()).or_else(|| self.try_place());
-        if self.place.is_some()
-            && let Some(workload) = self.core.registry.get(&new.record.kind)
-            && let Ok(loaded) = Loaded::new(Arc::clone(workload), &snapshot)
-            && draft.activate(self.core.clock.run_id(), Cause::Asked, None).is_ok()
-        {
-            self.loaded = Some(loaded);
+        match new.fork.as_ref().and_then(|fork| Some((fork.sleep?, &fork.inputs))) {
+            Some((theirs, inputs)) => draft.sleep_too(theirs, inputs),
+            None => self.begin_new(&mut draft, &mut new),
         }
         self.draft = Some(draft);
         let new = NewSession { reply: new.reply.begin(), ..*new };
         self.decided.push(Decided::Start(Box::new(new)));
+    }
+
+    /// Begins the first run of a new session, if there is a place; else it waits for one.
+    fn begin_new(&mut self, draft: &mut Draft, new: &mut NewSession) {
+        self.place = self.place.take().or_else(|| new.place.take()).or_else(|| self.try_place());
+        if self.place.is_some()
+            && let Some(workload) = self.core.registry.get(&new.record.kind)
+            && let Ok(loaded) = Loaded::new(Arc::clone(workload), &new.snapshot)
+            && draft.activate(self.core.clock.run_id(), Cause::Asked, None).is_ok()
+        {
+            self.loaded = Some(loaded);
+        }
     }
 
     pub(super) fn try_place(&self) -> Option<Place> {

@@ -6,6 +6,7 @@ use crate::{
         event::Lifecycle,
         lineage::{Forked, Links},
         record::StoredInput,
+        sleep::Sleep,
     },
 };
 
@@ -22,6 +23,14 @@ impl Draft {
         }
         let forked = Forked { inputs: inputs.len() as u64, ..forked };
         self.log(Lifecycle::Forked(Box::new(forked)));
+    }
+
+    /// Lets a fork sleep as the session does that it was made of. It knows no more inputs than that one did when it fell asleep.
+    pub(crate) fn sleep_too(&mut self, theirs: Sleep, inputs: &[StoredInput]) {
+        let known = |after: u64| inputs.iter().filter(|input| input.sequence <= after).count();
+        let woken_after = theirs.woken_after.map(|after| known(after) as u64);
+        let slept = self.sleep(Sleep { woken_after, ..theirs });
+        debug_assert!(slept.is_ok(), "what is new can be paused");
     }
 
     /// Takes inputs of another session. They are numbered anew, and stay urgent where they are; the limits of the

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use sessionkeeper::{Cause, Fact, Lifecycle, PauseCause, SessionId, Timestamp};
+use sessionkeeper::{Cause, EventRecord, Fact, Lifecycle, PauseCause, SessionId, Timestamp};
 
 use super::{
     Calm, Found, Story,
@@ -15,7 +15,7 @@ const LATE: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(35)];
 
 pub(super) fn judge(found: &Found, ledger: &Ledger, calm: &Calm, wrong: &mut Vec<String>) {
     for (session, story) in found.stories() {
-        if let Some(what) = contradicts(session, story, ledger) {
+        if let Some(what) = contradicts(found, session, story, ledger) {
             wrong.push(format!("session {session}: {what}"));
         }
     }
@@ -69,7 +69,25 @@ impl Slept {
     }
 }
 
-fn contradicts(session: SessionId, story: &Story, ledger: &Ledger) -> Option<String> {
+/// Whether a session is a fork that had not run yet, of one which was to sleep until the same time.
+fn sleeps_as_its_parent(found: &Found, fork: &Story, fell: &EventRecord, until: Timestamp) -> bool {
+    let has_run = fork.log.iter().any(|at| at.sequence < fell.sequence && at.run.is_some());
+    let parent = fork.lifecycle().find_map(|(_, what)| match what {
+        Lifecycle::Forked(forked) => found.story(forked.from.session),
+        _ => None,
+    });
+    let mut slept = parent.into_iter().flat_map(Story::lifecycle);
+    !has_run
+        && slept
+            .any(|(_, what)| matches!(what, Lifecycle::FellAsleep(sleep) if sleep.until == until))
+}
+
+fn contradicts(
+    found: &Found,
+    session: SessionId,
+    story: &Story,
+    ledger: &Ledger,
+) -> Option<String> {
     let (mut asleep, mut has_rung) = (None, false);
     for (event, what) in story.lifecycle() {
         match what {
@@ -77,7 +95,7 @@ fn contradicts(session: SessionId, story: &Story, ledger: &Ledger) -> Option<Str
                 let went = ledger.0.iter().any(|entry| {
                     matches!(entry, Entry::Run { session: of, did: Did::Sleep, .. } if *of == session)
                 });
-                if !went {
+                if !went && !sleeps_as_its_parent(found, story, event, sleep.until) {
                     return Some(format!("it did not go to sleep, and {event:?}"));
                 }
                 (asleep, has_rung) = (Some(*sleep), false);

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta};
 use sessionkeeper::{
-    Activity, Alarm, Cause, Outcome, PauseCause, SessionHandle, Sleep, Start, State, Status,
-    Timestamp,
+    Activity, Alarm, Cause, Fork, Outcome, PauseCause, SessionHandle, Sleep, Start, State, Status,
+    Timestamp, WhileAsleep,
     store::{BoxError, MemoryStore},
     testing::{Do, Harness, Scripted, crash_at_every_commit},
 };
@@ -380,4 +380,48 @@ async fn worked_off(harness: &Harness<MemoryStore>, alarm: Alarm) -> Result<(), 
 async fn slept_not(session: &SessionHandle<Scripted>) -> bool {
     let moves = moves(session).await;
     moves.iter().all(|(_, _, cause)| *cause != Cause::FellAsleep)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fork_sleeps_as_its_parent_does_only_where_that_is_asked_for() {
+    for (alarm, with_input) in [in_an_hour(), in_an_hour().or_input()]
+        .into_iter()
+        .flat_map(|alarm| [(alarm, false), (alarm, true)])
+    {
+        let about = format!("{alarm:?}, with an input: {with_input}");
+        let mut harness = harness(alarm).await;
+        let parent = asleep(&harness).await;
+        let awake = parent.fork(Fork::new()).await.unwrap().into_handle();
+        until(&awake, |status| status.state() == State::Active).await;
+
+        let fork = Fork::new().copy_alarm().copy_inputs();
+        let fork = if with_input { fork.input(7) } else { fork };
+        let fork = parent.fork(fork).await.unwrap().into_handle();
+        let wakes_at_once = with_input && alarm.inputs == WhileAsleep::Wake;
+        if !wakes_at_once {
+            let status = status(&fork).await;
+            assert_eq!(sleeps(&status).map(|sleep| sleep.until), Some(alarm.at), "{about}");
+            assert_eq!(status.record().runs.count, 0, "{about}");
+            harness.crash_and_reopen().await;
+            let fork = harness.again(&fork).await;
+            tokio::time::sleep(MINUTE * 58).await;
+            assert_eq!(state(&fork).await, State::Paused, "{about}");
+        }
+        let fork = harness.again(&fork).await;
+        tokio::time::sleep(MINUTE * 3).await;
+        let cause = if wakes_at_once { Cause::InputArrived } else { Cause::AlarmRang };
+        assert_eq!(wakes(&fork).await, [cause], "{about}");
+        assert_eq!(seen(&fork).await, if with_input { vec![SLEEP, 7] } else { vec![SLEEP] });
+        consistent(&fork).await;
+    }
+}
+
+/// One that does not sleep has no alarm to give.
+#[tokio::test(start_paused = true)]
+async fn a_fork_of_a_session_that_is_awake_begins_at_once() {
+    let harness = harness(in_an_hour()).await;
+    let parent = started(&harness, &[]).await;
+    idle(&parent).await;
+    let fork = parent.fork(Fork::new().copy_alarm()).await.unwrap().into_handle();
+    until(&fork, |status| status.state() == State::Active).await;
 }

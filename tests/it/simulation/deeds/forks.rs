@@ -21,6 +21,7 @@ pub(super) struct Forked {
     at: Option<u64>,
     copies_inputs: bool,
     copies_usage: bool,
+    copies_alarm: bool,
 }
 
 impl<const V: u32> Caller<V> {
@@ -42,6 +43,7 @@ impl<const V: u32> Caller<V> {
             at: (self.dice.u8(0..4) == 0).then(|| self.dice.u64(1..6)),
             copies_inputs: self.dice.bool(),
             copies_usage: self.dice.bool(),
+            copies_alarm: id.as_uuid().as_u128().is_multiple_of(2),
         };
         {
             let mut shared = self.shared.lock().unwrap();
@@ -61,7 +63,8 @@ impl<const V: u32> Caller<V> {
     }
 
     async fn fork_as(&mut self, forked: Forked) {
-        let Forked { parent, id, key, name, cue, at, copies_inputs, copies_usage } = forked;
+        let Forked { parent, id, key, name, cue, at, copies_inputs, copies_usage, copies_alarm } =
+            forked;
         let tag = cue.as_ref().map(|cue| cue.tag);
         let verb = Verb::Fork { parent, key: Some(key.to_string()), tag };
         // What callers write on a session is judged for each by itself.
@@ -85,6 +88,9 @@ impl<const V: u32> Caller<V> {
         }
         if copies_usage {
             fork = fork.copy_usage();
+        }
+        if copies_alarm {
+            fork = fork.copy_alarm();
         }
         let call = self.book.ask(Some(id), verb);
         let answer = match self.supervisor.fork(parent, fork).await {

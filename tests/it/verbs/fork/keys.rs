@@ -190,6 +190,7 @@ async fn a_key_that_comes_with_another_request_is_refused_before_anything_is_cop
         with().at(1),
         with().copy_inputs(),
         with().copy_usage(),
+        with().copy_alarm(),
         with().input(()),
         with().name(name("other")),
         with().labels(labels(&[("a", "b")])),

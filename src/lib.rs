@@ -228,8 +228,8 @@
 //! [`Supervisor::fork`] makes a new session from a committed snapshot of another one: the newest, or the one before it
 //! ([`Fork::at`]). The other one may be in any state and is not changed; a run of it is not disturbed. Labels, metadata and a
 //! policy of its own are inherited unless they are given; inputs that wait ([`Fork::copy_inputs`]), usage
-//! ([`Fork::copy_usage`]) and the alarm of one that sleeps ([`Fork::copy_alarm`]) only where that is asked for. The fork begins as any start does. Its record
-//! ([`Links::forked_from`]) and its log ([`Lifecycle::Forked`]) say where it comes from.
+//! ([`Fork::copy_usage`]) and the alarm of one that sleeps ([`Fork::copy_alarm`]) only where that is asked for. The fork begins
+//! as any start does. Its record ([`Links::forked_from`]) and its log ([`Lifecycle::Forked`]) say where it comes from.
 //!
 //! Before the fork is stored, [`Workload::on_fork`] may copy what belongs to the session outside, change the state of the fork,
 //! or refuse. It may be called for a fork that is never made, so what it copies belongs under the id of the fork.

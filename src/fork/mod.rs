@@ -134,8 +134,9 @@ impl<W> Fork<W> {
         self
     }
 
-    /// Sleeps as the other session does, until the same time, instead of beginning to run. What wakes that one earlier wakes this one:
-    /// an input, if it has one coming that is not copied. One that does not sleep, or whose alarm has rung, has no alarm to copy.
+    /// Sleeps as the other session does, until the same time, instead of beginning to run. Where an input would wake the other one,
+    /// an input that is new wakes this one; those that are copied do not. If the other session does not sleep, or its alarm has rung,
+    /// there is nothing to copy.
     pub fn copy_alarm(mut self) -> Self {
         self.asked.copy_alarm = true;
         self

@@ -197,13 +197,19 @@ impl Found {
         stored.or_else(|| self.gone.get(&session))
     }
 
-    /// Knows from now on what happened to all sessions.
+    /// Knows from now on what happened to all sessions, also what is gone of those that keep their newest events alone.
     fn remember(&mut self, history: Vec<(SessionId, EventRecord)>) {
         let is_deletion =
             |event: &EventRecord| matches!(&event.fact, Fact::Lifecycle(Lifecycle::Deleted { .. }));
         let mut logs: BTreeMap<SessionId, Vec<EventRecord>> = BTreeMap::new();
         for (session, event) in &history {
             logs.entry(*session).or_default().push(event.clone());
+        }
+        for (session, found) in &mut self.sessions {
+            let whole = logs.get(session).filter(|whole| found.story.is_left_of(whole));
+            if let Some(whole) = whole.filter(|_| found.record.trimmed.is_some()) {
+                found.story = Story::of(whole.clone());
+            }
         }
         logs.retain(|_, log| log.last().is_some_and(is_deletion));
         self.gone = logs.into_iter().map(|(session, log)| (session, Story::of(log))).collect();
@@ -251,6 +257,11 @@ impl Story {
     /// What a log tells.
     pub(crate) fn of(log: Vec<EventRecord>) -> Self {
         Self { states: states(&log), log }
+    }
+
+    /// Whether it is what is left of a whole log.
+    fn is_left_of(&self, whole: &[EventRecord]) -> bool {
+        whole.ends_with(&self.log)
     }
 
     pub(crate) fn lifecycle(&self) -> impl Iterator<Item = (&EventRecord, &Lifecycle)> {

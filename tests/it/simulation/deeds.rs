@@ -139,6 +139,7 @@ pub(super) struct Caller<const V: u32> {
     pub(super) alone: Arc<tokio::sync::Mutex<()>>,
     pub(super) dice: fastrand::Rng,
     pub(super) most_sessions: usize,
+    pub(super) keeps_all_events: bool,
     pub(super) may_end: bool,
 }
 

@@ -12,8 +12,11 @@ use sessionkeeper::{
     store::{LogItem, LogQuery, MemoryStore, Order, Store, StoreError},
 };
 
-use super::deeds::SECOND;
+use super::{TALLY, deeds::SECOND};
 use crate::oracle::Found;
+
+/// As what it is counted that an older event of a session is gone.
+pub(super) const TRIMMED: &str = "Trimmed";
 
 /// What it was given, in all lives.
 #[derive(Debug, Default)]
@@ -99,12 +102,21 @@ impl Followed {
                 break;
             }
         }
-        let deleted = |one: &Option<(SessionId, _)>| {
-            one.as_ref().is_none_or(|(session, _)| !found.contains_key(session))
+        let trimmed = |session: &SessionId| {
+            let found = found.get(session).and_then(|found| found.record.trimmed.as_ref());
+            found.map_or(0, |trimmed| trimmed.to)
+        };
+        let may_be_gone = |one: &Option<(SessionId, Arc<EventRecord>)>| {
+            one.as_ref().is_none_or(|(session, event)| {
+                !found.contains_key(session) || event.sequence <= trimmed(session)
+            })
         };
         for (place, (seen, stored)) in self.seen.iter().zip(&all).enumerate() {
-            // What was deleted is removed some time later.
-            let is_removed = stored.is_none() && deleted(seen);
+            // What was deleted is removed some time later, and so are older events.
+            let is_removed = stored.is_none() && may_be_gone(seen);
+            if is_removed && seen.as_ref().is_some_and(|(of, _)| found.contains_key(of)) {
+                TALLY.count(TRIMMED);
+            }
             if seen != stored && !is_removed {
                 wrong.push(format!("a follower is given {seen:?} at {place}, and not {stored:?}"));
             }
@@ -118,7 +130,11 @@ impl Followed {
         }
         for (session, found) in found.iter() {
             let logged = logs.remove(session).unwrap_or_default();
-            if !logged.into_iter().eq(&found.log) {
+            let left = found.log.iter().skip_while(|event| {
+                event.sequence <= trimmed(session)
+                    && logged.first().is_none_or(|first| event.sequence < first.sequence)
+            });
+            if !logged.iter().copied().eq(left) {
                 wrong.push(format!("session {session}: the log of all sessions has another log"));
             }
         }

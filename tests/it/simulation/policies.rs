@@ -1,11 +1,13 @@
 //! Policies that make everything happen within seconds.
 
-use std::time::Duration;
+use std::{num::NonZeroU64, time::Duration};
 
 use sessionkeeper::{
     Backoff, Limit, OnExhausted, OnIdle, OnSilence, Policy, RestartPolicy, Retention,
     WhileAbandoned,
 };
+
+use super::dice;
 
 /// A policy as the dice say. Whatever rests is paused some time, so that others get its place.
 pub(super) fn policy(dice: &mut fastrand::Rng) -> Policy {
@@ -48,8 +50,12 @@ pub(super) fn policy(dice: &mut fastrand::Rng) -> Policy {
 }
 
 /// How long a world keeps what has ended: most do for good.
-pub(super) fn retention(dice: &mut fastrand::Rng) -> Retention {
+pub(super) fn retention(seed: u64) -> Retention {
+    let mut dice = dice(seed, "retention", 0);
     let mut retention = Retention::default();
+    if let Some(newest) = kept_events(seed) {
+        retention = retention.events(newest);
+    }
     if dice.u8(0..5) == 0 {
         let mut span = || Duration::from_millis(dice.u64(0..20_000));
         retention = retention.completed(span()).failed(span()).expired(span());
@@ -58,4 +64,10 @@ pub(super) fn retention(dice: &mut fastrand::Rng) -> Retention {
         }
     }
     retention
+}
+
+/// How many events are kept of each session, if not all are.
+pub(super) fn kept_events(seed: u64) -> Option<NonZeroU64> {
+    let mut dice = dice(seed, "kept events", 0);
+    if dice.u8(0..4) == 0 { NonZeroU64::new(dice.u64(1..12)) } else { None }
 }

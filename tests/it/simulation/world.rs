@@ -217,6 +217,7 @@ impl World {
                             alone: Arc::clone(&alone),
                             dice: life.dice.fork(),
                             most_sessions,
+                            keeps_all_events: policies::kept_events(self.seed).is_none(),
                             may_end: life.dice.bool(),
                         };
                         tokio::spawn(act(caller, steps))
@@ -292,7 +293,7 @@ impl World {
                 .workload(Player::<V>(self.book.clone()))
                 .wall_clock(clock.clone())
                 .policy(policies::policy(&mut whose))
-                .retention(policies::retention(&mut dice(self.seed, "retention", 0)))
+                .retention(policies::retention(self.seed))
                 .seed(whose.u64(..))
                 .resume_at_once(whose.usize(1..4))
                 .statistics(StatisticsOptions::default());

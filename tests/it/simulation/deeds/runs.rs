@@ -60,14 +60,19 @@ impl<const V: u32> Caller<V> {
                     ..EventQuery::default()
                 };
                 let page = self.supervisor.run_events(run, query).await;
-                let answer = page.map(|page| {
-                    let events = page.events.iter();
-                    Answer::Events(events.map(|e| (e.sequence, digest(e))).collect())
+                let answer = page.map(|page| match page.gap {
+                    Some(gap) if !self.keeps_all_events => Answer::NotDone(format!("{gap:?}")),
+                    Some(_) | None => {
+                        let events = page.events.iter();
+                        Answer::Events(events.map(|e| (e.sequence, digest(e))).collect())
+                    }
                 });
                 (call, answer)
             }
         };
         let answer = answer.unwrap_or_else(|error| match error {
+            // It may be gone with the older events of its session.
+            FindError::NoSuchRun { .. } if !self.keeps_all_events => nothing(&error),
             FindError::NoSuchRun { .. } => Answer::NotFound(session),
             FindError::Session(SessionError::NotCurrentRun { current, .. }) => {
                 Answer::NotCurrent(current)

@@ -30,14 +30,14 @@ use crate::{
 #[derive(Default)]
 pub(crate) struct Kept {
     all: Mutex<All>,
-    /// Told whenever a limit was over and what it was for is closed.
+    /// Told whenever something of that is closed.
     closed: Notify,
 }
 
 #[derive(Default)]
 struct All {
     held: BTreeMap<SessionId, Vec<KeptOne>>,
-    /// How often something of a session is being closed, since its limit is over.
+    /// How often something of a session is being closed, since its limit or its worker is over.
     closing: BTreeMap<SessionId, usize>,
 }
 
@@ -66,8 +66,12 @@ impl Kept {
         self.lock().held.remove(&session).unwrap_or_default()
     }
 
-    fn take_all(&self) -> Vec<KeptOne> {
-        std::mem::take(&mut self.lock().held).into_values().flatten().collect()
+    /// Gives out what all hold, to be closed while the second lives.
+    fn take_all(&self) -> (Vec<KeptOne>, Vec<Closing<'_>>) {
+        let mut all = self.lock();
+        let held = std::mem::take(&mut all.held);
+        let closing = held.keys().map(|session| self.closing(&mut all, *session)).collect();
+        (held.into_values().flatten().collect(), closing)
     }
 
     /// Gives out what a session has held for longer than it may, to be closed while the second lives.
@@ -78,11 +82,16 @@ impl Kept {
         if !rest.is_empty() {
             all.held.insert(session, rest);
         }
-        *all.closing.entry(session).or_default() += 1;
-        (due, Closing { kept: self, session })
+        let closing = self.closing(&mut all, session);
+        (due, closing)
     }
 
-    /// Waits until nothing is being closed that a limit was for: of a session, or of any.
+    fn closing(&self, all: &mut All, session: SessionId) -> Closing<'_> {
+        *all.closing.entry(session).or_default() += 1;
+        Closing { kept: self, session }
+    }
+
+    /// Waits until nothing is being closed whose time was over: of a session, or of any.
     async fn until_closed(&self, session: Option<SessionId>) {
         let is_closing = || match session {
             Some(session) => self.lock().closing.contains_key(&session),
@@ -103,7 +112,7 @@ impl Kept {
     }
 }
 
-/// Something of a session is being closed, since its limit is over.
+/// Something of a session is being closed, since its limit or its worker is over.
 struct Closing<'a> {
     kept: &'a Kept,
     session: SessionId,
@@ -188,13 +197,16 @@ impl Core {
 
     /// Closes what all sessions hold: their worker ends.
     pub(crate) async fn close_all_held(&self) {
-        self.close(self.kept.take_all()).await;
+        let (kept, closing) = self.kept.take_all();
+        self.close(kept).await;
+        drop(closing);
         self.kept.until_closed(None).await;
     }
 
     /// Lets go of what all sessions hold, without closing it: their worker was lost.
     pub(crate) fn drop_all_held(&self) {
-        for KeptOne { holding, owner, .. } in self.kept.take_all() {
+        let (kept, _closing) = self.kept.take_all();
+        for KeptOne { holding, owner, .. } in kept {
             owner.set_code(UserCode::Drop);
             let dropping = async move { drop(guard(|| drop(holding))) };
             self.workloads.spawn(Watched::new(&self.threads, &owner, dropping));

@@ -228,6 +228,25 @@ async fn a_stop_waits_also_for_what_is_being_closed_since_its_limit_is_over() {
     assert_eq!(log.all(), ["cold", "closed"]);
 }
 
+/// A stop that was asked for before the shutdown may be decided upon after that has begun to close what all hold.
+#[tokio::test(start_paused = true)]
+async fn a_stop_waits_also_for_what_is_being_closed_by_a_shutdown() {
+    let tap = tap();
+    let House { supervisor, session, log } = house_on(tap.clone(), secs(3)).await;
+    session.pause().await.unwrap();
+    let slow = Interference::Delay { before: secs(1), after: Duration::ZERO };
+    next(&tap, 1, Call::Load, slow);
+    let stop = async {
+        session.stop().await.unwrap().ended().await.unwrap();
+        assert_eq!(log.all(), ["cold", "closed"]);
+    };
+    let shutdown = async {
+        tokio::time::sleep(millis(500)).await;
+        supervisor.shutdown(secs(20)).await
+    };
+    tokio::join!(stop, shutdown);
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_hangs_when_it_is_closed_holds_up_no_stop_for_ever() {
     let House { supervisor: _alive, session, log: _ } = house(secs(1_000_000)).await;

@@ -97,7 +97,9 @@ fn ends(story: &Story, calls: &[&Call<'_>]) -> Option<String> {
             let why = if asked { "it was not at rest" } else { "nobody was granted that" };
             (!asked || !rests).then(|| format!("{why}: it is {state}"))
         }
-        Removal::Age => (!state.has_ended()).then(|| format!("it was too old, and {state}")),
+        Removal::Age | Removal::Space => {
+            (!state.has_ended()).then(|| format!("it was deleted by {by}, and {state}"))
+        }
         other => Some(format!("it was deleted by {other}")),
     }
 }

@@ -41,7 +41,7 @@ use self::{
     faults::Fault,
     follower::TRIMMED,
     tables::{Table, Tally},
-    world::{End, play},
+    world::{End, FOR_SPACE, play},
 };
 use crate::support::number;
 
@@ -156,7 +156,7 @@ fn whatever_goes_wrong_every_promise_holds() {
     if count < 1000 {
         return;
     }
-    let others = End::NAMES.into_iter().chain([TRIMMED]).map(str::to_owned);
+    let others = End::NAMES.into_iter().chain([TRIMMED, FOR_SPACE]).map(str::to_owned);
     TALLY.has_all(Fault::names().chain(Deed::names()).chain(others));
 }
 

@@ -62,6 +62,9 @@ pub(super) fn retention(seed: u64) -> Retention {
         if dice.bool() {
             retention = retention.stopped(Duration::from_secs(10));
         }
+        // Less than a few sessions need.
+        let most = NonZeroU64::new(dice.u64(1..6000)).filter(|_| dice.bool());
+        retention = most.map_or(retention, |most| retention.bytes(most));
     }
     retention
 }

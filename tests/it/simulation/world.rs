@@ -9,7 +9,8 @@ use std::{
 use chrono::{DateTime, TimeDelta};
 use futures::FutureExt;
 use sessionkeeper::{
-    RecoverWhat, ShutdownOutcome, StatisticsOptions, Supervisor, WorkerGeneration,
+    Lifecycle, RecoverWhat, Removal, ShutdownOutcome, StatisticsOptions, Supervisor,
+    WorkerGeneration,
     store::{MemoryStore, Store},
     testing::{FaultyStore, Interference, WallClock},
 };
@@ -35,6 +36,9 @@ use crate::oracle::{
 
 /// Long after everything that the library or a workload may still be about.
 pub(super) const SETTLED: Duration = Duration::from_secs(2 * 3600);
+
+/// As what it is counted that sessions were deleted to make room.
+pub(super) const FOR_SPACE: &str = "Space";
 
 /// How a life ends.
 #[derive(Debug, Clone, Copy)]
@@ -369,6 +373,12 @@ impl World {
             let followed = std::mem::take(&mut *self.followed.lock().unwrap());
             wrong.extend(followed.judge(&self.store, &found).await);
             wrong.extend(outside.judge(&found));
+            let facts = found.stories().flat_map(|(_, story)| story.lifecycle());
+            let for_space =
+                |what: &Lifecycle| matches!(what, Lifecycle::Deleted { by: Removal::Space, .. });
+            if facts.filter(|(_, what)| for_space(what)).count() > 0 {
+                TALLY.count(FOR_SPACE);
+            }
             found
         });
         let mut lines: Vec<String> = ledger.0.iter().map(Entry::to_line).collect();

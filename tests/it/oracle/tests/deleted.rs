@@ -46,7 +46,7 @@ const SPOILT: &[(&str, SpoilDeleted, &str)] = &[
         let fact = Fact::Lifecycle(Lifecycle::Deleted { by: Removal::Age, ends: false });
         story.log.last_mut().unwrap().fact = fact;
         *story.states.last_mut().unwrap() = State::Paused;
-    }, "it was too old, and paused"),
+    }, "it was deleted by age, and paused"),
     ("events that are missing", |found, _, id| {
         story(found, id).log.remove(3);
     }, "where 4 is due"),

@@ -52,12 +52,13 @@ pub(super) fn judge(
     let (id, on_parent) = (child.record.id, child.record.links().on_parent);
     let mut wrong = Vec::new();
     for (what, lags) in DUTIES {
-        // Who was resumed by a person since goes on.
+        // Who was resumed by a person since goes on, and so does the successor of who was rolled over: both are words to go on.
         let resumed = |since: usize, present: usize| {
             let known = calm.place_before(since as u64 + 1);
             calls.iter().any(|call| {
                 let is_it = |session| session == id || before.contains(&session);
-                let of_child = call.session.is_some_and(is_it) && *call.verb == Verb::Resume;
+                let is_word = matches!(call.verb, Verb::Resume | Verb::Rollover { .. });
+                let of_child = call.session.is_some_and(is_it) && is_word;
                 // Who was not told may yet have waited for a place.
                 let answered = call.answered.filter(|_| !call.is_open());
                 let over = answered.unwrap_or_else(|| calm.loss_after(call.asked));

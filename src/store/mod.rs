@@ -93,6 +93,8 @@ mod runs;
 mod sled;
 #[cfg(all(test, feature = "sled"))]
 mod tests;
+#[cfg(all(test, feature = "sled", feature = "testing"))]
+mod touched;
 mod trim;
 
 #[cfg(feature = "sled")]

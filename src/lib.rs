@@ -270,7 +270,7 @@
 //!
 //! [`Supervisor::counts`] says how many sessions are in each state, and is exact at every moment. With
 //! [`Builder::statistics`], [`Supervisor::statistics`] says what happened in a [window](Window) of time, and
-//! [`Statistics::alerts`] what of it a person should hear of. Neither scans anything.
+//! [`Supervisor::alerts`] what of it a person should hear of. Neither scans anything.
 //!
 //! # Recovery
 //!

@@ -77,7 +77,7 @@ pub enum Alert {
         /// For how long at least nothing happened.
         quiet: Duration,
     },
-    /// The store fails: nothing can be committed.
+    /// The store fails: nothing can be committed, or it cannot even be read.
     StoreFails {
         /// What it fails with.
         what: String,

@@ -88,6 +88,41 @@ impl Supervisor {
         let behind = end.last.saturating_sub(position);
         Ok(Statistics { scope, window, states, behind, tally })
     }
+
+    /// What a person should hear of now: the [alerts](Statistics::alerts) over these statistics. A store that cannot be read gives no
+    /// statistics, and that is an alert too. What else could be told then is told when it can be read again.
+    ///
+    /// ```
+    /// # use sessionkeeper::{Scope, StatisticsError, Supervisor, Thresholds, Window};
+    /// # use std::time::Duration;
+    /// # async fn example(supervisor: Supervisor) -> Result<(), StatisticsError> {
+    /// let hour = Window::Last(Duration::from_secs(3600));
+    /// for alert in supervisor.alerts(Scope::All, hour, &Thresholds::default()).await? {
+    ///     eprintln!("{alert}");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`StatisticsError::NotCounted`] or [`StatisticsError::LabelNotCounted`].
+    ///
+    /// # Cancel safety
+    /// Wholly.
+    pub async fn alerts(
+        &self,
+        scope: Scope,
+        window: Window,
+        thresholds: &Thresholds,
+    ) -> Result<Vec<Alert>, StatisticsError> {
+        match self.statistics(scope, window).await {
+            Ok(statistics) => Ok(statistics.alerts(&self.health(), thresholds)),
+            Err(StatisticsError::Store(error)) => {
+                Ok(vec![Alert::StoreFails { what: error.to_string() }])
+            }
+            Err(error) => Err(error),
+        }
+    }
 }
 
 /// What there is of some sessions, and what happened to them in a window of time: see [`Supervisor::statistics`]. What happened
@@ -110,20 +145,7 @@ pub struct Statistics {
 
 impl Statistics {
     /// What a person should hear of: sessions that expire too often, that are active though nothing happens, or a store that fails.
-    /// A store that cannot even be read gives no statistics: hear of that error too, or look at the [health](Supervisor::health) alone.
-    ///
-    /// ```
-    /// # use sessionkeeper::{Scope, StatisticsError, Supervisor, Thresholds, Window};
-    /// # use std::time::Duration;
-    /// # async fn example(supervisor: Supervisor) -> Result<(), StatisticsError> {
-    /// let hour = Window::Last(Duration::from_secs(3600));
-    /// let statistics = supervisor.statistics(Scope::All, hour).await?;
-    /// for alert in statistics.alerts(&supervisor.health(), &Thresholds::default()) {
-    ///     eprintln!("{alert}");
-    /// }
-    /// # Ok(())
-    /// # }
-    /// ```
+    /// [`Supervisor::alerts`] reads the statistics for it, and hears also of a store that cannot be read.
     pub fn alerts(&self, health: &Health, thresholds: &Thresholds) -> Vec<Alert> {
         let length = match self.window {
             Window::SinceTheBeginning => Duration::ZERO,

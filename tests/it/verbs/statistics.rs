@@ -8,7 +8,7 @@ use sessionkeeper::{
     SessionRecord, Start, State, StateCounts, Statistics, StatisticsError, StatisticsOptions,
     Supervisor, Thresholds, Timestamp, Window,
     store::{Fault, LogItem, LogQuery, MemoryStore, Query, Store},
-    testing::{Harness, WallClock},
+    testing::{Call, FaultyStore, Harness, Interference, WallClock},
 };
 
 use super::{MINUTE, SECOND, labels, soon};
@@ -285,6 +285,32 @@ async fn sessions_that_are_active_though_nothing_happens_are_told_of() {
     assert_eq!(alerts().await, [quiet]);
     worker.session_with(|start| start.input(Do::Emit(1))).await;
     assert_eq!(alerts().await, []);
+}
+
+/// There are no statistics of a store that cannot be read, but that is to be heard of most of all.
+#[tokio::test(start_paused = true)]
+async fn a_store_that_cannot_be_read_is_an_alert() {
+    let store = FaultyStore::new(MemoryStore::new());
+    let supervisor =
+        counted(Supervisor::builder(store.clone()).workload(Scripted::default())).start().await;
+    let supervisor = supervisor.unwrap();
+    let thresholds = Thresholds::default();
+    let alerts = || supervisor.alerts(Scope::All, HOUR, &thresholds);
+    assert_eq!(alerts().await.unwrap(), []);
+    for call in [Call::Log, Call::Count] {
+        store.inject(
+            move |made| {
+                if made == call { Interference::Fail } else { Interference::None }
+            },
+        );
+        let raised = alerts().await.unwrap();
+        assert!(matches!(raised.as_slice(), [Alert::StoreFails { .. }]), "{call:?}: {raised:?}");
+        store.mend();
+    }
+    assert_eq!(alerts().await.unwrap(), []);
+    let of_team = supervisor.alerts(Scope::label("team", "red"), HOUR, &thresholds).await;
+    assert!(matches!(of_team, Err(StatisticsError::LabelNotCounted { .. })), "{of_team:?}");
+    supervisor.shutdown(BUDGET).await;
 }
 
 #[tokio::test(start_paused = true)]

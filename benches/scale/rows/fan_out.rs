@@ -3,7 +3,7 @@
 //! One of the subscribers does not read until the others have all. Ours are durable before anybody sees them,
 //! the floor's are not.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use anyhow::{Context, ensure};
 use futures::StreamExt;
@@ -15,6 +15,7 @@ use tokio::{
 };
 
 use crate::{
+    disk,
     readings::Readings,
     row::{Allocator, Figure, Reach, Row, Scene, Side, Unit},
     workloads::{self, Telling},
@@ -25,25 +26,29 @@ pub(crate) const ROW: Row = Row {
     what: "2,000 events of one session to 1,000 subscribers to the log of all, one of which does not read \
            until the others have all of them",
     floor: "the same events through a broadcast channel of tokio, which has room for all",
-    figures: &[Figure { name: "all", unit: Unit::Time, reach: Reach::AtMost(2.0) }],
+    figures: &[
+        Figure { name: "all", unit: Unit::Time, reach: Reach::AtMost(2.0) },
+        // Before the one that does not read does so: the newest events, and what the store keeps in memory.
+        Figure { name: "held", unit: Unit::Bytes, reach: Reach::Below(HELD) },
+    ],
     allocator: Allocator::AsItIs,
     run,
 };
 
 const EVENTS: usize = 2_000;
 const MOST: usize = 1_000;
+const HELD: f64 = (16 << 20) as f64;
 
 #[tokio::main]
 async fn run(side: Side, scene: &Scene) -> anyhow::Result<Readings> {
     let subscribers = scene.sessions.clamp(2, MOST);
-    let took = match side {
-        Side::Ours => ours(scene, subscribers).await?,
-        Side::Floor => floor(subscribers).await?,
-    };
-    Ok(Readings::default().time("all", took))
+    match side {
+        Side::Ours => ours(scene, subscribers).await,
+        Side::Floor => floor(subscribers).await,
+    }
 }
 
-async fn ours(scene: &Scene, subscribers: usize) -> anyhow::Result<Duration> {
+async fn ours(scene: &Scene, subscribers: usize) -> anyhow::Result<Readings> {
     let folder = tempfile::tempdir_in(&scene.folder)?;
     let told = Arc::new(Semaphore::new(0));
     let workload = Telling { told: Arc::clone(&told) };
@@ -59,14 +64,16 @@ async fn ours(scene: &Scene, subscribers: usize) -> anyhow::Result<Duration> {
         let updates = subscribe().await?;
         all.spawn(take(updates));
     }
+    let before = disk::resident()?;
     let began = Instant::now();
     session.send(EVENTS).await?;
     while let Some(taken) = all.join_next().await {
         taken??;
     }
-    let took = began.elapsed();
+    let readings = Readings::default().time("all", began.elapsed());
+    let held = disk::resident()? - before;
     take(lazy).await?;
-    Ok(took)
+    Ok(readings.and("held", held))
 }
 
 /// Takes the events, which have no gap.
@@ -94,13 +101,14 @@ where
     Ok(())
 }
 
-async fn floor(subscribers: usize) -> anyhow::Result<Duration> {
+async fn floor(subscribers: usize) -> anyhow::Result<Readings> {
     let (sender, lazy) = broadcast::channel(EVENTS);
     let mut all = JoinSet::new();
     for _ in 1..subscribers {
         all.spawn(receive(sender.subscribe()));
     }
     tokio::task::yield_now().await;
+    let before = disk::resident()?;
     let events = (0..EVENTS as u64).map(|sequence| {
         let fact = Fact::Work(Event::completion(workloads::random_text(166)));
         Arc::new(EventRecord { sequence, at: Timestamp::UNIX_EPOCH, run: None, input: None, fact })
@@ -113,9 +121,10 @@ async fn floor(subscribers: usize) -> anyhow::Result<Duration> {
     while let Some(received) = all.join_next().await {
         received??;
     }
-    let took = began.elapsed();
+    let readings = Readings::default().time("all", began.elapsed());
+    let held = disk::resident()? - before;
     receive(lazy).await?;
-    Ok(took)
+    Ok(readings.and("held", held))
 }
 
 async fn receive(mut receiver: broadcast::Receiver<Arc<EventRecord>>) -> anyhow::Result<()> {

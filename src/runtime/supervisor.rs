@@ -9,8 +9,12 @@ use std::{
 use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
 use tokio::sync::oneshot;
 
+mod drain;
 mod succession;
 
+pub(crate) use self::drain::Drained;
+
+use self::drain::Draining;
 use super::{
     core::{Core, Life},
     desk::{self, After, Report},
@@ -64,14 +68,6 @@ impl std::fmt::Debug for Message {
     }
 }
 
-/// What became of a session in a shutdown.
-#[derive(Debug, Clone)]
-pub(crate) struct Drained {
-    pub(crate) session: SessionId,
-    /// Its record after its last commit; nothing if it did not come to rest.
-    pub(crate) record: Option<Arc<SessionRecord>>,
-}
-
 /// The actor. Its state is [`Sessions`].
 #[derive(Debug)]
 pub(crate) struct SupervisorActor;
@@ -101,12 +97,6 @@ enum By {
     Desk { waiting: Vec<Op> },
     /// Nobody, until its backoff is over.
     Backoff { _until: Wait },
-}
-
-struct Draining {
-    done: Option<oneshot::Sender<Vec<Drained>>>,
-    /// The sessions that were active, each with its record after the last commit.
-    drained: BTreeMap<SessionId, Option<Arc<SessionRecord>>>,
 }
 
 impl Actor for SupervisorActor {
@@ -456,45 +446,5 @@ impl Sessions {
         };
         // A pump that is gone leaves the place to others.
         let _ = back.send(place);
-    }
-
-    fn on_drain(&mut self, done: oneshot::Sender<Vec<Drained>>) {
-        for (session, op) in std::mem::take(&mut self.waiting) {
-            if let Op::Resume { reply, .. } = op {
-                reply.send(Err(SessionError::ShuttingDown { session }));
-            }
-        }
-        self.draining = Some(Draining { done: Some(done), drained: BTreeMap::new() });
-        let sessions: Vec<SessionId> = self.kept.keys().copied().collect();
-        for session in sessions {
-            self.on_route(session, Op::Shutdown);
-        }
-        if self.kept.is_empty() {
-            self.conclude();
-        }
-    }
-
-    fn tell_actors(&mut self, op: impl Fn() -> Op) {
-        for kept in self.kept.values_mut() {
-            if let By::Actor { live, missed } = &mut kept.by
-                && let Err(op) = live.send(op())
-            {
-                missed.push(op);
-            }
-        }
-    }
-
-    fn conclude(&mut self) {
-        let Some(draining) = &mut self.draining else {
-            return;
-        };
-        if let Some(done) = draining.done.take() {
-            let mut drained = std::mem::take(&mut draining.drained);
-            drained.extend(self.kept.keys().map(|session| (*session, None)));
-            let drained = drained.into_iter().map(|(session, record)| Drained { session, record });
-            let drained = drained.collect();
-            self.core.set_life(Life::Draining);
-            let _ = done.send(drained);
-        }
     }
 }

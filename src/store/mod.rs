@@ -93,7 +93,7 @@ mod runs;
 mod sled;
 #[cfg(all(test, feature = "sled"))]
 mod tests;
-#[cfg(all(test, feature = "sled", feature = "testing"))]
+#[cfg(test)]
 mod touched;
 mod trim;
 

@@ -2,24 +2,25 @@
 
 use std::{cell::Cell, ops::RangeInclusive};
 
+use chrono::DateTime;
+use serde_json::json;
+use uuid::Uuid;
+
 use super::{
     Due, Key, LogEnd, LogItem, LogQuery, Order, Query, Related, StoreError,
     index::{self, Index, Lookup, Rows},
     journal::{self, Entry},
     runs,
 };
-use crate::{
-    model::{
-        event::{Event, EventRecord, Fact},
-        event_type::EventType,
-        ids::SessionId,
-        labels::Labels,
-        lineage::{Links, Relation},
-        record::{Lane, SessionRecord},
-        state::State,
-        time::{LaneTime, SupervisedTime},
-    },
-    testing::fixture::{self, at, kind, session},
+use crate::model::{
+    event::{Cause, Event, EventRecord, Fact, Lifecycle},
+    event_type::EventType,
+    ids::{RunId, SessionId, WorkerGeneration},
+    labels::Labels,
+    lineage::{Links, Relation},
+    record::{Lane, SessionRecord},
+    state::{PauseCause, Phase, State},
+    time::{LaneTime, SupervisedTime, Timestamp},
 };
 
 /// How many sessions, or commits, there are.
@@ -74,12 +75,35 @@ impl Index for Counting {
     }
 }
 
-/// Every thousandth session is another: of its own kind, failed, with a label, a name and a parent, and due.
+fn session(number: u128) -> SessionId {
+    SessionId::from_uuid(Uuid::from_u128(number))
+}
+
+fn at(seconds: u128) -> Timestamp {
+    DateTime::from_timestamp(seconds.try_into().expect("a few"), 0).expect("a time")
+}
+
+/// Sessions in the order of their numbers. Every thousandth is another: of its own kind, paused, with a label, a name and a
+/// parent, and due.
 fn record(number: u128) -> SessionRecord {
-    let mut record = fixture::record(number);
-    if number.is_multiple_of(1000) {
-        record.kind = kind("rare");
-        record.phase = fixture::paused(crate::PauseCause::Asked, 7, Some(9));
+    let of_interest = number.is_multiple_of(1000);
+    let paused = Phase::Paused {
+        cause: PauseCause::Asked,
+        since: SupervisedTime::from_millis(7),
+        until: Some(SupervisedTime::from_millis(9)),
+    };
+    let record = json!({
+        "id": session(number),
+        "kind": if of_interest { "rare" } else { "coder" },
+        "version": 1,
+        "writer": WorkerGeneration::from_uuid(Uuid::nil()),
+        "created_at": at(number),
+        "updated_at": at(number),
+        "phase": if of_interest { paused } else { Phase::Completed },
+        "last_event": 0,
+    });
+    let mut record: SessionRecord = serde_json::from_value(record).expect("a record");
+    if of_interest {
         record.labels = Labels::new([("of", "interest")]).expect("a label");
         record.name = Some("known".parse().expect("a name"));
         record.lineage = Some(Box::new(Links { parent: Some(session(1)), ..Links::default() }));
@@ -106,7 +130,7 @@ fn a_list_touches_what_it_gives() {
     };
     let any = Query { limit: 100, ..Query::default() };
     let children = Some(Related { to: session(1), relations: vec![Relation::Child] });
-    assert_eq!(list(Query { kind: Some(kind("rare")), ..any.clone() }), rare);
+    assert_eq!(list(Query { kind: Some("rare".parse().expect("a kind")), ..any.clone() }), rare);
     assert_eq!(list(Query { states: vec![State::Paused], ..any.clone() }), rare);
     assert_eq!(list(Query { labels: vec![("of".into(), "interest".into())], ..any.clone() }), rare);
     assert_eq!(list(Query { related: children, ..any.clone() }), rare);
@@ -128,12 +152,26 @@ fn what_is_found_by_a_key_or_is_due_is_not_searched_for() {
         (1..=5).map(|n| Due { at: time(9), session: session(n * 1000) }).collect();
     assert_eq!(due(9), expected);
 
+    let run = |number| RunId::from_uuid(Uuid::from_u128(number));
     let runs = (1..=MANY).flat_map(|number| {
-        let begun = fixture::with_runs(fixture::record(number), [fixture::run(number)]);
-        runs::rows(begun.record.id, &begun.events).collect::<Vec<_>>()
+        let begins = Lifecycle::StateChanged {
+            from: State::Pending,
+            to: State::Active,
+            cause: Cause::SlotFree,
+            reason: None,
+            begins: false,
+        };
+        let begun = EventRecord {
+            sequence: 2,
+            at: at(number),
+            run: Some(run(number)),
+            input: None,
+            fact: Fact::Lifecycle(begins),
+        };
+        runs::rows(session(number), &[begun]).collect::<Vec<_>>()
     });
     let runs = Counting::new(runs.map(|(key, value)| (key, value.unwrap_or_default())));
-    let found = runs.within(2, |rows| runs::find(rows, fixture::run(77)));
+    let found = runs.within(2, |rows| runs::find(rows, run(77)));
     assert_eq!(found.map(|run| run.session), Some(session(77)));
 }
 

@@ -426,5 +426,6 @@ async fn a_hook_that_hangs_fills_neither_memory_nor_the_store() {
     assert_eq!(hooks.of(session.id()), owed_hooks(&log(&session).await));
 }
 
+mod chains;
 mod deleted;
 mod ends;

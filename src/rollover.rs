@@ -45,9 +45,9 @@ impl Rollover<Json> {
 /// It happens only at a safe point. A turn that is under way is asked to end
 /// ([`YieldReason::Rollover`](crate::YieldReason::Rollover)), and is cancelled after a [grace](Rollover::within); its input
 /// counts as not worked off then. A session without a run, such as a paused one, is rolled over at once, and its successor
-/// runs: a rollover is a word to go on, also for a child that is paused with its parent. What is asked of the run first comes
-/// first: a pause that is under way is finished, and then the paused session is rolled over; where a resume withdraws it, the
-/// rollover is next. What comes while a rollover waits for its turn:
+/// runs, also that of a child that was paused with its parent. What is asked of the run first comes first: a pause that is under
+/// way is finished, and then the paused session is rolled over; where a resume withdraws it, the rollover is next. What comes
+/// while a rollover waits for its turn:
 ///
 /// - a stop, `complete`, `fail`, or the run's own completion wins, and the rollover is refused;
 /// - a pause gets [`SessionError::RolledOver`], which names the successor, and so does every verb that comes later;

@@ -52,7 +52,7 @@ pub(super) fn judge(
     let (id, on_parent) = (child.record.id, child.record.links().on_parent);
     let mut wrong = Vec::new();
     for (what, lags) in DUTIES {
-        // Who was resumed by a person since goes on, and so does the successor of who was rolled over: both are words to go on.
+        // Who was resumed by a person since goes on, and so does the successor of who was rolled over: it runs, whatever that did.
         let resumed = |since: usize, present: usize| {
             let known = calm.place_before(since as u64 + 1);
             calls.iter().any(|call| {

@@ -21,6 +21,7 @@ mod cascade;
 mod ends;
 mod late;
 mod limits;
+mod rolled;
 
 /// A session that starts others.
 #[derive(Debug, Clone, Copy)]

@@ -39,7 +39,7 @@ impl Talk {
         match turns.last() {
             None => println!("A new conversation. A line is a turn; /help tells more."),
             Some(last) => println!(
-                "It goes on after {} turns, the last: {} → {}",
+                "It goes on; turns so far: {}, the last: {} → {}",
                 turns.len(),
                 last.asked,
                 last.answered
@@ -49,7 +49,7 @@ impl Talk {
         if is_paused(&status) {
             println!("It is paused; lines that wait: {waiting}. /resume ends that.");
         } else if waiting > 0 {
-            println!("{waiting} of your lines are not answered yet:");
+            println!("Lines that are not answered yet: {waiting}");
             talk.answers(waiting).await?;
         }
         Ok(talk)
@@ -154,7 +154,7 @@ impl Talk {
         let status = self.session.status().await?;
         let record = status.record();
         println!(
-            "{}: {} turns, {} words in and {} out, {} runs, {} bytes of state",
+            "{}; turns: {}, words in: {}, out: {}, runs: {}, bytes of state: {}",
             record.state(),
             record.usage.tool_calls(),
             record.usage.input_tokens(),

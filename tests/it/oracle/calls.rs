@@ -183,7 +183,8 @@ fn fits(call: &Call<'_>, during: &[State]) -> bool {
                 | Verb::SetExternalId(_)
                 | Verb::Look
                 | Verb::ReadEvents
-                | Verb::ReadSnapshot => false,
+                | Verb::ReadSnapshot
+                | Verb::Count => false,
             };
             may_refuse && was(*from)
         }
@@ -204,6 +205,7 @@ fn fits(call: &Call<'_>, during: &[State]) -> bool {
             | Answer::Snapshot { .. }
             | Answer::RolledOver { .. }
             | Answer::Interrupted { .. }
+            | Answer::Counted(_)
             | Answer::Latest(_)
             | Answer::NotCurrent(_)
             | Answer::Run { .. }

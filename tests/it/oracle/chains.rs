@@ -75,6 +75,7 @@ fn contradicts(call: &Call<'_>, found: &Found) -> Option<String> {
         | Answer::Seen(_)
         | Answer::Events(_)
         | Answer::Snapshot { .. }
+        | Answer::Counted(_)
         | Answer::Refused(_)
         | Answer::Superseded
         | Answer::Interrupted { .. }

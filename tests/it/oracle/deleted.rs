@@ -141,6 +141,7 @@ fn is_served(call: &Call<'_>) -> bool {
         (
             Some(
                 Answer::Superseded
+                | Answer::Counted(_)
                 | Answer::NotFound(_)
                 | Answer::Deleted(_)
                 | Answer::NotDone(_)

@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 use sessionkeeper::{RunEnd, RunId, SessionId, SessionRecord, State, Status, Timestamp};
 
 /// What was seen, in the order in which it was seen.
+use super::statistics::Counted;
+
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Ledger(pub(crate) Vec<Entry>);
 
@@ -117,6 +119,8 @@ pub(crate) enum Verb {
 /// What a caller is told.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Answer {
+    /// For statistics.
+    Count,
     Done,
     Started {
         session: SessionId,
@@ -139,6 +143,7 @@ pub(crate) enum Answer {
     /// A run began with this event.
     Run {
         began: u64,
+    Counted(Box<Counted>),
         now: Ran,
     },
     /// The state of the session does not allow it.

@@ -33,6 +33,7 @@ pub(crate) mod programs;
 mod runs;
 mod sights;
 mod sleeps;
+pub(crate) mod statistics;
 mod steps;
 mod tests;
 
@@ -127,6 +128,7 @@ fn compare(found: &Found, ledger: &Ledger) -> Vec<String> {
     families::judge(found, ledger, &calls, &calm, &mut wrong);
     interrupts::judge(found, &calls, &mut wrong);
     sleeps::judge(found, ledger, &calm, &mut wrong);
+    statistics::judge(found, ledger, &calls, &mut wrong);
     wrong
 }
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use sessionkeeper::{
     Cause, ChildEnd, Context, Event, EventRecord, Fact, Fork, Labels, Lifecycle, OnInterrupt,
     Outcome, Receipt, Rollover, RunEnd, SessionError, SessionHandle, SessionId, Start, State,
-    Supervisor, Timestamp, Usage, WorkerGeneration, Workload, WorkloadError,
+    StatisticsOptions, Supervisor, Timestamp, Usage, WorkerGeneration, Workload, WorkloadError,
     store::{Batch, Commit, MemoryStore, Store},
     testing::{Rule, WallClock, audit, audit_log},
 };
@@ -24,6 +24,7 @@ mod families;
 mod lives;
 mod sleeps;
 mod stored;
+mod statistics;
 
 use self::lives::*;
 

@@ -26,6 +26,7 @@ mod groups;
 mod looks;
 mod runs;
 mod starts;
+pub(super) mod statistics;
 mod turns;
 
 use self::{chains::RolledOver, forks::Forked, starts::Started};
@@ -57,6 +58,7 @@ table! {
     Look: 10,
     LookUnknown: 1,
     Find: 3,
+    Count: 5,
     List: 3,
     ReadEvents: 4,
     ReadSnapshot: 3,
@@ -114,6 +116,8 @@ pub(super) struct Shared {
     /// How long the process was frozen, all in all.
     pub(super) frozen: Duration,
     pub(super) wrong: Vec<String>,
+    /// Whether the wall clock of a worker ever jumped.
+    has_jumped: bool,
 }
 
 impl Shared {
@@ -214,6 +218,7 @@ impl<const V: u32> Caller<V> {
             Deed::Find => return self.find().await,
             Deed::LookUnknown => return self.look_unknown().await,
             Deed::Health => return drop(self.supervisor.health()),
+            Deed::Count => return self.count().await,
             Deed::Recovered => {
                 let recovered = self.supervisor.recovered();
                 return drop(tokio::time::timeout(5 * SECOND, recovered).await);
@@ -223,6 +228,7 @@ impl<const V: u32> Caller<V> {
                 let days = if self.dice.bool() { days } else { -days };
                 return self.clock.jump(TimeDelta::days(days));
             }
+                self.shared.lock().unwrap().has_jumped = true;
             Deed::Freeze => {
                 let span = Duration::from_secs(self.dice.u64(1..4000));
                 self.shared.lock().unwrap().frozen += span;

@@ -18,7 +18,7 @@ use tokio::{runtime::Runtime, sync::Notify, task::JoinHandle, time::Instant};
 
 use super::{
     Judged, TALLY,
-    deeds::{Caller, SECOND, Shared},
+    deeds::{Caller, SECOND, Shared, statistics::LABEL},
     dice,
     faults::{Faults, set_present},
     follower::{Followed, follow},
@@ -300,7 +300,7 @@ impl World {
                 .retention(policies::retention(self.seed))
                 .seed(whose.u64(..))
                 .resume_at_once(whose.usize(1..4))
-                .statistics(StatisticsOptions::default());
+                .statistics(StatisticsOptions::default().label(LABEL));
             if whose.u8(0..3) == 0 {
                 builder = builder.max_active(whose.usize(1..4));
             }

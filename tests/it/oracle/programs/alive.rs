@@ -132,7 +132,8 @@ fn disturbs(rest: Rest, verb: &Verb) -> bool {
         | Verb::LookRun(_)
         | Verb::ReadRun(_)
         | Verb::ReadEvents
-        | Verb::ReadSnapshot => false,
+        | Verb::ReadSnapshot
+        | Verb::Count => false,
     }
 }
 

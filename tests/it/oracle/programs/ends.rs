@@ -125,7 +125,8 @@ fn ends_a_run(verb: &Verb) -> bool {
         | Verb::LookRun(_)
         | Verb::ReadRun(_)
         | Verb::ReadEvents
-        | Verb::ReadSnapshot => false,
+        | Verb::ReadSnapshot
+        | Verb::Count => false,
     }
 }
 

@@ -176,6 +176,7 @@ pub(super) fn generation() -> WorkerGeneration {
 pub(super) struct SecondLife {
     pub(super) store: MemoryStore,
     pub(super) supervisor: Supervisor,
+    pub(super) clock: WallClock,
     pub(super) witness: Witness,
 }
 
@@ -186,9 +187,11 @@ impl SecondLife {
         book.go_on_from(ledger);
         let clock = WallClock::starting_at(DateTime::from_timestamp(2_000_000_000, 0).unwrap());
         let builder = Supervisor::builder(store.clone()).workload(Honest(book.clone())).seed(2);
-        let supervisor = builder.wall_clock(clock).start().await.unwrap();
+        let counts = StatisticsOptions::default().label("set");
+        let builder = builder.wall_clock(clock.clone()).statistics(counts);
+        let supervisor = builder.start().await.unwrap();
         let session = supervisor.session(id).await.unwrap().typed::<Honest>().unwrap();
-        Self { store, supervisor, witness: Witness { book, session } }
+        Self { store, supervisor, clock, witness: Witness { book, session } }
     }
 
     /// Begins with a resume.

@@ -1,6 +1,7 @@
 //! What was seen from outside while a scenario ran: plain data, whoever wrote it down.
 
 use std::{
+    collections::BTreeMap,
     fmt::Write,
     sync::{Arc, Mutex},
     time::Duration,
@@ -334,6 +335,33 @@ impl Book {
 
     pub(crate) fn run(&self, session: SessionId, run: RunId, did: Did) {
         self.enter(Entry::Run { session, run, did });
+    }
+
+    /// Enters that something is asked of each of these, and gives the numbers of the calls.
+    pub(crate) fn ask_each(
+        &self,
+        sessions: impl IntoIterator<Item = SessionId>,
+        verb: &Verb,
+    ) -> BTreeMap<SessionId, u64> {
+        let ask = |session| (session, self.ask(Some(session), verb.clone()));
+        sessions.into_iter().map(ask).collect()
+    }
+
+    /// Enters what each was told, also who was asked without being expected; of who is told nothing, why.
+    pub(crate) fn answer_each(
+        &self,
+        mut asked: BTreeMap<SessionId, u64>,
+        verb: &Verb,
+        answers: impl IntoIterator<Item = (SessionId, Answer)>,
+        left_out: &str,
+    ) {
+        for (session, answer) in answers {
+            let call = asked.remove(&session);
+            self.answer(call.unwrap_or_else(|| self.ask(Some(session), verb.clone())), answer);
+        }
+        for call in asked.into_values() {
+            self.answer(call, Answer::NotDone(left_out.to_owned()));
+        }
     }
 
     pub(crate) fn listed(&self, session: SessionId, sight: Sight) {

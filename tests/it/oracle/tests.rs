@@ -21,6 +21,7 @@ mod by_run;
 mod chains;
 mod deleted;
 mod families;
+mod groups;
 mod lives;
 mod sleeps;
 mod stored;

@@ -1,4 +1,4 @@
-//! Verbs for all sessions that match: each answer is judged as that of the verb for one.
+//! Verbs for all sessions that match: each line of a report is entered, and judged, as the answer of the verb for one.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,7 +7,7 @@ use sessionkeeper::{
     store::{Query, Store, StoreError},
 };
 
-use super::{Caller, not_done};
+use super::{Caller, not_done, statistics::LABEL};
 use crate::oracle::ledger::{Answer, Verb};
 
 /// All sessions at some moment: in which version, and whether they match.
@@ -16,45 +16,38 @@ type Matching = BTreeMap<SessionId, (u64, bool)>;
 impl<const V: u32> Caller<V> {
     /// Asks all sessions that carry a label, or all that there are.
     pub(super) async fn for_group(&mut self, verb: Verb) {
-        let label = ("set".to_owned(), format!("{}", self.dice.u8(0..4)));
+        let label = (LABEL.to_owned(), format!("{}", self.dice.u8(0..4)));
         let all = verb != Verb::Stop && self.dice.bool();
         let labels = if all { Vec::new() } else { vec![label] };
-        let Some(before) = self.matching(&labels, &verb).await else { return };
-        let ask = |id| self.book.ask(Some(id), verb.clone());
-        let mut asked: BTreeMap<_, _> = before.keys().map(|id| (*id, ask(*id))).collect();
+        let Some(before) = self.matching(&labels, states(&verb)).await else { return };
+        let asked = self.book.ask_each(before.keys().copied(), &verb);
         let query = Query { labels: labels.clone(), ..Query::default() };
         let answers = match verb {
             Verb::Pause => lines(self.supervisor.pause_all(query).await),
             Verb::Resume => lines(self.supervisor.resume_all(query).await),
             _ => lines(self.supervisor.stop_all(query).await),
         };
-        if let (Ok(answers), Some(after)) = (&answers, self.matching(&labels, &verb).await) {
+        if let (Ok(answers), Some(after)) = (&answers, self.matching(&labels, states(&verb)).await)
+        {
             let named: BTreeSet<SessionId> = answers.iter().map(|(id, _)| *id).collect();
             let misnamed = misnamed(&before, &after, &named);
             if named.len() != answers.len() || !misnamed.is_empty() {
                 self.wrong(format!("{verb:?} of all with {labels:?}: {answers:?}, {misnamed:?}"));
             }
         }
-        let nothing = match &answers {
+        let left_out = match &answers {
             Ok(_) => "it was not among them",
             Err(_) => "the store failed",
         };
-        for (id, answer) in answers.unwrap_or_default() {
-            let call = asked.remove(&id).unwrap_or_else(|| self.book.ask(Some(id), verb.clone()));
-            self.book.answer(call, answer);
-        }
-        for call in asked.into_values() {
-            self.book.answer(call, Answer::NotDone(nothing.to_owned()));
-        }
+        self.book.answer_each(asked, &verb, answers.unwrap_or_default(), left_out);
     }
 
-    /// All sessions, and whether the verb is for them; none where the store fails.
-    async fn matching(&self, labels: &[(String, String)], verb: &Verb) -> Option<Matching> {
-        let states: &[State] = match verb {
-            Verb::Pause => &[State::Pending, State::Active, State::Paused],
-            Verb::Resume => &[State::Paused],
-            _ => &[State::Pending, State::Active, State::Paused, State::Stopping],
-        };
+    /// All sessions, and whether they carry these labels and are in such a state; none where the store fails.
+    pub(super) async fn matching(
+        &self,
+        labels: &[(String, String)],
+        states: &[State],
+    ) -> Option<Matching> {
         let query = Query { limit: 1000, ..Query::default() };
         let page = self.store.list(query).await.ok()?;
         let all = page.records.iter().map(|record| {
@@ -65,8 +58,21 @@ impl<const V: u32> Caller<V> {
     }
 }
 
-/// Who is in a report and does not match, or is not and does; as far as they were the same all the time.
-fn misnamed(before: &Matching, after: &Matching, named: &BTreeSet<SessionId>) -> Vec<SessionId> {
+/// In which states a verb is for a session, where nobody says so.
+const fn states(verb: &Verb) -> &'static [State] {
+    match verb {
+        Verb::Pause => &[State::Pending, State::Active, State::Paused],
+        Verb::Resume => &[State::Paused],
+        _ => &[State::Pending, State::Active, State::Paused, State::Stopping],
+    }
+}
+
+/// Who is named and does not match, or is not and does; as far as they were the same all the time.
+pub(super) fn misnamed(
+    before: &Matching,
+    after: &Matching,
+    named: &BTreeSet<SessionId>,
+) -> Vec<SessionId> {
     let same = before.iter().filter(|(id, was)| after.get(id) == Some(was));
     same.filter(|(id, (_, matches))| named.contains(id) != *matches).map(|(id, _)| *id).collect()
 }

@@ -1,14 +1,17 @@
 //! What callers look at: events, statuses, names, listings, and a store that fails for a while.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use futures::StreamExt;
 use sessionkeeper::{
-    Kind, SessionId,
+    Kind, SessionId, State,
     store::{Fault as StoreFault, Key, MemoryStore, Query},
 };
 
-use super::{super::faults::add_trouble, Caller, Handle, SECOND, not_done, nothing};
+use super::{
+    super::faults::add_trouble, Caller, Handle, SECOND, groups::misnamed, not_done, nothing,
+    statistics::LABEL,
+};
 use crate::oracle::{
     digest,
     ledger::{Answer, Sight, Verb},
@@ -99,6 +102,31 @@ impl<const V: u32> Caller<V> {
                 false => Answer::NotDone("the store failed".to_owned()),
             };
             self.book.answer(call, answer);
+        }
+    }
+
+    /// Lists those that carry a label.
+    pub(super) async fn list_labelled(&mut self) {
+        let labels = vec![(LABEL.to_owned(), format!("{}", self.dice.u8(0..4)))];
+        let limit = self.dice.usize(1..4);
+        let mut query = Query { labels: labels.clone(), limit, ..Query::default() };
+        let Some(before) = self.matching(&labels, &State::ALL).await else { return };
+        let mut named = BTreeSet::new();
+        loop {
+            let Ok(page) = self.supervisor.list(query.clone()).await else { return };
+            for record in &page.records {
+                self.book.listed(record.id, Sight::from(record));
+                named.insert(record.id);
+            }
+            query.after = page.next;
+            if query.after.is_none() {
+                break;
+            }
+        }
+        let Some(after) = self.matching(&labels, &State::ALL).await else { return };
+        let misnamed = misnamed(&before, &after, &named);
+        if !misnamed.is_empty() {
+            self.wrong(format!("{named:?} are listed with {labels:?}, but for {misnamed:?}"));
         }
     }
 

@@ -51,6 +51,8 @@ impl<'a> Call<'a> {
                 | Entry::Run { .. }
                 | Entry::EndTold { .. }
                 | Entry::ShutDown { .. }
+                | Entry::Begun { .. }
+                | Entry::Unreadable
                 | Entry::Moment(_)
                 | Entry::Lost => {}
                 #[cfg(unix)]
@@ -203,9 +205,9 @@ fn fits(call: &Call<'_>, during: &[State]) -> bool {
             | Answer::Seen(_)
             | Answer::Events(_)
             | Answer::Snapshot { .. }
+            | Answer::Counted(_)
             | Answer::RolledOver { .. }
             | Answer::Interrupted { .. }
-            | Answer::Counted(_)
             | Answer::Latest(_)
             | Answer::NotCurrent(_)
             | Answer::Run { .. }

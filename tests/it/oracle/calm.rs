@@ -8,22 +8,30 @@ use super::ledger::{Entry, Ledger, Moment};
 const NEXT_LOOK: Duration = Duration::from_secs(2);
 
 /// All looks at the clocks, by the workers beside which they were made.
-pub(super) struct Calm(Vec<Worker>);
+pub(super) struct Calm {
+    workers: Vec<Worker>,
+    /// Where something could not be read.
+    unreadable: Vec<usize>,
+}
 
 /// Places are those in the ledger.
 #[derive(Default)]
 struct Worker {
     looks: Vec<(usize, Moment)>,
+    /// Whether it can resume whoever is to be.
+    resumes_all: bool,
     /// Where it was lost, or shut down before.
     lost: Option<usize>,
 }
 
 impl Calm {
     pub(super) fn of(ledger: &Ledger) -> Self {
-        let mut workers = vec![Worker::default()];
+        let (mut workers, mut unreadable) = (vec![Worker::default()], Vec::new());
         for (place, entry) in ledger.0.iter().enumerate() {
             let Some(worker) = workers.last_mut() else { break };
             match entry {
+                Entry::Begun { resumes_all } => worker.resumes_all = *resumes_all,
+                Entry::Unreadable => unreadable.push(place),
                 Entry::Moment(moment) => worker.looks.push((place, *moment)),
                 Entry::Lost => {
                     worker.lost = Some(place);
@@ -32,19 +40,26 @@ impl Calm {
                 _ => {}
             }
         }
-        Self(workers)
+        Self { workers, unreadable }
+    }
+
+    /// Whether whoever is resumed at a place in the ledger is so at once: and whoever was to be, since an earlier one.
+    pub(super) fn resumes_all(&self, since: usize, place: usize) -> bool {
+        let worker = self.workers.iter().find(|worker| worker.lost.is_none_or(|lost| lost > place));
+        let is_read = !self.unreadable.iter().any(|at| (since..place).contains(at));
+        is_read && worker.is_some_and(|worker| worker.resumes_all)
     }
 
     /// Where the worker of a call was lost, with what it had not done by then.
     pub(super) fn loss_after(&self, place: usize) -> usize {
-        let lost = self.0.iter().filter_map(|worker| worker.lost);
+        let lost = self.workers.iter().filter_map(|worker| worker.lost);
         lost.filter(|lost| *lost > place).min().unwrap_or(usize::MAX)
     }
 
     /// A place in the ledger at which there certainly was no event of this number: the last that is known.
     pub(super) fn place_before(&self, event: u64) -> usize {
         let before = self
-            .0
+            .workers
             .iter()
             .flat_map(|worker| &worker.looks)
             .filter(|(_, moment)| moment.events < event);
@@ -58,7 +73,7 @@ impl Calm {
         [long, after_jump]: [Duration; 2],
         is_so: impl Fn(usize, &Moment) -> bool,
     ) -> Option<Moment> {
-        self.0.iter().find_map(|Worker { looks, .. }| {
+        self.workers.iter().find_map(|Worker { looks, .. }| {
             let mut began: Option<Moment> = None;
             let mut last: Option<Moment> = None;
             let mut has_jumped = false;

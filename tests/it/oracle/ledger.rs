@@ -10,9 +10,9 @@ use std::{
 use serde::{Deserialize, Serialize};
 use sessionkeeper::{RunEnd, RunId, SessionId, SessionRecord, State, Status, Timestamp};
 
-/// What was seen, in the order in which it was seen.
 use super::statistics::Counted;
 
+/// What was seen, in the order in which it was seen.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Ledger(pub(crate) Vec<Entry>);
 
@@ -31,6 +31,10 @@ pub(crate) enum Entry {
     EndTold { child: SessionId, tag: u64 },
     /// A shutdown is over, and the worker with it.
     ShutDown { budget: Duration, took: Duration, rested: Vec<(SessionId, Sight)> },
+    /// A worker begins. Whether whoever is to be resumed can be, at once: there is a place for everybody, and it reads all states.
+    Begun { resumes_all: bool },
+    /// Something that somebody wrote cannot be read: whoever is to be resumed with it is not.
+    Unreadable,
     /// Somebody looks at the clocks, beside a worker that has recovered.
     Moment(Moment),
     /// A worker is gone, with its calls and its runs.
@@ -115,13 +119,13 @@ pub(crate) enum Verb {
     Look,
     ReadEvents,
     ReadSnapshot,
+    /// For statistics.
+    Count,
 }
 
 /// What a caller is told.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Answer {
-    /// For statistics.
-    Count,
     Done,
     Started {
         session: SessionId,
@@ -139,12 +143,12 @@ pub(crate) enum Answer {
         sequence: u64,
         consumed: u64,
     },
+    Counted(Box<Counted>),
     /// The run is not the present one of its session; this is.
     NotCurrent(Option<RunId>),
     /// A run began with this event.
     Run {
         began: u64,
-    Counted(Box<Counted>),
         now: Ran,
     },
     /// The state of the session does not allow it.
@@ -333,10 +337,6 @@ impl Book {
         self.enter(Entry::Answered { call, answer });
     }
 
-    pub(crate) fn run(&self, session: SessionId, run: RunId, did: Did) {
-        self.enter(Entry::Run { session, run, did });
-    }
-
     /// Enters that something is asked of each of these, and gives the numbers of the calls.
     pub(crate) fn ask_each(
         &self,
@@ -362,6 +362,10 @@ impl Book {
         for call in asked.into_values() {
             self.answer(call, Answer::NotDone(left_out.to_owned()));
         }
+    }
+
+    pub(crate) fn run(&self, session: SessionId, run: RunId, did: Did) {
+        self.enter(Entry::Run { session, run, did });
     }
 
     pub(crate) fn listed(&self, session: SessionId, sight: Sight) {

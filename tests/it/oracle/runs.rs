@@ -65,6 +65,8 @@ fn one_at_a_time(found: &Found, ledger: &Ledger, wrong: &mut Vec<String>) {
             | Entry::Listed { .. }
             | Entry::EndTold { .. }
             | Entry::ShutDown { .. }
+            | Entry::Begun { .. }
+            | Entry::Unreadable
             | Entry::Moment(_) => {}
             #[cfg(unix)]
             Entry::Program(_) => {}

@@ -24,8 +24,8 @@ mod families;
 mod groups;
 mod lives;
 mod sleeps;
-mod stored;
 mod statistics;
+mod stored;
 
 use self::lives::*;
 

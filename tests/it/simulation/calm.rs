@@ -28,31 +28,39 @@ impl World {
                 self.bear::<V>(supervisor, parent.id, dice).await;
             }
         }
-        tokio::time::sleep(Duration::from_millis(dice.u64(0..3000))).await;
-        for known in known {
-            let verb = match dice.u8(0..8) {
-                0..3 => Verb::Pause,
-                3 => Verb::Resume,
-                4 => Verb::Stop,
-                _ => continue,
-            };
-            let Ok(session) = supervisor.session(known.id).await else { continue };
-            let call = self.book.ask(Some(known.id), verb.clone());
-            let done = async {
-                match verb {
-                    Verb::Pause => session.pause().await.map(drop),
-                    Verb::Resume => session.resume().await,
-                    _ => session.stop().await.map(drop),
-                }
-            };
-            let answer = match tokio::time::timeout(SECOND, done).await {
-                Ok(Ok(())) => Answer::Done,
-                Ok(Err(error)) => not_done(&error),
-                Err(_) => Answer::Unknown("it takes longer".to_owned()),
-            };
-            self.book.answer(call, answer);
+        // Some are resumed that were just paused, or stopped.
+        for may_stop in [true, false] {
+            tokio::time::sleep(Duration::from_millis(dice.u64(0..3000))).await;
+            for known in &known {
+                let verb = match dice.u8(0..8) {
+                    0..3 if may_stop => Verb::Pause,
+                    0..4 => Verb::Resume,
+                    4 if may_stop => Verb::Stop,
+                    _ => continue,
+                };
+                self.ask_soon(supervisor, known.id, verb).await;
+            }
         }
         tokio::time::sleep(CALM).await;
+    }
+
+    /// Asks a session, and waits a moment for the answer.
+    async fn ask_soon(&self, supervisor: &Supervisor, id: SessionId, verb: Verb) {
+        let Ok(session) = supervisor.session(id).await else { return };
+        let call = self.book.ask(Some(id), verb.clone());
+        let done = async {
+            match verb {
+                Verb::Pause => session.pause().await.map(drop),
+                Verb::Resume => session.resume().await,
+                _ => session.stop().await.map(drop),
+            }
+        };
+        let answer = match tokio::time::timeout(SECOND, done).await {
+            Ok(Ok(())) => Answer::Done,
+            Ok(Err(error)) => not_done(&error),
+            Err(_) => Answer::Unknown("it takes longer".to_owned()),
+        };
+        self.book.answer(call, answer);
     }
 
     /// Starts a child that has nothing to do.

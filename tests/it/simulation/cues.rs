@@ -3,7 +3,7 @@
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 use sessionkeeper::{OnParent, SessionId, Unread, WhenParentEnds, WhenParentPauses};
 
-use super::faults::{Fault, panic_as_planned, strikes};
+use super::faults::{Fault, panic_as_planned, strikes, strikes_reader};
 
 /// What is added to the tag of the input that rolls a session over, for the first input of the successor.
 const AFTER_ROLLOVER: u64 = 1 << 40;
@@ -66,10 +66,10 @@ impl Serialize for Cue {
 
 impl<'de> Deserialize<'de> for Cue {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        if strikes(Fault::InputDecodePanics) {
+        if strikes_reader(Fault::InputDecodePanics) {
             panic_as_planned();
         }
-        if strikes(Fault::InputDecodeFails) {
+        if strikes_reader(Fault::InputDecodeFails) {
             return Err(de::Error::custom("told to fail"));
         }
         let Written { tag, play } = Written::deserialize(deserializer)?;

@@ -116,9 +116,9 @@ pub(super) struct Shared {
     tags: u64,
     /// How long the process was frozen, all in all.
     pub(super) frozen: Duration,
-    pub(super) wrong: Vec<String>,
     /// Whether the wall clock of a worker ever jumped.
     has_jumped: bool,
+    pub(super) wrong: Vec<String>,
 }
 
 impl Shared {
@@ -218,9 +218,9 @@ impl<const V: u32> Caller<V> {
             Deed::List => return self.list().await,
             Deed::ListLabelled => return self.list_labelled().await,
             Deed::Find => return self.find().await,
+            Deed::Count => return self.count().await,
             Deed::LookUnknown => return self.look_unknown().await,
             Deed::Health => return drop(self.supervisor.health()),
-            Deed::Count => return self.count().await,
             Deed::Recovered => {
                 let recovered = self.supervisor.recovered();
                 return drop(tokio::time::timeout(5 * SECOND, recovered).await);
@@ -228,9 +228,9 @@ impl<const V: u32> Caller<V> {
             Deed::JumpADay | Deed::JumpTenYears => {
                 let days = if deed == Deed::JumpADay { 1 } else { 3650 };
                 let days = if self.dice.bool() { days } else { -days };
+                self.shared.lock().unwrap().has_jumped = true;
                 return self.clock.jump(TimeDelta::days(days));
             }
-                self.shared.lock().unwrap().has_jumped = true;
             Deed::Freeze => {
                 let span = Duration::from_secs(self.dice.u64(1..4000));
                 self.shared.lock().unwrap().frozen += span;

@@ -13,7 +13,7 @@ use super::{
     TALLY, dice,
     tables::{Table, Tally, table},
 };
-use crate::oracle::ledger::Book;
+use crate::oracle::ledger::{Book, Entry};
 
 table! {
     /// A kind of fault, and how likely it is, each time that it could strike, in a seed that has it.
@@ -132,6 +132,10 @@ impl Faults {
         self.inner.lock().unwrap().troubles
     }
 
+    fn note_unreadable(&self) {
+        self.inner.lock().unwrap().book.enter(Entry::Unreadable);
+    }
+
     fn add_trouble(&self) {
         self.inner.lock().unwrap().troubles += 1;
     }
@@ -187,6 +191,15 @@ pub(super) fn set_present(faults: Option<Faults>) {
 /// Whether a fault strikes in the life that goes on in this thread.
 pub(super) fn strikes(fault: Fault) -> bool {
     PRESENT.with(|present| present.borrow().as_ref().is_some_and(|faults| faults.strikes(fault)))
+}
+
+/// The same of a fault that keeps something from being read.
+pub(super) fn strikes_reader(fault: Fault) -> bool {
+    let strikes = strikes(fault);
+    if strikes {
+        PRESENT.with(|present| present.borrow().iter().for_each(Faults::note_unreadable));
+    }
+    strikes
 }
 
 /// Something goes wrong that may delay the worker of this thread.

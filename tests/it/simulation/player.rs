@@ -11,7 +11,7 @@ use sessionkeeper::{
 use super::{
     cues::{Cue, Play, unread},
     families,
-    faults::{self, Fault, panic_as_planned, strikes},
+    faults::{self, Fault, panic_as_planned, strikes, strikes_reader},
     steps,
 };
 use crate::oracle::ledger::{Book, Did, Entry};
@@ -51,10 +51,10 @@ impl Serialize for Played {
 
 impl<'de> Deserialize<'de> for Played {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        if strikes(Fault::DecodePanics) {
+        if strikes_reader(Fault::DecodePanics) {
             panic_as_planned();
         }
-        if strikes(Fault::DecodeFails) {
+        if strikes_reader(Fault::DecodeFails) {
             return Err(de::Error::custom("told to fail"));
         }
         Fields::deserialize(deserializer).map(Self)
@@ -175,10 +175,10 @@ impl<const VERSION: u32> Workload for Player<VERSION> {
     }
 
     fn migrate(&self, _: u32, state: serde_json::Value) -> Result<Played, WorkloadError> {
-        if strikes(Fault::MigratePanics) {
+        if strikes_reader(Fault::MigratePanics) {
             panic_as_planned();
         }
-        if strikes(Fault::MigrateFails) {
+        if strikes_reader(Fault::MigrateFails) {
             return Err("told to fail".into());
         }
         let mut fields: Fields = serde_json::from_value(state)?;
@@ -187,10 +187,10 @@ impl<const VERSION: u32> Workload for Player<VERSION> {
     }
 
     fn migrate_input(&self, _: u32, input: serde_json::Value) -> Result<Cue, WorkloadError> {
-        if strikes(Fault::MigrateInputPanics) {
+        if strikes_reader(Fault::MigrateInputPanics) {
             panic_as_planned();
         }
-        if strikes(Fault::MigrateInputFails) {
+        if strikes_reader(Fault::MigrateInputFails) {
             return Err("told to fail".into());
         }
         Ok(serde_json::from_value(input)?)

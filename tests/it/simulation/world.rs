@@ -37,6 +37,9 @@ use crate::oracle::{
 /// Long after everything that the library or a workload may still be about.
 pub(super) const SETTLED: Duration = Duration::from_secs(2 * 3600);
 
+/// The newest version of the workload, which the last worker has.
+const NEWEST: u32 = 2;
+
 /// As what it is counted that sessions were deleted to make room.
 pub(super) const FOR_SPACE: &str = "Space";
 
@@ -133,7 +136,7 @@ impl World {
             let life = Life { number, span, end, dice };
             match choice.u8(0..2) {
                 0 if number < lives => self.live::<1>(life),
-                _ => self.live::<2>(life),
+                _ => self.live::<NEWEST>(life),
             }
         }
         self.judge()
@@ -301,7 +304,8 @@ impl World {
                 .seed(whose.u64(..))
                 .resume_at_once(whose.usize(1..4))
                 .statistics(StatisticsOptions::default().label(LABEL));
-            if whose.u8(0..3) == 0 {
+            let is_limited = whose.u8(0..3) == 0;
+            if is_limited {
                 builder = builder.max_active(whose.usize(1..4));
             }
             builder = builder.recover(match whose.u8(0..4) {
@@ -314,7 +318,11 @@ impl World {
             let may_fail = !matches!(life.end, End::Drain);
             builder = outside::connect(builder, &self.outside, dice, may_fail);
             match AssertUnwindSafe(builder.start()).catch_unwind().await {
-                Ok(Ok(supervisor)) => return Some(supervisor),
+                Ok(Ok(supervisor)) => {
+                    let resumes_all = !is_limited && V == NEWEST;
+                    self.book.enter(Entry::Begun { resumes_all });
+                    return Some(supervisor);
+                }
                 Ok(Err(error)) => self.book.note(|| format!("not started: {error}")),
                 Err(_) => self.book.note(|| "a start panicked".to_owned()),
             }

@@ -1,8 +1,10 @@
-//! What a parent does reaches its children soon, where nothing hinders the worker.
+//! What a parent does reaches its children soon, where nothing hinders the worker: that it is paused, comes to its end, or goes on.
 
 use std::time::Duration;
 
-use sessionkeeper::{OnParent, SessionId, State, WhenParentEnds, WhenParentPauses};
+use sessionkeeper::{
+    Lifecycle, OnParent, RunEnd, SessionId, State, WhenParentEnds, WhenParentPauses,
+};
 
 use super::super::{
     Call, Calm, FoundSession,
@@ -77,5 +79,36 @@ pub(super) fn judge(
             wrong.push(format!("its parent has been {what} for long, and it is not: {late:?}"));
         }
     }
+    wrong.extend(stays_paused(course, child, parent, calm));
     wrong
+}
+
+/// Whether a child is paused with its parent, and that has gone on for long.
+fn stays_paused(
+    course: &Course,
+    child: &FoundSession,
+    parent: SessionId,
+    calm: &Calm,
+) -> Option<String> {
+    // Until a run that was abandoned returns, nobody resumes its session but a person who allows it.
+    let is_abandoned =
+        |(_, what): (_, &Lifecycle)| matches!(what, Lifecycle::RunEnded { how: RunEnd::Abandoned });
+    if child.record.links().on_parent.pause == WhenParentPauses::Leave
+        || child.lifecycle().any(is_abandoned)
+    {
+        return None;
+    }
+    let late = calm.lasting(SOON, |looked, moment| {
+        let stays = || {
+            let place = usize::try_from(moment.events).ok()?.checked_sub(1)?;
+            let is_with_parent =
+                course.standing(child.record.id, place)?.paused == Some(Paused::WithParent);
+            let goes_on = course.at(parent, place)? == State::Active;
+            let since = course.since(parent, place, |parent| !parent.is_held())?;
+            let known = calm.place_before(since as u64 + 1);
+            (is_with_parent && goes_on && calm.resumes_all(known, looked)).then_some(())
+        };
+        stays().is_some()
+    })?;
+    Some(format!("its parent has gone on for long, and it is paused with that: {late:?}"))
 }

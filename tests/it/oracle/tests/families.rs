@@ -1,6 +1,6 @@
 //! Stories of children that are not true.
 
-use sessionkeeper::Removal;
+use sessionkeeper::{Removal, WhenParentPauses};
 
 use super::*;
 
@@ -12,7 +12,7 @@ struct Family {
     history: Vec<(SessionId, EventRecord)>,
 }
 
-/// As their parent is stopped in the end, or paused.
+/// As their parent is stopped in the end, or paused, or paused and resumed.
 async fn family(end: Verb) -> Family {
     let second = SecondLife::resumed().await;
     let parent = second.id();
@@ -23,6 +23,11 @@ async fn family(end: Verb) -> Family {
     }
     match end {
         Verb::Pause => second.pauses().await,
+        Verb::Resume => {
+            second.pauses().await;
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            second.witness.asks(Verb::Resume, second.session().resume()).await;
+        }
         _ => second.stops().await,
     }
     tokio::time::sleep(Duration::from_secs(5)).await;
@@ -154,13 +159,18 @@ fn lags(found: &mut Found, ledger: &mut Ledger, seconds: u64) -> SessionId {
             || moved(event, State::Stopped)
     };
     found.history.retain(|(of, event)| *of != child || !by_parent(event));
+    looks(found, ledger, seconds);
+    child
+}
+
+/// Somebody looks at the clocks for so many seconds.
+fn looks(found: &Found, ledger: &mut Ledger, seconds: u64) {
     let events = found.history.len() as u64;
     for second in 0..=seconds {
         let up = Duration::from_secs(second);
         let wall = Timestamp::default() + up;
         ledger.0.push(Entry::Moment(Moment { up, wall, events, troubles: 0 }));
     }
-    child
 }
 
 /// Who is told to do as its parent does so soon, if nothing hinders the worker.
@@ -192,4 +202,49 @@ async fn a_child_that_takes_long_to_do_as_its_parent_is_a_finding() {
         assert!(!judged(9, false).await, "{expected}: it was in time");
         assert!(!judged(10, true).await, "{expected}: it was resumed");
     }
+}
+
+/// Who was paused with its parent goes on with that soon, if nothing hinders the worker, and there is a place for everybody.
+#[tokio::test(start_paused = true)]
+async fn a_child_that_is_not_resumed_with_its_parent_is_a_finding() {
+    let family = family(Verb::Resume).await;
+    let (wrong, found) = judge_beside(&family.store, &family.ledger, family.history.clone()).await;
+    assert_eq!(wrong, Vec::<String>::new());
+    let id = child(&family.ledger, BEARS);
+    assert_eq!(found[&id].record.runs.count, 2, "it was resumed");
+    let judged = async |seconds, before: &[Entry], spoil: fn(&mut Found, SessionId)| {
+        let mut found = find(&family.store).await.unwrap();
+        found.remember(family.history.clone());
+        let mut ledger = family.ledger.clone();
+        ledger.0.extend_from_slice(before);
+        // It stays as it was paused, and nothing comes after that.
+        found.history.retain(|(of, event)| match &event.fact {
+            Fact::Lifecycle(Lifecycle::StateChanged { to, cause, .. }) => {
+                let resumed = (*to, *cause) == (State::Active, Cause::Parent);
+                !(*of == id && resumed) && *cause != Cause::Shutdown
+            }
+            _ => true,
+        });
+        spoil(&mut found, id);
+        looks(&found, &mut ledger, seconds);
+        let wrong = compare(&found, &ledger);
+        wrong.iter().any(|wrong| wrong.contains("its parent has gone on for long"))
+    };
+    let begun = Entry::Begun { resumes_all: true };
+    let one = std::slice::from_ref(&begun);
+    assert!(judged(10, one, |_, _| {}).await);
+    assert!(!judged(9, one, |_, _| {}).await, "it was in time");
+    assert!(
+        !judged(10, &[Entry::Begun { resumes_all: false }], |_, _| {}).await,
+        "it had no place"
+    );
+    assert!(!judged(10, &[begun.clone(), Entry::Unreadable], |_, _| {}).await, "it is unreadable");
+    let leaves = judged(10, one, |found, id| {
+        links(found, id).on_parent.pause = WhenParentPauses::Leave;
+    });
+    assert!(!leaves.await, "it does not do as its parent");
+    let abandons = judged(10, one, |found, id| {
+        add(found, id, None, Lifecycle::RunEnded { how: RunEnd::Abandoned });
+    });
+    assert!(!abandons.await, "its run is still there");
 }

@@ -1,6 +1,6 @@
 //! What happened to all sessions, in the order in which it did.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::RangeInclusive};
 
 use sessionkeeper::{Cause, Fact, Lifecycle, PauseCause, SessionId, State};
 
@@ -79,6 +79,17 @@ impl Course {
         let moments = self.moments.get(&session).map_or(&[][..], Vec::as_slice);
         let later = moments.iter().any(|(at, standing)| *at > place && is(standing.state));
         later || self.at(session, place).is_some_and(&is)
+    }
+
+    /// Whether a session came to such a state in some time.
+    pub(super) fn comes_between(
+        &self,
+        session: SessionId,
+        when: RangeInclusive<usize>,
+        is: impl Fn(State) -> bool,
+    ) -> bool {
+        let mut moments = self.moments.get(&session).into_iter().flatten();
+        moments.any(|(at, standing)| when.contains(at) && is(standing.state))
     }
 
     /// Where a session came to such a state, and to which.

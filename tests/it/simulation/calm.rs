@@ -28,14 +28,14 @@ impl World {
                 self.bear::<V>(supervisor, parent.id, dice).await;
             }
         }
-        // Some are resumed that were just paused, or stopped.
-        for may_stop in [true, false] {
+        // What was just paused may be stopped or resumed then, and what was stopped too.
+        for round in 0..3 {
             tokio::time::sleep(Duration::from_millis(dice.u64(0..3000))).await;
             for known in &known {
-                let verb = match dice.u8(0..8) {
-                    0..3 if may_stop => Verb::Pause,
-                    0..4 => Verb::Resume,
-                    4 if may_stop => Verb::Stop,
+                let verb = match (round, dice.u8(0..8)) {
+                    (0, 0..3) => Verb::Pause,
+                    (0 | 1, 3) | (2, 3..7) => Verb::Resume,
+                    (0, 4) | (1, 4..6) => Verb::Stop,
                     _ => continue,
                 };
                 self.ask_soon(supervisor, known.id, verb).await;

@@ -103,8 +103,10 @@ fn stays_paused(
             let place = usize::try_from(moment.events).ok()?.checked_sub(1)?;
             let is_with_parent =
                 course.standing(child.record.id, place)?.paused == Some(Paused::WithParent);
-            let goes_on = course.at(parent, place)? == State::Active;
             let since = course.since(parent, place, |parent| !parent.is_held())?;
+            // It was resumed since, and may have come to rest without a word.
+            let goes_on = matches!(course.at(parent, place)?, State::Active | State::Paused)
+                && course.comes_between(parent, since..=place, |state| state == State::Active);
             let known = calm.place_before(since as u64 + 1);
             (is_with_parent && goes_on && calm.resumes_all(known, looked)).then_some(())
         };

@@ -26,6 +26,7 @@ mod lives;
 mod sleeps;
 mod statistics;
 mod stored;
+mod told;
 
 use self::lives::*;
 

@@ -36,7 +36,7 @@ async fn family(end: Verb) -> Family {
     Family { store, ledger, parent, history }
 }
 
-fn child(ledger: &Ledger, key: u64) -> SessionId {
+pub(super) fn child(ledger: &Ledger, key: u64) -> SessionId {
     let bore = ledger.0.iter().find_map(|entry| match entry {
         Entry::Run { did: Did::Bore { key: of, child }, .. } if *of == key => Some(*child),
         _ => None,

@@ -12,6 +12,8 @@ pub(super) const SLEEPS: u64 = 1003;
 pub(super) const SLEEP: TimeDelta = TimeDelta::seconds(10);
 /// What is added to these tags for that input.
 const OF_CHILD: u64 = 1000;
+/// The tag of an input at which a session completes.
+pub(super) const ENDS: u64 = BEARS_WHAT_ENDS + OF_CHILD;
 
 /// The tag of the input that tells of the end of a child.
 pub(super) fn end_tag(child: SessionId) -> u64 {
@@ -64,7 +66,7 @@ impl Workload for Honest {
                 let child = cx.start_child(tag.to_string().parse()?, start).await?.id();
                 enter(Did::Bore { key: tag, child });
             }
-            if tag == BEARS_WHAT_ENDS + OF_CHILD {
+            if tag == ENDS {
                 enter(Did::End);
                 return Ok(Outcome::Completed);
             }
@@ -215,8 +217,13 @@ impl SecondLife {
     }
 
     pub(super) async fn sends(&self, tag: u64) {
-        let call = self.book().ask(Some(self.id()), Verb::Send { id: None, tag });
-        let receipt = self.session().send(Tagged { tag }).await.unwrap();
+        self.sends_to(self.id(), tag).await;
+    }
+
+    pub(super) async fn sends_to(&self, to: SessionId, tag: u64) {
+        let call = self.book().ask(Some(to), Verb::Send { id: None, tag });
+        let session = self.supervisor.session(to).await.unwrap().typed::<Honest>().unwrap();
+        let receipt = session.send(Tagged { tag }).await.unwrap();
         self.book().answer(call, accepted(&receipt));
     }
 

@@ -1,5 +1,7 @@
 //! Stories of alarms that are not true.
 
+use sessionkeeper::PauseCause;
+
 use super::*;
 
 /// A session that sleeps and is woken by its alarm; with all that happened.
@@ -78,4 +80,64 @@ async fn whatever_is_spoilt_of_a_sleep_is_found() {
     two_workers.0.push(Entry::Lost);
     looked(&mut two_workers, &found, &[(3, 0), (4, 0), (5, 0)]);
     assert_eq!(compare(&found, &two_workers), Vec::<String>::new());
+}
+
+/// The wall clock jumps past the time at which an alarm is due, and somebody looks for so many seconds after that, while it sleeps on.
+fn looked_after_jump(ledger: &mut Ledger, found: &Found, seconds: u64) {
+    looked(ledger, found, &[(0, 0)]);
+    let Some(Entry::Moment(first)) = ledger.0.last_mut() else { unreachable!() };
+    first.wall -= TimeDelta::days(1);
+    let after: Vec<_> = (1..=seconds + 1).map(|second| (second, 0)).collect();
+    looked(ledger, found, &after);
+}
+
+/// The event with which the alarm of a session wakes it.
+fn rings(found: &mut Found, id: SessionId) -> (usize, &mut EventRecord) {
+    let log = &mut found.get_mut(&id).unwrap().log;
+    let rang = log.iter_mut().enumerate().find(|(_, event)| {
+        matches!(
+            event.fact,
+            Fact::Lifecycle(Lifecycle::StateChanged { cause: Cause::AlarmRang, .. })
+        )
+    });
+    rang.unwrap()
+}
+
+/// Nobody tells a worker that the clock has jumped: it looks at that now and then, and no more rarely.
+#[tokio::test(start_paused = true)]
+async fn an_alarm_that_a_jump_of_the_clock_keeps_from_ringing_is_a_finding() {
+    let (store, ledger, id, history) = slept().await;
+    let judged = async |spoil: &dyn Fn(&mut Found, &mut Ledger)| {
+        let (mut found, mut ledger) = (find(&store).await.unwrap(), ledger.clone());
+        found.remember(history.clone());
+        spoil(&mut found, &mut ledger);
+        compare(&found, &ledger).iter().filter(|wrong| wrong.contains("it was to sleep")).count()
+    };
+    let late =
+        async |seconds| judged(&|found, ledger| looked_after_jump(ledger, found, seconds)).await;
+    assert_eq!(late(34).await, 0, "it may not have looked");
+    assert_eq!(late(35).await, 1, "it has slept on");
+
+    // Set back before the alarm rings, the clock says that it is early: then it is not to ring.
+    let set_back = |found: &mut Found| rings(found, id).1.at -= TimeDelta::days(1);
+    assert_eq!(judged(&|found, _| set_back(found)).await, 1, "it rang early");
+    // Who waits for a place has rung before that, and is woken whatever the clock says since.
+    let waited = |found: &mut Found| {
+        let (place, rang) = rings(found, id);
+        let to = PauseCause::AlarmRang;
+        let what = Lifecycle::PauseCauseChanged { from: PauseCause::Idle, to };
+        let event = EventRecord { fact: Fact::Lifecycle(what), ..rang.clone() };
+        found.get_mut(&id).unwrap().log.insert(place, event);
+    };
+    let rings_again = |found: &mut Found, _: &mut Ledger| {
+        waited(found);
+        set_back(found);
+    };
+    assert_eq!(judged(&rings_again).await, 0, "it rang in time");
+    // But not if the clock was set back before it rang.
+    let rings_early = |found: &mut Found, _: &mut Ledger| {
+        set_back(found);
+        waited(found);
+    };
+    assert_eq!(judged(&rings_early).await, 1, "it rang early, and waited");
 }

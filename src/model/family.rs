@@ -61,7 +61,7 @@ impl OnParent {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum WhenParentPauses {
-    /// It is paused ([`PauseCause::Parent`]), and resumed when the parent is.
+    /// It is paused ([`PauseCause::Parent`]), and resumed when the parent is, also where that was stopped in between and the child was not.
     #[default]
     Pause,
     /// It goes on.
@@ -170,7 +170,8 @@ pub(crate) fn duties(kin: Kin, from: &Phase, to: &Phase) -> impl Iterator<Item =
 fn to_children(from: &Phase, to: &Phase) -> Option<Duty> {
     match to.state() {
         State::Paused => is_held(to).then_some(Duty::Pause),
-        State::Active => is_held(from).then_some(Duty::Resume),
+        // Those that a stop has left alone, or did not reach, may be paused with it still.
+        State::Active => (is_held(from) || from.state() == State::Stopped).then_some(Duty::Resume),
         State::Stopping => Some(Duty::Stop),
         State::Stopped => (from.state() != State::Stopping).then_some(Duty::Stop),
         State::Completed | State::Failed | State::Expired => Some(Duty::End),

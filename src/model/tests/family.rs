@@ -75,7 +75,7 @@ fn what_a_move_is_to_children_and_parent() {
         (paused(PauseCause::Asked), Phase::Stopped, &[Stop], &[Tell]),
         (active(), Phase::Failed, &[End], &[Tell]),
         (Phase::Stopped, Phase::Completed, &[End], &[]),
-        (Phase::Stopped, active(), &[], &[]),
+        (Phase::Stopped, active(), &[Resume], &[]),
     ];
     for (from, to, children, parent) in table {
         let owed: Vec<_> = duties(PARENT, &from, &to).collect();

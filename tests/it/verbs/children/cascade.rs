@@ -76,37 +76,6 @@ async fn each_policy_says_which_moves_a_child_follows() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_resume_resumes_those_that_were_paused_with_the_parent() {
-    let mut worker = worker().await;
-    let (lead, [asked, with_parent, idling]) = with_children(&worker).await;
-    asked.pause().await.unwrap();
-    idling.send(Do::Yield).await.unwrap();
-    lead.pause().await.unwrap();
-    all_done(&worker).await;
-    let cause = async |child: &SessionHandle<Scripted>| status(child).await.pause_cause();
-    assert_eq!(cause(&asked).await, Some(PauseCause::Asked), "a person's word stays");
-    assert_eq!(cause(&with_parent).await, Some(PauseCause::Parent));
-    assert_eq!(cause(&idling).await, Some(PauseCause::Parent), "an input would wake it else");
-    // An input is accepted and wakes nobody, and neither does the next worker.
-    with_parent.send(Do::Add(1)).await.unwrap();
-    worker.crash_and_reopen().await;
-    let lead = worker.again(&lead).await;
-    let [asked, with_parent, idling] =
-        [worker.again(&asked).await, worker.again(&with_parent).await, worker.again(&idling).await];
-    tokio::time::sleep(MINUTE).await;
-    assert_eq!(status(&with_parent).await.pause_cause(), Some(PauseCause::Parent));
-
-    lead.resume().await.unwrap();
-    all_done(&worker).await;
-    assert_eq!(status(&asked).await.pause_cause(), Some(PauseCause::Asked));
-    assert_eq!(worker.drained(&with_parent).await.sum, 1);
-    until(&idling, |status| status.state() == State::Active).await;
-    let last = moves(&with_parent).await.pop().unwrap();
-    assert_eq!(last, (State::Paused, State::Active, Cause::Parent));
-    sound(worker).await;
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_pause_that_nobody_asked_for_pauses_no_child() {
     let mut worker = worker().await;
     let start =

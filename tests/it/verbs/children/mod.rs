@@ -21,6 +21,7 @@ mod cascade;
 mod ends;
 mod late;
 mod limits;
+mod resumes;
 mod rolled;
 
 /// A session that starts others.

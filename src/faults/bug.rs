@@ -30,6 +30,15 @@ super::listed! {
         /// The hooks that were under way are forgotten with their worker (`runtime/hooks.rs`).
         /// Noticed by `what_is_owed_is_called_by_the_next_worker`.
         ForgetOwedHooks,
+        /// Where one hook of an event is owed, the next worker calls all that the event calls for (`runtime/hooks.rs`).
+        /// Noticed by `what_is_done_is_not_called_again_by_the_next_worker_where_what_follows_it_fails`.
+        CallWholeEvent,
+
+        // The readers of the log.
+
+        /// What they had read before their store was put together anew is read again (`runtime/reader.rs`).
+        /// Noticed by `whoever_reads_the_log_goes_on_in_a_store_that_was_put_together_anew`.
+        ReadCarriedAgain,
 
         // The store.
 
@@ -107,6 +116,9 @@ super::listed! {
         /// Retention removes what has not ended (`policy/retention.rs`).
         /// Noticed by `what_has_not_ended_is_never_over`; simulation.
         RemoveWhatHasNotEnded,
+        /// Where the store cut a look short, the next comes as late as if nothing were due (`runtime/removal.rs`).
+        /// Noticed by `retention_goes_on_when_the_store_works_again`.
+        RetainMuchLater,
         /// Events go that a sink has not been given (a sink misses nothing, `runtime/removal.rs`).
         /// Noticed by `no_events_go_that_a_sink_has_not_read`.
         TrimUnread,
@@ -362,6 +374,18 @@ super::listed! {
         /// A child takes a parent that is gone for one that has ended, however it stood (`runtime/family.rs`).
         /// Noticed by `a_child_heeds_how_its_parent_stood_when_it_was_deleted`.
         HeedAnyEnd,
+        /// The end of a child is forgotten that is deleted before its parent is told (G2, `runtime/draft/family.rs`).
+        /// Noticed by `a_full_parent_is_told_of_the_ends_of_children_that_are_gone`.
+        ForgetUntold,
+        /// A successor does not know that a person resumed the session in whose place it is (`model/family.rs`).
+        /// Noticed by `a_child_that_is_resumed_since_the_parent_was_stopped_goes_on`.
+        ForgetResumeBefore,
+        /// Children stay paused when their parent is resumed (`model/family.rs`).
+        /// Noticed by `a_resume_resumes_those_that_were_paused_with_the_parent`; simulation.
+        LeaveChildrenPaused,
+        /// Children stay paused that were so before their parent was stopped, when that is resumed (`model/family.rs`).
+        /// Noticed by `who_was_paused_with_its_parent_goes_on_with_that_also_after_a_stop`; simulation.
+        ForgetWhoIsPaused,
 
         // Inputs out of order.
 

@@ -170,13 +170,18 @@ pub(crate) fn duties(kin: Kin, from: &Phase, to: &Phase) -> impl Iterator<Item =
 fn to_children(from: &Phase, to: &Phase) -> Option<Duty> {
     match to.state() {
         State::Paused => is_held(to).then_some(Duty::Pause),
+        State::Active if faults::planted(Bug::LeaveChildrenPaused) => None,
         // Those that a stop has left alone, or did not reach, may be paused with it still.
-        State::Active => (is_held(from) || from.state() == State::Stopped).then_some(Duty::Resume),
+        State::Active => (is_held(from) || is_stopped(from)).then_some(Duty::Resume),
         State::Stopping => Some(Duty::Stop),
         State::Stopped => (from.state() != State::Stopping).then_some(Duty::Stop),
         State::Completed | State::Failed | State::Expired => Some(Duty::End),
         State::Pending => None,
     }
+}
+
+fn is_stopped(phase: &Phase) -> bool {
+    phase.state() == State::Stopped && !faults::planted(Bug::ForgetWhoIsPaused)
 }
 
 /// Whether a session is paused by a word that holds for its children too.
@@ -256,7 +261,8 @@ impl Family {
 
     /// What the successor of the session begins with: it goes on as the session did, whatever the parent did before.
     pub(crate) fn of_successor(&self) -> Option<Self> {
-        self.resumed.map(|at| Self { resumed: Some(at), ..Self::default() })
+        let resumed = self.resumed.filter(|_| !faults::planted(Bug::ForgetResumeBefore));
+        resumed.map(|at| Self { resumed: Some(at), ..Self::default() })
     }
 
     /// What is owed is done.

@@ -6,6 +6,7 @@
 use std::{
     collections::{BTreeMap, HashSet},
     future::pending,
+    slice,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -190,7 +191,12 @@ impl Task {
         for (session, sequence, hook) in owed {
             let (events, _) = self.reader.events(session, sequence, sequence).await?;
             for event in events.into_iter().map(Arc::new) {
-                self.line(session).owed.push_back(Owed { hook, event });
+                let hooks = match faults::planted(Bug::CallWholeEvent) {
+                    true => hooks_of(&event),
+                    false => slice::from_ref(&hook),
+                };
+                let owed = hooks.iter().map(|hook| Owed { hook: *hook, event: Arc::clone(&event) });
+                self.line(session).owed.extend(owed);
             }
         }
         let unread = unread.into_iter().map(|unread| (unread.session, unread.first, unread.last));

@@ -13,6 +13,7 @@ use super::{
     tail::{Follower, PAGE},
 };
 use crate::{
+    faults::{self, Bug},
     model::{
         event::EventRecord,
         ids::{ReaderName, SessionId},
@@ -73,6 +74,9 @@ impl Reader {
             None if with_next => end.last,
             None => 0,
             Some(kept) => match kept.carried() {
+                Ok(Some(carried)) if faults::planted(Bug::ReadCarriedAgain) => {
+                    return Ok(Left::at(LogCursor::new(end.log, 0), carried.note));
+                }
                 Ok(Some(carried)) => {
                     let at = |position: u64| LogCursor::new(end.log, position.min(end.last));
                     let (place, from) = (at(kept.cursor.position()), at(carried.from));

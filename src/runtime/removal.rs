@@ -266,6 +266,8 @@ impl Kept {
             let earliest = agenda::earliest_of_others(core, self.lane, &stuck.sessions).await;
             let from = earliest.map_or(now, |due| SupervisedTime::from_millis(due.at.as_millis()));
             next = from.after(self.keep);
+        } else if faults::planted(Bug::RetainMuchLater) {
+            next = now.after(self.keep);
         }
         if !stuck.sessions.is_empty() {
             next = next.min(stuck.until);

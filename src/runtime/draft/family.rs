@@ -96,7 +96,7 @@ impl Draft {
             family.resumed = None;
             family.untold = parent
                 .zip(end)
-                .filter(|_| family.owes_parent())
+                .filter(|_| family.owes_parent() && !faults::planted(Bug::ForgetUntold))
                 .map(|(parent, end)| Box::new(Untold { parent, end }));
             let tells = family.untold.is_some();
             family.owed.retain(|owed| match owed.duty {

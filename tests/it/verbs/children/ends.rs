@@ -168,6 +168,7 @@ async fn a_full_parent_is_told_of_the_ends_of_children_that_are_gone() {
     assert_eq!(status(&lead).await.record().inbox.accepted, 1);
     lead.resume().await.unwrap();
     all_done(&worker).await;
+    assert_eq!(status(&lead).await.record().inbox.accepted, 4, "of one child and three ends");
     until(&lead, |status| status.record().inbox.consumed == 4).await;
     idle(&lead).await;
     let told = lead.snapshot().await.unwrap().state.ends;

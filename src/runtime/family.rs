@@ -150,7 +150,7 @@ async fn begin(core: &Arc<Core>, record: &SessionRecord, owed: Owed) -> UnderWay
         Duty::Pause | Duty::Resume | Duty::Stop | Duty::End => {
             ask_children(core, session, owed).await
         }
-        Duty::Heed => heed(core, record).await,
+        Duty::Heed => heed(core, record, owed).await,
         Duty::Tell => tell::tell(Arc::clone(core), record.clone(), owed).boxed(),
     };
     let core = Arc::clone(core);
@@ -206,13 +206,11 @@ async fn ask_children(core: &Arc<Core>, parent: SessionId, owed: Owed) -> BoxFut
         }
     }
     // Those that were born since it was taken back are among them, and it is none of theirs.
-    let now = reader::load_patiently(core, parent).await.unwrap_or_default();
-    let holds = now.and_then(|now| now.family).is_some_and(|family| family.owed.contains(&owed));
-    if !holds {
+    if !owes(core, parent, owed).await {
         children.clear();
     }
-    let asked: Vec<_> =
-        children.into_iter().map(|(child, answer)| ask(core, child, answer)).collect();
+    let ask = |(child, answer)| ask(core, parent, owed, child, answer);
+    let asked: Vec<_> = children.into_iter().map(ask).collect();
     async move {
         let all = join_all(asked).await;
         if all.contains(&Done::NotNow) {
@@ -226,6 +224,12 @@ async fn ask_children(core: &Arc<Core>, parent: SessionId, owed: Owed) -> BoxFut
     .boxed()
 }
 
+/// Whether a session still owes this: a later word on it may have taken it back.
+async fn owes(core: &Arc<Core>, session: SessionId, owed: Owed) -> bool {
+    let now = reader::load_patiently(core, session).await.unwrap_or_default();
+    now.and_then(|now| now.family).is_some_and(|family| family.owed.contains(&owed))
+}
+
 /// In which states children have something to do.
 fn states(duty: Duty) -> Vec<State> {
     match duty {
@@ -237,7 +241,7 @@ fn states(duty: Duty) -> Vec<State> {
 }
 
 /// Has a new child do what its parent did before it was there.
-async fn heed(core: &Arc<Core>, child: &SessionRecord) -> BoxFuture<'static, Done> {
+async fn heed(core: &Arc<Core>, child: &SessionRecord, owed: Owed) -> BoxFuture<'static, Done> {
     let links = child.links();
     let duty = match links.parent {
         None => None,
@@ -256,7 +260,7 @@ async fn heed(core: &Arc<Core>, child: &SessionRecord) -> BoxFuture<'static, Don
         }
     };
     match duty.and_then(|duty| links.on_parent.answer(duty)) {
-        Some(answer) => ask(core, child.id, answer).boxed(),
+        Some(answer) => ask(core, child.id, owed, child.id, answer).boxed(),
         None => std::future::ready(Done::Yes).boxed(),
     }
 }
@@ -303,9 +307,12 @@ impl Asked {
     }
 }
 
-/// Asks a session, at once, and gives what comes of it. One that was rolled over meanwhile is asked in its successor.
+/// Asks a session to do what another one owes, at once, and gives what comes of it. One that was rolled over meanwhile is asked in its
+/// successor, as long as it is owed.
 fn ask(
     core: &Arc<Core>,
+    owing: SessionId,
+    owed: Owed,
     session: SessionId,
     answer: Answer,
 ) -> impl Future<Output = Done> + Send + use<> {
@@ -320,6 +327,10 @@ fn ask(
                 Some(Err(error)) => return refused(session, &error),
                 None if core.life() != Life::Running => return Done::NotNow,
                 None => tokio::task::yield_now().await,
+            }
+            // What it was asked since must come after this.
+            if !owes(&core, owing, owed).await {
+                return Done::Yes;
             }
             asked = Asked::by_parent(&core, session, answer);
         }

@@ -74,8 +74,8 @@ pub(super) struct Reference {
     away: Ms,
     /// What each call was answered.
     pub(super) answers: BTreeMap<Call, Vec<Answer>>,
-    /// Two things are due at the same moment, and either may come first: the life ends here.
-    pub(super) vague: bool,
+    /// Why the life ends here: two things are due at the same moment, and either may come first.
+    pub(super) vague: Option<&'static str>,
     calls: Call,
     /// Places that the caller keeps.
     slots: usize,
@@ -128,7 +128,7 @@ impl Reference {
             away: 0,
             sessions: Vec::new(),
             answers: BTreeMap::new(),
-            vague: false,
+            vague: None,
             calls: 0,
             slots: 0,
             line: VecDeque::new(),
@@ -157,7 +157,7 @@ impl Reference {
 
     /// Takes a step, and lets time pass until everything that follows at once has happened.
     pub(super) fn step(&mut self, step: &Step) {
-        if self.vague {
+        if self.vague.is_some() {
             return;
         }
         let call = self.calls;
@@ -167,6 +167,13 @@ impl Reference {
         }
         self.tick();
         self.pass(step.lasts());
+    }
+
+    /// Where it cannot be told what comes first, the life ends.
+    fn doubt(&mut self, cannot_be_told: bool, why: &'static str) {
+        if cannot_be_told {
+            self.vague.get_or_insert(why);
+        }
     }
 
     pub(super) fn answer(&mut self, call: Call, answer: Answer) {

@@ -103,7 +103,7 @@ impl World {
 
     /// Takes a step, and compares everything with the model once it has followed.
     pub(super) async fn step(&mut self, step: &Step, model: &Reference) -> Result<(), String> {
-        if model.vague {
+        if model.vague.is_some() {
             return Ok(());
         }
         let call = model.last_call();

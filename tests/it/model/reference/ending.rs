@@ -149,7 +149,7 @@ impl Reference {
         let session = &mut self.sessions[who];
         let is_active = session.state == State::Active;
         if self.draining && is_active {
-            self.vague |= !callers.is_empty();
+            self.doubt(!callers.is_empty(), "a call behind the end of a run in a shutdown");
             return self.shut_down_between_runs(who);
         }
         match session.backoff {
@@ -168,7 +168,8 @@ impl Reference {
                 self.sessions[who].place = false;
                 // Who waits may have the place before all that was asked for has been looked at.
                 let contended = self.setup.places.is_some() && self.is_anybody_waiting();
-                self.vague |= callers.rollers.len() > 1 && contended;
+                let in_doubt = callers.rollers.len() > 1 && contended;
+                self.doubt(in_doubt, "several rollovers behind one pause");
             }
         }
         for call in callers.pausers {

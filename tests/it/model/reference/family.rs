@@ -297,7 +297,7 @@ impl Reference {
         };
         // Whoever waits for a place may have it before or after what else follows from the parent's move.
         let gives_way = had_place && !self.sessions[child].place && self.setup.places.is_some();
-        self.vague |= gives_way && self.is_anybody_waiting();
+        self.doubt(gives_way && self.is_anybody_waiting(), "a child gives its place up");
         if let Some(answer) = answer {
             self.hear_child(call, &answer);
         }

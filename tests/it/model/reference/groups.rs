@@ -2,7 +2,7 @@
 
 use sessionkeeper::{Cause, State};
 
-use super::{Answer, Call, Reference, Who};
+use super::{Answer, Call, Doing, Reference, Who};
 
 /// A call that many sessions are to answer.
 #[derive(Debug, Clone)]
@@ -51,11 +51,13 @@ impl Reference {
         if asked.is_empty() {
             return Some(Answer::Each(Vec::new()));
         }
-        // Of a parent and a child that are asked at once, either may hear first what became of the other.
-        self.vague |= asked.iter().any(|who| self.has_kin_among(*who, &asked));
         let first = OF_GROUP + self.groups.len() * SIZE;
         let lines = asked.iter().map(|who| (*who, None)).collect();
         self.groups.push(Some(Group { call, lines }));
+        let waits = asked.iter().any(|who| self.waits_for_one_of(*who, &asked));
+        self.doubt(what == Together::Stop && waits, "a run waits for a child of its group");
+        // All are asked before anything follows from that for their children and parents.
+        let serves_families = std::mem::take(&mut self.serves_families);
         for (who, call) in asked.into_iter().zip(first..) {
             let answer = match what {
                 Together::Pause => self.pause(who, call),
@@ -69,14 +71,15 @@ impl Reference {
                 self.answer(call, answer);
             }
         }
+        self.serves_families = serves_families;
         None
     }
 
-    /// Whether its parent is among those, or whoever has followed the parent.
-    fn has_kin_among(&self, who: Who, those: &[Who]) -> bool {
-        let parent = self.sessions[who].links.parent;
-        let successor = |parent: &Who| self.sessions[*parent].links.successor;
-        std::iter::successors(parent, successor).any(|parent| those.contains(&parent))
+    /// Whether its run waits for the end of one of those who have no run, and would end at once.
+    fn waits_for_one_of(&self, who: Who, those: &[Who]) -> bool {
+        let run = self.sessions[who].alive.as_ref();
+        let Some(Doing::Child { child }) = run.map(|run| run.doing) else { return false };
+        those.contains(&child) && self.sessions[child].alive.is_none()
     }
 
     /// One of a group has answered. The last answer is that of the group. Says whether the call is one of a group.

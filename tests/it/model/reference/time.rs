@@ -38,7 +38,7 @@ impl Reference {
     /// Lets time pass, and a little more where something is due just then.
     pub(super) fn pass(&mut self, span: Ms) {
         let mut end = self.now + span;
-        while !self.vague {
+        while self.vague.is_none() {
             self.happen(end + BLUR);
             match self.dues().first() {
                 Some((at, _)) if *at <= end + 2 * BLUR => end = at + 3 * BLUR,
@@ -57,8 +57,7 @@ impl Reference {
                 return;
             };
             if dues.get(1).is_some_and(|&(next, other)| self.is_vague(next - at, due, other)) {
-                self.vague = true;
-                return;
+                return self.doubt(true, "two are due at once");
             }
             self.now = self.now.max(at);
             match due {

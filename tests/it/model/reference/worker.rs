@@ -85,7 +85,7 @@ impl Reference {
                 None => {}
             }
         }
-        while self.sessions.iter().any(|session| session.alive.is_some()) && !self.vague {
+        while self.sessions.iter().any(|session| session.alive.is_some()) && self.vague.is_none() {
             let next = self.now + 1_000;
             self.happen(next);
             if self.sessions.iter().any(|session| session.alive.is_some()) {

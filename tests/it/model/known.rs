@@ -9,7 +9,7 @@ use sessionkeeper::{
 use super::{
     Driven,
     care::Care,
-    reference::{Manner, Next, Reference, Setup, Work},
+    reference::{Birth, Errand, Manner, Next, Reference, Setup, Work},
     steps::{Begin, Input, Step},
 };
 
@@ -155,5 +155,23 @@ fn a_stop_of_a_parent_waited_for_the_end_of_a_recovery() {
             Step::Stop(1, None),
             Step::Pass(5_000),
         ],
+    );
+}
+
+/// The last worker may have died of a parent and its child; the recovery waits for the child, which is stopped with its parent.
+#[test]
+fn a_recovery_ended_when_the_suspect_was_stopped_that_it_waited_for() {
+    let birth = Birth {
+        key: 0,
+        on_parent: OnParent::default(),
+        errand: Errand::Last(Manner::Beating, 2_250),
+        wait: true,
+    };
+    let parent = Begin { work: Some(Work::Bear(birth)), ..Begin::default() };
+    let crash = Step::Crash { recover: All, away: 0 };
+    live(
+        None,
+        0,
+        [Step::Start { begin: parent, in_slot: false }, crash.clone(), crash, Step::Stop(0, None)],
     );
 }

@@ -189,12 +189,13 @@ impl Reference {
     /// What follows at once: free places are given, and who waited for something has it.
     fn tick(&mut self) {
         loop {
-            self.go_on_recovering();
-            let mut any = self.set_out();
+            let mut any = self.go_on_recovering();
+            any |= self.set_out();
             self.give_places();
             any |= self.set_out();
             self.answer_resumes();
             any |= self.follow_family();
+            any |= self.go_on_recovering();
             self.answer_waits();
             self.note_what_happened();
             if !any {

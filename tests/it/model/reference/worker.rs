@@ -267,20 +267,21 @@ impl Reference {
         self.go_on_recovering();
     }
 
-    /// After the ordinary sessions come the suspects, one at a time, while places are filled.
-    pub(super) fn go_on_recovering(&mut self) {
-        let Some(recovery) = &mut self.recovery else { return };
+    /// After the ordinary sessions come the suspects, one at a time, while places are filled. Says whether it went on.
+    pub(super) fn go_on_recovering(&mut self) -> bool {
+        let Some(recovery) = &mut self.recovery else { return false };
         if !recovery.ordinary.is_empty() {
-            return;
+            return false;
         }
         if let Some((who, Some(_))) = recovery.suspect {
             let session = &self.sessions[who];
             if session.recoveries > 0 && session.state == State::Active {
-                return;
+                return false;
             }
             recovery.suspect = None;
         }
-        if recovery.suspect.is_none() {
+        let goes_on = recovery.suspect.is_none();
+        if goes_on {
             if let Some(who) = recovery.suspects.pop_front() {
                 recovery.suspect = Some((who, None));
                 self.queue(Seeker::Recovery(who));
@@ -290,5 +291,6 @@ impl Reference {
             }
         }
         self.fills_places = true;
+        goes_on
     }
 }

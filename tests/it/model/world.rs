@@ -12,7 +12,7 @@ use std::{
 };
 
 use sessionkeeper::{
-    Kind, Labels, RecoverWhat, SessionError, SessionHandle, SessionId, Slot, Start,
+    EventRecord, Kind, Labels, RecoverWhat, SessionError, SessionHandle, SessionId, Slot, Start,
     StatisticsOptions, Supervisor,
     store::MemoryStore,
     testing::{WallClock, audit},
@@ -42,6 +42,8 @@ pub(super) struct World {
     supervisor: Option<Supervisor>,
     /// A session that has ended: writing on it stores how late it is, and touches nothing else.
     beacon: Option<SessionHandle<Player>>,
+    /// Its events, also those that are gone.
+    beacon_log: Mutex<Vec<EventRecord>>,
     heard: Arc<Mutex<Heard>>,
     handles: Mutex<BTreeMap<Who, SessionHandle<Player>>>,
     slots: Arc<Mutex<VecDeque<Slot>>>,
@@ -80,6 +82,7 @@ impl World {
             player,
             supervisor: None,
             beacon: None,
+            beacon_log: Mutex::default(),
             heard,
             handles: Mutex::default(),
             slots: Arc::default(),
@@ -147,6 +150,18 @@ impl World {
         self.compare_numbers(model).await?;
         let alive = self.player.alive.load(Ordering::Relaxed);
         same("how many runs are at work", alive, view::at_work(model))
+    }
+
+    /// All that ever happened to the beacon: at most one thing since it was last looked.
+    async fn beacon_events(&self) -> Vec<EventRecord> {
+        let beacon = self.beacon.as_ref().expect("it lives on");
+        let known = self.beacon_log.lock().unwrap().len() as u64;
+        let new = beacon.events(known + 1..=u64::MAX, usize::MAX).await.unwrap();
+        let mut log = self.beacon_log.lock().unwrap();
+        log.extend(new);
+        let numbers: Vec<_> = log.iter().map(|event| event.sequence).collect();
+        assert_eq!(numbers, (1..=log.len() as u64).collect::<Vec<_>>(), "none is missing");
+        log.clone()
     }
 
     pub(super) fn sessions(&self) -> usize {

@@ -26,8 +26,8 @@ pub(in crate::model) struct Numbers {
     pub(in crate::model) started: u64,
     /// Completed, failed, stopped, expired.
     pub(in crate::model) ended: [u64; 4],
-    /// How long it took to complete, and to fail: how many there are, and the sum.
-    pub(in crate::model) took: [(u64, Ms); 2],
+    /// How long each took to complete, and to fail.
+    pub(in crate::model) took: [Vec<Ms>; 2],
     pub(in crate::model) lifecycle: u64,
     pub(in crate::model) usage: u64,
     pub(in crate::model) custom: u64,
@@ -48,9 +48,8 @@ impl Numbers {
             Line::Moved(_, to, _) if has_ended(to) => {
                 let end = Self::ENDS.iter().position(|end| *end == to).expect("these are all");
                 self.ended[end] += 1;
-                if let Some((count, sum)) = self.took.get_mut(end) {
-                    *count += 1;
-                    *sum += took;
+                if let Some(all) = self.took.get_mut(end) {
+                    all.push(took);
                 }
             }
             _ => {}

@@ -15,7 +15,7 @@ use super::{
 
 /// Lives a life.
 fn live(places: Option<usize>, closing: u64, steps: impl IntoIterator<Item = Step>) {
-    let setup = Setup { places, closing };
+    let setup = Setup { places, closing, newest: None };
     let (mut model, mut driven) = (Reference::new(setup), Driven::new(setup));
     for step in steps {
         model.step(&step);

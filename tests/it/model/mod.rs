@@ -18,6 +18,7 @@ mod world;
 use std::{cell::RefCell, collections::BTreeMap, sync::atomic::Ordering};
 
 use proptest::{
+    option::of,
     prelude::{Just, Strategy, prop_oneof},
     strategy::BoxedStrategy,
     test_runner::{
@@ -107,13 +108,25 @@ macro_rules! lives {
 
 lives!(
     Scarce,
-    (1..3_usize, closing()).prop_map(|(places, closing)| Setup { places: Some(places), closing })
+    (1..3_usize, closing(), newest()).prop_map(|(places, closing, newest)| Setup {
+        places: Some(places),
+        closing,
+        newest
+    })
 );
-lives!(Plenty, closing().prop_map(|closing| Setup { places: None, closing }));
+lives!(
+    Plenty,
+    (closing(), newest()).prop_map(|(closing, newest)| Setup { places: None, closing, newest })
+);
 
 /// How long clean-ups take: no time, or more than a step.
 fn closing() -> impl Strategy<Value = u64> {
     prop_oneof![2 => Just(0), 1 => Just(2_290)]
+}
+
+/// How many events are kept of each session: all, or so few that hardly any session has no more.
+fn newest() -> impl Strategy<Value = Option<u64>> {
+    of(3..12_u64)
 }
 
 /// Tries lives, and prints one that goes another way in as few steps as it takes.

@@ -13,6 +13,7 @@ mod groups;
 mod inbox;
 mod places;
 mod queries;
+mod retention;
 mod rollover;
 mod run;
 mod runs;
@@ -62,6 +63,8 @@ pub(super) struct Setup {
     pub(super) places: Option<usize>,
     /// How long the clean-up of every run takes.
     pub(super) closing: Ms,
+    /// How many events are kept of each session, if not all.
+    pub(super) newest: Option<u64>,
 }
 
 /// Everything that there is.
@@ -70,6 +73,8 @@ pub(super) struct Reference {
     pub(super) setup: Setup,
     pub(super) now: Ms,
     pub(super) sessions: Vec<Session>,
+    /// When the worker began.
+    began: Ms,
     /// For how long there was no worker, in all. The wall clock went on.
     away: Ms,
     /// What each call was answered.
@@ -125,6 +130,7 @@ impl Reference {
         let mut new = Self {
             setup,
             now: 0,
+            began: 0,
             away: 0,
             sessions: Vec::new(),
             answers: BTreeMap::new(),

@@ -1,5 +1,6 @@
 //! The library itself, driven by the same steps.
 
+mod left;
 mod numbers;
 mod said;
 mod verbs;
@@ -7,13 +8,14 @@ mod view;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
+    num::NonZeroU64,
     sync::{Arc, Mutex, atomic::Ordering},
     time::Duration,
 };
 
 use sessionkeeper::{
-    EventRecord, Kind, Labels, RecoverWhat, SessionError, SessionHandle, SessionId, Slot, Start,
-    StatisticsOptions, Supervisor,
+    EventRecord, Kind, Labels, RecoverWhat, Retention, SessionError, SessionHandle, SessionId,
+    Slot, Start, StatisticsOptions, Supervisor,
     store::MemoryStore,
     testing::{WallClock, audit},
 };
@@ -27,7 +29,7 @@ use self::{
 use super::{
     care::Care,
     player::{Player, ms},
-    reference::{Answer, Call, Done, Ms, Reference, Setup, Who, wall},
+    reference::{Answer, Call, Done, Ms, Reference, Session, Setup, Who, wall},
     steps::Step,
 };
 use crate::support::BUDGET;
@@ -57,6 +59,10 @@ pub(super) struct World {
 #[derive(Default)]
 pub(super) struct Heard {
     answers: BTreeMap<Call, Vec<Answer>>,
+    /// Calls that could not be made, about runs of which nothing is left: the last of a session is always known.
+    unasked: BTreeSet<Call>,
+    /// How many events of each session are gone.
+    gone: BTreeMap<Who, u64>,
     known: Known,
 }
 
@@ -127,11 +133,15 @@ impl World {
     }
 
     async fn compare(&self, model: &Reference) -> Result<(), String> {
-        let answers = self.heard.lock().unwrap().answers.clone();
+        let (answers, unasked) = {
+            let heard = self.heard.lock().unwrap();
+            (heard.answers.clone(), heard.unasked.clone())
+        };
         let calls: BTreeSet<_> = answers.keys().chain(model.answers.keys()).collect();
-        for call in calls {
+        for call in calls.into_iter().filter(|call| !unasked.contains(call)) {
             let what = format!("what the call of step {call} was answered");
-            same(&what, answers.get(call), model.answers.get(call))?;
+            let (is, should) = (answers.get(call), model.answers.get(call));
+            same(&what, is, chosen(should, is).as_ref())?;
         }
         if let Some(error) = self.supervisor().health().store_error() {
             return Err(format!("the store works, and is said to fail: {error}"));
@@ -145,11 +155,33 @@ impl World {
                 Err(SessionError::NotFound { .. }) => None,
                 Err(error) => return Err(error.to_string()),
             };
-            same(&format!("session {who}"), is, View::expected(session))?;
+            let gone = is.as_ref().map_or(0, View::gone);
+            if is.is_some() {
+                self.compare_gone(who, session, gone, model)?;
+            }
+            same(&format!("session {who}"), is, View::expected(session, gone))?;
         }
         self.compare_numbers(model).await?;
         let alive = self.player.alive.load(Ordering::Relaxed);
         same("how many runs are at work", alive, view::at_work(model))
+    }
+
+    /// Events go as soon as they may, as late as they must, and not one by one.
+    fn compare_gone(
+        &self,
+        who: Who,
+        session: &Session,
+        gone: u64,
+        model: &Reference,
+    ) -> Result<(), String> {
+        let before = self.heard.lock().unwrap().gone.insert(who, gone).unwrap_or(0);
+        let may = model.gone_events(session);
+        if may.contains(&gone) && model.may_go(before, gone) {
+            return Ok(());
+        }
+        let last = session.last_event();
+        let many = format!("{gone} events of {last} are gone of session {who}, {before} before");
+        Err(format!("{many}: these may be: {may:?}"))
     }
 
     /// All that ever happened to the beacon: at most one thing since it was last looked.
@@ -199,6 +231,12 @@ impl World {
             .seed(7);
         let builder = match self.setup.places {
             Some(places) => builder.max_active(places),
+            None => builder,
+        };
+        let builder = match self.setup.newest {
+            Some(newest) => {
+                builder.retention(Retention::default().events(NonZeroU64::new(newest).unwrap()))
+            }
             None => builder,
         };
         self.supervisor = Some(builder.start().await.unwrap());
@@ -278,6 +316,16 @@ fn same<T: PartialEq + std::fmt::Debug>(what: &str, is: T, should: T) -> Result<
     } else {
         Err(format!("{what} is not as it should be\n  is     {is:#?}\n  should {should:#?}"))
     }
+}
+
+/// Where the model allows one of several answers, the one that was given.
+fn chosen(should: Option<&Vec<Answer>>, is: Option<&Vec<Answer>>) -> Option<Vec<Answer>> {
+    let is = |place: usize| is.and_then(|is| is.get(place));
+    let choose = |(place, should): (usize, &Answer)| match (should, is(place)) {
+        (Answer::OneOf(any), Some(is)) if any.contains(is) => is.clone(),
+        _ => should.clone(),
+    };
+    should.map(|should| should.iter().enumerate().map(choose).collect())
 }
 
 fn hear(heard: &Mutex<Heard>, call: Call, answer: impl Said) {

@@ -19,10 +19,10 @@ impl Session {
         matches!(self.state, State::Active | State::Stopping).then_some(self.runs)
     }
 
-    /// A run ends before the next one begins.
-    fn end_of(&self, run: u32) -> Option<End> {
-        let ends = self.log.iter().filter_map(|line| match line {
-            Line::Ended(end) => Some(*end),
+    /// How a run ended, and the number of the event that says so. It ends before the next one begins.
+    fn end_of(&self, run: u32) -> Option<(End, u64)> {
+        let ends = (1..).zip(&self.log).filter_map(|(number, line)| match line {
+            Line::Ended(end) => Some((*end, number)),
             _ => None,
         });
         ends.zip(1..).find(|(_, ended)| *ended == run).map(|(end, _)| end)
@@ -45,7 +45,16 @@ impl Reference {
             return Some(Answer::NotFound);
         }
         let state = match session.end_of(run) {
-            Some(end) => RunState::Ended(end),
+            Some((end, event)) => {
+                // It is known as long as the event is that it ended with.
+                let gone = self.gone_events(session);
+                let known = Answer::Run { who, run, state: RunState::Ended(end) };
+                return Some(match event {
+                    _ if event <= *gone.start() => Answer::NotFound,
+                    _ if event <= *gone.end() => Answer::OneOf(vec![known, Answer::NotFound]),
+                    _ => known,
+                });
+            }
             None if session.current_run() == Some(run) => RunState::Current,
             None => RunState::Ending,
         };

@@ -51,8 +51,9 @@ pub(in crate::model) struct Session {
     pub(super) resumed: Option<Ms>,
     pub(in crate::model) deleted: Option<Ms>,
     pub(in crate::model) log: Vec<Line>,
-    /// How much of that is counted, and when it began by the wall clock.
-    pub(super) noted: usize,
+    /// When each line of it was written.
+    pub(super) recorded: Vec<Ms>,
+    /// When that began, by the wall clock.
     pub(super) created: Ms,
 }
 
@@ -186,7 +187,7 @@ impl Session {
             resumed: None,
             deleted: None,
             log: vec![Line::Created],
-            noted: 0,
+            recorded: Vec::new(),
             created: 0,
         }
     }

@@ -71,12 +71,12 @@ impl Reference {
     pub(super) fn note_what_happened(&mut self) {
         let at = self.wall_now();
         for (who, session) in self.sessions.iter_mut().enumerate() {
-            if session.noted == 0 {
+            if session.recorded.is_empty() {
                 session.created = at;
             }
-            let new = session.log[session.noted..].iter();
+            let new = session.log[session.recorded.len()..].iter();
             self.happened.extend(new.map(|line| Happened { at, who, line: *line }));
-            session.noted = session.log.len();
+            session.recorded.resize(session.log.len(), self.now);
         }
     }
 

@@ -76,6 +76,8 @@ pub(in crate::model) enum Answer {
     Reached(State),
     Found(Option<Who>),
     Listed(Vec<Who>),
+    /// One of these: which, depends on when it was looked.
+    OneOf(Vec<Self>),
     /// What each of a group answered.
     Each(Vec<(Who, Answer)>),
     Recovered(Recovered),

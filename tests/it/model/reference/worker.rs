@@ -142,6 +142,7 @@ impl Reference {
 
     /// The next worker takes up what this one left, the newest session first.
     pub(in crate::model) fn begin_worker(&mut self, call: Call, what: RecoverWhat, away: Ms) {
+        self.began = self.now;
         self.away += away;
         self.ready = true;
         self.ends_waits = true;

@@ -18,8 +18,8 @@ use crate::model::{
 #[derive(Debug, Clone, Default)]
 pub(in crate::model) struct Known {
     sessions: Vec<SessionId>,
-    /// The runs of each, in the order in which they began.
-    runs: BTreeMap<Who, Vec<RunId>>,
+    /// How many runs each had, and those that were seen, by their numbers.
+    runs: BTreeMap<Who, (u32, BTreeMap<u32, RunId>)>,
 }
 
 impl Known {
@@ -36,27 +36,40 @@ impl Known {
         self.sessions[who]
     }
 
-    /// The events of a session tell of its runs, the first one first.
-    pub(super) fn know_runs(&mut self, who: Who, mut runs: Vec<RunId>) {
+    /// The events of a session tell of its runs, the last one last.
+    pub(super) fn know_runs(&mut self, who: Who, count: u32, mut runs: Vec<RunId>) {
         runs.dedup();
-        self.runs.insert(who, runs);
+        let known = self.runs.entry(who).or_default();
+        known.0 = count;
+        known.1.extend((1..=count).rev().zip(runs.into_iter().rev()));
     }
 
-    pub(super) fn earlier_run(&self, who: Who, back: usize) -> Option<RunId> {
-        self.runs.get(&who)?.iter().rev().nth(back).copied()
+    /// The run that was so many before the last one, if there was one.
+    pub(super) fn earlier_run(&self, who: Who, back: u32) -> Option<Earlier> {
+        let (count, seen) = self.runs.get(&who)?;
+        let number = count.checked_sub(back).filter(|number| *number > 0)?;
+        Some(seen.get(&number).map_or(Earlier::Unseen, |run| Earlier::Seen(*run)))
     }
 
     /// A run, and the session that it is of, as the model names them.
     fn run(&self, run: RunId) -> Option<(Who, u32)> {
         self.runs.iter().find_map(|(who, runs)| {
-            let place = runs.iter().position(|known| *known == run)?;
-            Some((*who, u32::try_from(place).unwrap() + 1))
+            let (number, _) = runs.1.iter().find(|(_, known)| **known == run)?;
+            Some((*who, *number))
         })
     }
 
     pub(super) fn len(&self) -> usize {
         self.sessions.len()
     }
+}
+
+/// A run of a session.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Earlier {
+    Seen(RunId),
+    /// All that was written of it was gone when it was looked.
+    Unseen,
 }
 
 /// An answer of the library.

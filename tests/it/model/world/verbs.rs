@@ -8,7 +8,7 @@ use sessionkeeper::{
     store::{Key, Query, Store as _},
 };
 
-use super::{World, hear};
+use super::{World, hear, said::Earlier};
 use crate::model::{
     player::{Player, external_id, ms},
     reference::{Answer, Branch, Call, Done, Ms, Next, Together, Who},
@@ -103,17 +103,13 @@ impl World {
     }
 
     pub(in crate::model) fn find_run(&self, call: Call, who: Who, back: u32) {
-        let Some(run) = self.earlier_run(who, back) else {
-            return self.hear(call, Answer::Nobody);
-        };
+        let Some(run) = self.earlier_run(call, who, back) else { return };
         self.ask_supervisor(call, async move |supervisor| supervisor.run(run).await);
     }
 
     /// By the id of the run alone, or by the handle of its session.
     pub(in crate::model) async fn stop_run(&self, call: Call, who: Who, back: u32) {
-        let Some(run) = self.earlier_run(who, back) else {
-            return self.hear(call, Answer::Nobody);
-        };
+        let Some(run) = self.earlier_run(call, who, back) else { return };
         let heard = Arc::clone(&self.heard);
         self.ask(call, who, async move |session| {
             let ticket = session.stop_run(run).await?;
@@ -123,8 +119,18 @@ impl World {
         .await;
     }
 
-    fn earlier_run(&self, who: Who, back: u32) -> Option<RunId> {
-        self.heard.lock().unwrap().known.earlier_run(who, back as usize)
+    /// A run that was seen; else nobody is asked.
+    fn earlier_run(&self, call: Call, who: Who, back: u32) -> Option<RunId> {
+        let mut heard = self.heard.lock().unwrap();
+        match heard.known.earlier_run(who, back) {
+            Some(Earlier::Seen(run)) => return Some(run),
+            Some(Earlier::Unseen) => drop(heard.unasked.insert(call)),
+            None => {
+                drop(heard);
+                self.hear(call, Answer::Nobody);
+            }
+        }
+        None
     }
 
     pub(in crate::model) async fn find(&self, call: Call, named: Named) {

@@ -8,7 +8,7 @@ use sessionkeeper::{
     State,
 };
 
-use super::{Heard, labels, note_of, said, said::Known, verbs::name};
+use super::{Heard, labels, left::Left, note_of, said, said::Known, verbs::name};
 use crate::model::{
     player::{Player, external_id},
     reference::{Doing, Done, End, Intent, Line, Links, Manner, Reference, Session},
@@ -39,6 +39,8 @@ pub(super) struct View {
     recoveries: u32,
     last: Option<End>,
     links: Links,
+    /// How many events are gone, and those that are left.
+    gone: u64,
     log: Vec<Line>,
 }
 
@@ -54,13 +56,13 @@ impl View {
             Err(error) => return Err(error.to_string()),
         };
         let record = status.record();
-        let log = session.events(1..=u64::MAX, usize::MAX).await.unwrap();
-        let numbers: Vec<u64> = log.iter().map(|event| event.sequence).collect();
-        super::same("the log", numbers, (1..=record.last_event).collect())?;
+        let Left { gone, events: log } = Left::of(session).await?;
         let done = session.snapshot().await.unwrap().state;
         let known = &mut heard.lock().unwrap().known;
         let who = known.who(session.id());
-        known.know_runs(who, log.iter().filter_map(|event| event.run).collect());
+        let last_run = status.run().or(status.last_run().map(|last| last.run));
+        let runs = log.iter().filter_map(|event| event.run).chain(last_run);
+        known.know_runs(who, record.runs.count, runs.collect());
         Ok(Some(Self {
             state: status.state(),
             cause: status.pause_cause().map(cause),
@@ -81,12 +83,18 @@ impl View {
             recoveries: record.recoveries,
             last: status.last_run().map(|last| said::end(&last.end)),
             links: links(record.links(), known),
+            gone,
             log: log.iter().map(|event| line(event, known)).collect(),
         }))
     }
 
-    /// As it should be.
-    pub(super) fn expected(session: &Session) -> Option<Self> {
+    /// How many of its events are gone.
+    pub(super) const fn gone(&self) -> u64 {
+        self.gone
+    }
+
+    /// As it should be, where so many of its events are gone.
+    pub(super) fn expected(session: &Session, gone: u64) -> Option<Self> {
         let is_there = session.deleted.is_none();
         is_there.then(|| Self {
             state: session.state,
@@ -108,7 +116,8 @@ impl View {
             recoveries: session.recoveries,
             last: session.last.map(|(_, end)| end),
             links: session.links,
-            log: session.log.clone(),
+            gone,
+            log: session.log.iter().skip(usize::try_from(gone).unwrap()).copied().collect(),
         })
     }
 }

@@ -2,7 +2,7 @@
 
 use sessionkeeper::{Cause, PauseCause, State};
 
-use super::{Call, Reference, Who, family::is_by_parent, verbs::Answer};
+use super::{Call, Made, Reference, Who, family::is_by_parent, verbs::Answer};
 
 /// Somebody who waits for a place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,8 +76,19 @@ impl Reference {
         let Some((who, _)) = ready.min_by_key(|(who, session)| (session.since, *who)) else {
             return false;
         };
+        self.doubt(self.is_just_born(who), "a child is started just as a place is given up");
         self.begin(who, self.why_wake(who));
         true
+    }
+
+    /// Whether a run has started it at this moment, and goes on: the place that it gets is another's, which may have had it until then or
+    /// not.
+    fn is_just_born(&self, who: Who) -> bool {
+        let session = &self.sessions[who];
+        match session.made {
+            Made::Child(parent, _) => session.since == self.now && self.sessions[parent].place,
+            Made::Start(_) | Made::Rollover(..) | Made::Fork(..) => false,
+        }
     }
 
     /// The resumes of a session that wait for a place.

@@ -85,6 +85,8 @@ impl Reference {
                 None => {}
             }
         }
+        // Of what rests at once that is when it happened, however long the others take.
+        self.note_what_happened();
         while self.sessions.iter().any(|session| session.alive.is_some()) && self.vague.is_none() {
             let next = self.now + 1_000;
             self.happen(next);

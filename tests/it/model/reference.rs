@@ -102,6 +102,8 @@ pub(super) struct Reference {
     /// The runs that a recovery has begun, and that have not asked for anything yet.
     begun: Vec<Who>,
     family: Family,
+    /// Whose runs have started children at this moment.
+    births: Vec<(Ms, Who)>,
     /// Calls that many are to answer; those that are answered are none any more.
     groups: Vec<Option<Group>>,
     /// All that was written down of any session.
@@ -147,6 +149,7 @@ impl Reference {
             recovery: None,
             begun: Vec::new(),
             family: Family::default(),
+            births: Vec::new(),
             groups: Vec::new(),
             happened: Vec::new(),
             relabelled: false,

@@ -86,6 +86,12 @@ impl Reference {
         if let Some(refused) = self.no_child(parent) {
             return Err(refused);
         }
+        self.births.retain(|(at, _)| *at == self.now);
+        let goes_on = self.births.iter().any(|(_, other)| *other == parent);
+        let is_not_alone = self.births.last().is_some_and(|(_, last)| *last != parent);
+        let contended = self.setup.places.is_some();
+        self.doubt(contended && goes_on && is_not_alone, "two runs start children at once");
+        self.births.push((self.now, parent));
         let inputs = birth.errand.work().map(Input::of).into_iter().collect();
         let new = Session {
             inbox: Inbox::of(inputs),

@@ -38,6 +38,14 @@ impl Reference {
         self.sessions.iter().enumerate().filter(|(_, session)| session.deleted.is_none())
     }
 
+    /// Those with urgent inputs that wait.
+    pub(in crate::model) fn who_has_urgent_inputs(&self) -> Vec<Who> {
+        let urgent = self
+            .present()
+            .filter(|(_, session)| session.accepts() && !session.inbox.urgent().is_empty());
+        urgent.map(|(who, _)| who).collect()
+    }
+
     /// Who has not ended and has this name.
     pub(super) fn holder(&self, name: Option<u8>) -> Option<Who> {
         let holds = |session: &Session| !session.is_terminal() && session.name == name;

@@ -41,6 +41,7 @@ pub(in crate::model) fn step(model: &Reference) -> impl Strategy<Value = Step> +
     };
     let (deletes, deleted) = sought(model.who_waits_for_a_resume());
     let (wakes, woken) = sought(model.who_sleeps());
+    let (presses, pressed) = sought(model.who_has_urgent_inputs());
     let lasting = vec![State::Stopped, State::Completed, State::Failed, State::Expired];
     let span = prop_oneof![
         48 => 1..15_u64,
@@ -49,6 +50,8 @@ pub(in crate::model) fn step(model: &Reference) -> impl Strategy<Value = Step> +
         // What was deleted is forgotten.
         1 => Just(90_000),
     ];
+    // Most sessions have no label.
+    let group = prop_oneof![3 => Just(None), 2 => (0..3_u8).prop_map(Some)];
     prop_oneof![
         starts => (begin(sessions), any::<bool>())
             .prop_map(|(begin, in_slot)| Step::Start { begin, in_slot }),
@@ -67,6 +70,8 @@ pub(in crate::model) fn step(model: &Reference) -> impl Strategy<Value = Step> +
         deletes => (select(deleted), any::<bool>())
             .prop_map(|(who, stop)| Step::Delete(who, stop)),
         wakes => select(woken).prop_map(Step::Pause),
+        presses => (select(pressed), input())
+            .prop_map(|(who, input)| Step::Send(who, Input { urgent: true, ..input })),
         1 => who().prop_map(Step::StartAs),
         6 => (who(), select(&[OnInterrupt::Drop, OnInterrupt::Redeliver][..]))
             .prop_map(|(who, then)| Step::Interrupt(who, then)),
@@ -88,7 +93,7 @@ pub(in crate::model) fn step(model: &Reference) -> impl Strategy<Value = Step> +
         })),
         3 => (states(), of(few()), 1..4_usize)
             .prop_map(|(states, team, page)| Step::List { states, team, page }),
-        2 => (select(&[Together::Pause, Together::Resume, Together::Stop][..]), of(few()))
+        4 => (select(&[Together::Pause, Together::Resume, Together::Stop][..]), group)
             .prop_map(|(what, team)| Step::Together(what, team)),
         2 => Just(Step::Slot),
         2 => Just(Step::DropSlot),

@@ -161,6 +161,7 @@ where
 }
 
 /// A life is compared up to where the model cannot tell any more what comes first. Most are compared to their end.
+#[allow(clippy::print_stderr, reason = "it is for people")]
 fn say_how_many_are_vague(vague: &BTreeMap<&str, u32>, lives: u32) {
     let all: u32 = vague.values().sum();
     eprintln!("{all} of {lives} lives end where the model cannot tell what comes first: {vague:?}");

@@ -2,7 +2,7 @@
 
 use sessionkeeper::{Cause, State};
 
-use super::{Answer, Call, Doing, Reference, Who};
+use super::{Answer, Call, Doing, Reference, Who, family::has_ended};
 
 /// A call that many sessions are to answer.
 #[derive(Debug, Clone)]
@@ -58,7 +58,7 @@ impl Reference {
         self.doubt(what == Together::Stop && waits, "a run waits for a child of its group");
         // All are asked before anything follows from that for their children and parents.
         let serves_families = std::mem::take(&mut self.serves_families);
-        for (who, call) in asked.into_iter().zip(first..) {
+        for (who, call) in asked.iter().copied().zip(first..) {
             let answer = match what {
                 Together::Pause => self.pause(who, call),
                 Together::Resume => self.resume(who, call),
@@ -72,7 +72,18 @@ impl Reference {
             }
         }
         self.serves_families = serves_families;
+        let outlives = asked.iter().any(|who| self.outlives_one_of(*who, &asked));
+        let in_doubt = what == Together::Resume && outlives;
+        self.doubt(in_doubt, "a parent ends as soon as it is resumed with its child");
         None
+    }
+
+    /// Whether its parent is among those, or whoever has followed the parent, and has ended.
+    fn outlives_one_of(&self, who: Who, those: &[Who]) -> bool {
+        let parent = self.sessions[who].links.parent;
+        let successor = |parent: &Who| self.sessions[*parent].links.successor;
+        let mut parents = std::iter::successors(parent, successor);
+        parents.any(|parent| those.contains(&parent) && has_ended(self.sessions[parent].state))
     }
 
     /// Whether its run waits for the end of one of those who have no run, and would end at once.

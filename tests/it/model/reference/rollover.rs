@@ -162,6 +162,11 @@ impl Reference {
     /// One ends and the other one begins: at no time there is none, or two.
     fn succeed(&mut self, who: Who, next: &Next) -> Who {
         let successor = self.sessions.len();
+        let predecessor = self.sessions[who].links.predecessor;
+        let had_children = predecessor.is_some_and(|before| self.sessions[before].has_children);
+        // The children of its predecessor end meanwhile, and it may hear of that or its own successor.
+        let is_new = self.sessions[who].since == self.now;
+        self.doubt(had_children && is_new, "a successor is rolled over at once");
         self.go(who, State::Completed, Cause::RolledOver);
         let session = &mut self.sessions[who];
         let unread = session.inbox.unread();

@@ -63,6 +63,8 @@ const fn minute(at: Ms) -> u64 {
 }
 
 const MINUTE: Ms = 60_000;
+/// What happens so close to the turn of a minute may be of either.
+const TURN: Ms = 20;
 /// How much of its hour the wall clock shows when a life begins.
 const BEGAN: Ms = 13 * MINUTE + 20_000;
 
@@ -81,9 +83,9 @@ impl Reference {
     }
 
     /// What is to be counted of all sessions, or of those with a label. `None` where it cannot be told: labels have changed, or
-    /// something happened just where one minute ends.
+    /// something happened just where one minute ends and the next begins.
     pub(in crate::model) fn numbers(&self, team: Option<u8>, span: Span) -> Option<Numbers> {
-        let is_at_the_turn = |happened: &Happened| (happened.at + BEGAN) % MINUTE > MINUTE - 20;
+        let is_at_the_turn = |happened: &Happened| (happened.at + BEGAN + TURN) % MINUTE < 2 * TURN;
         if team.is_some() && self.relabelled
             || span != Span::SinceTheBeginning && self.happened.iter().any(is_at_the_turn)
         {

@@ -185,7 +185,10 @@ async fn recover_one(
     };
     let (done, recovered) = oneshot::channel();
     core.route(session, Op::Recover { place, done });
-    recovered.await.ok()
+    let recovered = recovered.await.ok()?;
+    // Any word on a session finishes its stop: it was done here, if not for the recovery.
+    let was_faster = plan == Plan::FinishStop && matches!(recovered, Recovered::Left);
+    Some(if was_faster { Recovered::Stopped } else { recovered })
 }
 
 impl RecoveryReport {

@@ -15,7 +15,10 @@ use super::{
 
 /// Lives a life.
 fn live(places: Option<usize>, closing: u64, steps: impl IntoIterator<Item = Step>) {
-    let setup = Setup { places, closing, newest: None };
+    live_with(Setup { places, closing, newest: None }, steps);
+}
+
+fn live_with(setup: Setup, steps: impl IntoIterator<Item = Step>) {
     let (mut model, mut driven) = (Reference::new(setup), Driven::new(setup));
     for step in steps {
         model.step(&step);
@@ -174,4 +177,22 @@ fn a_recovery_ended_when_the_suspect_was_stopped_that_it_waited_for() {
         0,
         [Step::Start { begin: parent, in_slot: false }, crash.clone(), crash, Step::Stop(0, None)],
     );
+}
+
+/// The older events of a session are removed before the recovery comes to it, and with that its stop is finished.
+#[test]
+fn a_recovery_did_not_tell_of_a_stop_that_was_finished_before_it_came() {
+    let crash = Step::Crash { recover: All, away: 0 };
+    let setup = Setup { places: Some(1), closing: 2_290, newest: Some(3) };
+    let steps = [
+        start(),
+        Step::Label(0, None),
+        Step::Pass(1_000),
+        crash.clone(),
+        Step::Pass(7_000),
+        crash.clone(),
+        Step::Stop(0, Some(1_930)),
+        crash,
+    ];
+    live_with(setup, steps);
 }

@@ -60,9 +60,11 @@ impl View {
         let done = session.snapshot().await.unwrap().state;
         let known = &mut heard.lock().unwrap().known;
         let who = known.who(session.id());
-        let last_run = status.run().or(status.last_run().map(|last| last.run));
-        let runs = log.iter().filter_map(|event| event.run).chain(last_run);
-        known.know_runs(who, record.runs.count, runs.collect());
+        let mut runs: Vec<_> = log.iter().filter_map(|event| event.run).collect();
+        if runs.is_empty() {
+            runs.extend(status.run().or(status.last_run().map(|last| last.run)));
+        }
+        known.know_runs(who, record.runs.count, runs);
         Ok(Some(Self {
             state: status.state(),
             cause: status.pause_cause().map(cause),

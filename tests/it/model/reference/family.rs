@@ -129,9 +129,7 @@ impl Reference {
             let duty = match to {
                 State::Pending => None,
                 State::Paused => is_held(is).then_some(Duty::Pause),
-                State::Active => {
-                    (is_held(was) || from == State::Stopped).then_some(Duty::Resume)
-                }
+                State::Active => (is_held(was) || from == State::Stopped).then_some(Duty::Resume),
                 State::Stopping => Some(Duty::Stop),
                 State::Stopped => (from != State::Stopping).then_some(Duty::Stop),
                 State::Completed | State::Failed | State::Expired => Some(Duty::End),

@@ -112,6 +112,8 @@ pub(super) struct Reference {
     relabelled: bool,
     /// Calls that wait for a session to come somewhere.
     waits: Vec<(Call, Who, Until)>,
+    /// Sessions that runs have made in this step by a rollover: nobody has heard of them.
+    unheard: Vec<Who>,
 }
 
 /// What a call waits for.
@@ -154,6 +156,7 @@ impl Reference {
             happened: Vec::new(),
             relabelled: false,
             waits: Vec::new(),
+            unheard: Vec::new(),
         };
         new.tick();
         new
@@ -171,6 +174,7 @@ impl Reference {
         }
         let call = self.calls;
         self.calls += 1;
+        self.unheard.clear();
         if let Some(answer) = step.expect(self, call) {
             self.answer(call, answer);
         }
@@ -186,6 +190,11 @@ impl Reference {
     }
 
     pub(super) fn answer(&mut self, call: Call, answer: Answer) {
+        if let Answer::Started { who, .. } = answer {
+            // Sessions have their numbers in the order in which they are heard of.
+            let is_later = self.unheard.iter().any(|unheard| *unheard < who);
+            self.doubt(is_later, "a caller hears of a successor before one that was made earlier");
+        }
         if self.hear_one(call, &answer) {
             return;
         }

@@ -45,7 +45,11 @@ impl Reference {
         match session.state {
             State::Stopping => self.go(who, State::Stopped, Cause::RunGone),
             State::Active => match next {
-                Some(next) => drop(self.roll_over(who, &next)),
+                Some(next) => {
+                    if let Answer::Started { who: made, .. } = self.roll_over(who, &next) {
+                        self.unheard.push(made);
+                    }
+                }
                 None => self.follow(who, &mut run, end, retry),
             },
             _ => {}

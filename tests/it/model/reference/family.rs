@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use sessionkeeper::{Cause, OnParent, PauseCause, State, WhenParentEnds, WhenParentPauses};
 
-use super::{Answer, Call, Ms, Reference, Who, Work};
+use super::{Answer, Call, Line, Ms, Reference, Who, Work};
 use crate::model::steps::Input;
 
 /// How long it takes until somebody is asked again who could not do it.
@@ -223,6 +223,14 @@ impl Reference {
             Duty::Heed => self.heeded(who).map(|ask| (who, ask)).into_iter().collect(),
             Duty::Tell => return self.tell(who, number),
         };
+        let is_passed_on =
+            matches!(self.sessions[who].log.last(), Some(Line::Moved(.., Cause::Parent)));
+        let waits = asked.iter().any(|(child, _)| self.sessions[*child].is_ready());
+        let may_have_begun = is_passed_on && waits && self.setup.places.is_some();
+        self.doubt(
+            may_have_begun,
+            "a grandchild that waits is stopped just as there may be a place",
+        );
         let under_way = UnderWay { of: who, missing: asked.len(), again: None };
         self.family.under_way.insert(number, under_way);
         for (child, ask) in asked {
